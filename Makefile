@@ -1,0 +1,62 @@
+# Every target sets up what it needs; nothing is installed again while its requirements are unchanged.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test test-services lint types clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+setup: .venv/ready .env  ## Make .venv and .env
+
+demo: setup migrate  ## Play the life of a circuit over real HTTP
+	@$(BIN)/python manage.py demo
+
+run: setup migrate  ## Serve site, mock remote, Celery worker and beat until Ctrl-C
+	@$(BIN)/python manage.py first_superuser
+	@export PORT=$$($(BIN)/python -m cbproject.ports) && export REMOTE_URL=http://127.0.0.1:$$PORT && \
+		PATH="$(CURDIR)/$(BIN):$$PATH" honcho --env /dev/null start --port $$PORT
+
+test: .venv/ready  ## Run the tests on SQLite, no servers needed
+	$(BIN)/pytest -n 2 --cov --cov-fail-under=95
+
+test-services: .venv/services  ## Run the tests on PostgreSQL and MariaDB, with Redis and RabbitMQ
+	@$(BIN)/python -m tests.services
+	TEST_DATABASE=postgres $(BIN)/pytest -n 2
+	TEST_DATABASE=mariadb $(BIN)/pytest -n 2
+
+lint: .venv/dev  ## Check style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/dev  ## Check the type hints
+	$(BIN)/mypy
+
+clean:  ## Remove .venv and all that the project wrote, but not .env
+	rm -rf .venv var build dist .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.PHONY: migrate
+migrate: setup
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/python manage.py migrate --verbosity 0 --database circuits
+
+.env:
+	@umask 077; $(PYTHON) -c 'import secrets; print("DJANGO_DEBUG=true\nDJANGO_SECRET_KEY=" + secrets.token_urlsafe(50))' > $@
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or later is needed, and $(PYTHON) is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+.venv/ready: requirements.txt | .venv/bin/python
+	@$(INSTALL) -r requirements.txt && touch $@
+
+.venv/dev: requirements-dev.txt .venv/ready
+	@$(INSTALL) -r requirements-dev.txt && touch $@
+
+.venv/services: requirements-services.txt .venv/ready
+	@$(INSTALL) -r requirements-services.txt && touch $@

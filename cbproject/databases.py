@@ -1,0 +1,85 @@
+"""Turns a database URL into Django's settings, with what this project asks of each database."""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+Config = dict[str, Any]
+
+SQLITE = "django.db.backends.sqlite3"
+POSTGRESQL = "django.db.backends.postgresql"
+MYSQL = "django.db.backends.mysql"
+
+OPTIONS: dict[str, Config] = {
+    SQLITE: {
+        "timeout": 5,  # seconds to wait for the one writer
+        # Readers and the writer do not block each other, and a commit need not wait for the disk:
+        # a power cut may lose the last moments, never the file.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    },
+    POSTGRESQL: {"connect_timeout": 3},
+    MYSQL: {"connect_timeout": 3, "charset": "utf8mb4"},
+}
+
+# A breaker that waits long for its database is itself the slow dependency it should protect from.
+# When the circuits' database does not answer soon, calls go on without it.
+CIRCUITS_OPTIONS: dict[str, Config] = {
+    # Takes the write lock at the start of a transaction: what was read cannot change before the
+    # write, as with SELECT ... FOR UPDATE elsewhere.
+    SQLITE: {"transaction_mode": "IMMEDIATE"},
+    # Milliseconds; a wait for a row's lock counts too. Behind a pooler that refuses start-up
+    # options (PgBouncer), give an empty one in the URL and set statement_timeout on the role.
+    POSTGRESQL: {"options": "-c statement_timeout=5000"},
+    # Seconds; the driver keeps the first two, so they hold on MariaDB and MySQL alike.
+    MYSQL: {
+        "read_timeout": 5,
+        "write_timeout": 5,
+        "init_command": "SET SESSION innodb_lock_wait_timeout = 5",
+    },
+}
+
+
+def site_database(url: str) -> Config:
+    """The site's own database: every request is one transaction."""
+    # SQLite begins that transaction DEFERRED, as is Django's default: an IMMEDIATE one would hold
+    # the only write lock for as long as the request runs, a slow remote call included.
+    config = _parse(url)
+    return {**_connection(config, OPTIONS[config["ENGINE"]]), "ATOMIC_REQUESTS": True}
+
+
+def circuits_database(url: str) -> Config:
+    """A connection of the circuits' own, so that no outcome is rolled back with a request."""
+    config = _parse(url)
+    engine = config["ENGINE"]
+    return _connection(config, {**OPTIONS[engine], **CIRCUITS_OPTIONS[engine]})
+
+
+def is_sqlite(url: str) -> bool:
+    return bool(_parse(url)["ENGINE"] == SQLITE)
+
+
+def _parse(url: str) -> Config:
+    config: Config = environ.Env.db_url_config(url)
+    if config["ENGINE"] not in OPTIONS:
+        raise ImproperlyConfigured(
+            "A database URL begins with sqlite://, postgres:// or mysql:// (for MariaDB too), "
+            f"not {url.partition(':')[0]}://."
+        )
+    return config
+
+
+def _connection(config: Config, options: Config) -> Config:
+    """The settings of a connection; what the URL says wins over our own."""
+    if config["ENGINE"] == SQLITE:
+        _make_folder_of(config["NAME"])
+        kept_open: Config = {}
+    else:
+        kept_open = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    return {**kept_open, **config, "OPTIONS": {**options, **config.get("OPTIONS", {})}}
+
+
+def _make_folder_of(file: str) -> None:
+    if file != ":memory:":
+        Path(file).parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,190 @@
+"""Settings of the reference project, all of them set by environment variables.
+
+For development they are read from the file `.env` beside `manage.py`, which `make setup` writes;
+a real environment variable wins over it. In production set at least DJANGO_SECRET_KEY and
+DJANGO_ALLOWED_HOSTS.
+"""
+
+import os
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+from cbproject.broker import transport_options
+from cbproject.databases import circuits_database, is_sqlite, site_database
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+env_file = Path(os.environ.get("DJANGO_ENV_FILE", BASE_DIR / ".env"))
+if env_file.is_file():
+    env.read_env(env_file)
+
+# Whatever the project writes lies here: databases, broker folders, collected static files.
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
+
+
+# Core
+
+DEBUG: bool = env.bool("DJANGO_DEBUG", default=False)
+
+SECRET_KEY: str = env.str("DJANGO_SECRET_KEY", default="")
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "Set the environment variable DJANGO_SECRET_KEY to a long random text of your own "
+        "(for development, `make setup` writes one to .env)."
+    )
+
+ALLOWED_HOSTS: list[str] = env.list(
+    "DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
+)
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
+
+# The mock remote service: made to be slow and to fail, so not for a public site.
+MOCKAPI_ENABLED: bool = env.bool("MOCKAPI_ENABLED", default=DEBUG)
+
+# The remote service that the example views call.
+REMOTE_URL: str = env.str("REMOTE_URL", default="http://127.0.0.1:5000").rstrip("/")
+
+INSTALLED_APPS = [
+    "cbproject",
+    "circuits",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+]
+if MOCKAPI_ENABLED:
+    INSTALLED_APPS.append("mockapi")
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "circuits.middleware.CircuitOpenMiddleware",
+]
+
+ROOT_URLCONF = "cbproject.urls"
+WSGI_APPLICATION = "cbproject.wsgi.application"
+ASGI_APPLICATION = "cbproject.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{validator}"}
+    for validator in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+
+# Databases: the site's own, and a connection of their own for the circuits
+
+DATABASE_URL: str = env.str("DATABASE_URL", default=f"sqlite:///{VAR_DIR}/db.sqlite3")
+CIRCUITS_DATABASE_URL: str = env.str(
+    "CIRCUITS_DATABASE_URL",
+    # One SQLite file has one writer at a time, so there the circuits get a file of their own;
+    # a database server takes them as a second connection.
+    default=f"sqlite:///{VAR_DIR}/circuits.sqlite3" if is_sqlite(DATABASE_URL) else DATABASE_URL,
+)
+
+DATABASES = {
+    "default": site_database(DATABASE_URL),
+    "circuits": circuits_database(CIRCUITS_DATABASE_URL),
+}
+DATABASE_ROUTERS = ["circuits.routers.CircuitsRouter"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CIRCUITS = {"DATABASE": "circuits"}
+
+
+# Celery: by default through files in a folder, so that no server is needed
+
+CELERY_BROKER_URL: str = env.str("CELERY_BROKER_URL", default="filesystem://")
+CELERY_BROKER_TRANSPORT_OPTIONS = transport_options(CELERY_BROKER_URL, VAR_DIR / "broker")
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    "half-open-expired-circuits": {
+        "task": "circuits.tasks.half_open_expired",
+        "schedule": 1.0,
+        # A copy that no worker took in time is dropped: the next one does its work.
+        "options": {"expires": 2.0},
+    },
+}
+
+
+# Languages and time
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("nl", _("Dutch"))]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+
+# Static files: collected into one folder and served by WhiteNoise
+
+STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage",
+    },
+}
+
+
+# Security: strict unless DEBUG is on
+
+SECURE_SSL_REDIRECT: bool = env.bool("DJANGO_SECURE_SSL_REDIRECT", default=not DEBUG)
+SECURE_HSTS_SECONDS: int = env.int("DJANGO_HSTS_SECONDS", default=0 if DEBUG else 3600)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+X_FRAME_OPTIONS = "DENY"
+# Only behind a proxy that sets this header itself: anyone else could claim to come by HTTPS.
+if env.bool("DJANGO_BEHIND_TLS_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+
+# Logging
+
+LOG_LEVEL: str = env.str("DJANGO_LOG_LEVEL", default="INFO").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # Celery tells of every task it is sent, one a second here: its warnings are enough.
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {"circuits": {"level": LOG_LEVEL}, "cbproject": {"level": LOG_LEVEL}},
+}

@@ -1,0 +1,62 @@
+"""Circuit breakers for Django: persistent, shared by every process, run from the admin.
+
+The names here are loaded when they are first used, so importing the package costs next to nothing
+and never touches the app registry.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .breaker import CircuitBreaker, flush, guard, protect
+    from .exceptions import (
+        CircuitOpenError,
+        InvalidInputError,
+        RemoteCallFailedException,
+        TooManyCircuitsError,
+    )
+    from .handle import CircuitHandle as get
+    from .http import acall, call
+
+__all__ = [
+    "CircuitBreaker",
+    "CircuitOpenError",
+    "InvalidInputError",
+    "RemoteCallFailedException",
+    "TooManyCircuitsError",
+    "acall",
+    "call",
+    "flush",
+    "get",
+    "guard",
+    "protect",
+]
+
+_HOMES = {
+    "CircuitBreaker": ("breaker", "CircuitBreaker"),
+    "CircuitOpenError": ("exceptions", "CircuitOpenError"),
+    "InvalidInputError": ("exceptions", "InvalidInputError"),
+    "RemoteCallFailedException": ("exceptions", "RemoteCallFailedException"),
+    "TooManyCircuitsError": ("exceptions", "TooManyCircuitsError"),
+    "acall": ("http", "acall"),
+    "call": ("http", "call"),
+    "flush": ("breaker", "flush"),
+    "get": ("handle", "CircuitHandle"),
+    "guard": ("breaker", "guard"),
+    "protect": ("breaker", "protect"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name at its first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = globals()[name] = getattr(import_module(f".{module}", __name__), attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,45 @@
+"""The app's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core import checks
+from django.db import connections
+from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy as _
+
+
+class CircuitsConfig(AppConfig):
+    """Circuit breakers kept in the database."""
+
+    name = "circuits"
+    verbose_name = _("circuit breakers")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the checks, and make the circuits named in the settings after a migration."""
+        from . import conf
+        from .checks import check_settings
+        from .routers import is_same_database
+
+        for alias in connections:
+            is_same_database(alias, conf.get().database)
+        checks.register(check_settings)
+        post_migrate.connect(create_configured, sender=self)
+
+
+def create_configured(using: str, plan: Sequence[tuple[Any, bool]] = (), **kwargs: Any) -> None:
+    """Make the circuits that the settings name, so that the admin lists them from the start."""
+    from .models import Circuit
+    from .routers import is_same_database
+    from .store import DatabaseStore
+
+    store = DatabaseStore()
+    going_back = any(backwards for _migration, backwards in plan)
+    if going_back or not is_same_database(using, store.alias):
+        return
+    if Circuit._meta.db_table in connections[using].introspection.table_names():
+        store.create_configured()

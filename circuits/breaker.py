@@ -1,0 +1,372 @@
+"""Permit, call, settle: the circuit around a piece of code, sync and async. It knows no HTTP."""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import os
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from time import monotonic
+from types import TracebackType
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from . import conf, threads
+from .exceptions import CircuitOpenError, InvalidInputError, RemoteCallFailedException
+from .failsafe import FailSafeStore
+from .flusher import Flusher
+from .gate import Gate, Ticket
+from .machine import Policy
+from .memory import MemoryStore
+from .outcomes import Exceptions, is_failure
+from .redaction import describe
+from .store import DatabaseStore, Snapshot
+from .validation import check_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: This process's gates, by the circuit's name.
+_gates: Final[dict[str, Gate]] = {}
+
+
+def _recall(name: str) -> Snapshot | None:
+    gate = _gates.get(name)
+    return gate.snapshot if gate is not None else None
+
+
+store: Final = FailSafeStore(DatabaseStore(), MemoryStore(_recall))
+
+
+# Asking for leave and reporting back -----------------------------------------------------------
+
+
+def admit(name: str) -> Ticket:
+    """Return leave to make one call through the circuit.
+
+    Raises:
+        CircuitOpenError: The circuit refuses calls for now.
+        InvalidInputError: The name cannot be a circuit's.
+        TooManyCircuitsError: The circuit is new and there are too many already.
+    """
+    gate = _gates.get(name)
+    if gate is None:
+        return _admit_first(name)
+    if monotonic() < gate.passes_until:
+        return gate.ticket
+    return gate.admit()
+
+
+async def aadmit(name: str) -> Ticket:
+    """Return leave to make one call, as :func:`admit` does, without blocking the event loop."""
+    gate = _gates.get(name)
+    ticket = gate.admit_in_memory() if gate is not None else None
+    if ticket is not None:
+        return ticket
+    return await threads.in_thread(admit, name, undo=Ticket.release)
+
+
+def settle_error(ticket: Ticket, error: BaseException, exceptions: Exceptions) -> bool:
+    """Report the exception a call ended with; return whether it counted as a failure."""
+    if is_failure(error, exceptions):
+        ticket.fail(describe(error))
+        return True
+    ticket.release()
+    return False
+
+
+async def asucceed(ticket: Ticket) -> None:
+    """Report a success without blocking the event loop."""
+    if ticket.succeed_in_memory():
+        await threads.in_thread(ticket.gate.store_success, ticket.permit)
+
+
+async def asettle_error(ticket: Ticket, error: BaseException, exceptions: Exceptions) -> bool:
+    """Report an exception as :func:`settle_error` does, without blocking the event loop."""
+    if ticket.permit.lease is None and not is_failure(error, exceptions):
+        return False
+    return await threads.in_thread(settle_error, ticket, error, exceptions)
+
+
+def gate(name: str) -> Gate:
+    """Return this process's gate to a circuit."""
+    found = _gates.get(name)
+    if found is None:
+        found = _gates.setdefault(check_name(name), Gate(name, store))
+        flusher.ensure_running()
+    return found
+
+
+def _admit_first(name: str) -> Ticket:
+    new = gate(name)
+    try:
+        return new.admit()
+    finally:
+        if new.snapshot is None:
+            # The store would not have it: a name refused must not fill the memory.
+            _gates.pop(name, None)
+
+
+# Around a block, a function, a callable ----------------------------------------------------------
+
+
+class guard:  # noqa: N801 - a context manager, used like a function
+    """A block of code as a call through a circuit: ``with guard(name):`` or ``async with``.
+
+    The block's exception goes through untouched. Make a new guard for each block.
+
+    Args:
+        name: The circuit's name.
+        exceptions: The exceptions that count as failures; any other counts as nothing.
+
+    Raises:
+        CircuitOpenError: On entering, when the circuit refuses calls.
+        InvalidInputError: The name cannot be a circuit's.
+    """
+
+    __slots__ = ("_exceptions", "_name", "_ticket")
+
+    def __init__(self, name: str, *, exceptions: Exceptions = Exception) -> None:
+        self._name = check_name(name)
+        self._exceptions = exceptions
+        self._ticket: Ticket | None = None
+
+    def __enter__(self) -> None:
+        self._check_unused()
+        self._ticket = admit(self._name)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        ticket = self._take()
+        if error is None:
+            ticket.succeed()
+        else:
+            settle_error(ticket, error, self._exceptions)
+
+    async def __aenter__(self) -> None:
+        self._check_unused()
+        self._ticket = await aadmit(self._name)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        ticket = self._take()
+        if error is None:
+            await asucceed(ticket)
+        else:
+            await asettle_error(ticket, error, self._exceptions)
+
+    def _check_unused(self) -> None:
+        if self._ticket is not None:
+            raise RuntimeError("This guard is in use; make a new one for each block.")
+
+    def _take(self) -> Ticket:
+        ticket, self._ticket = cast(Ticket, self._ticket), None
+        return ticket
+
+
+def protect(
+    name: str,
+    fallback: Callable[[Exception], Any] | None = None,
+    *,
+    exceptions: Exceptions = Exception,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function, ``def`` or ``async def``, so that its calls go through a circuit.
+
+    Args:
+        name: The circuit's name.
+        fallback: Receives the exception of a failed or refused call; what it returns (awaited, if
+            it must be) is returned instead. The failure counts all the same. Without it the
+            original exception goes through untouched.
+        exceptions: The exceptions that count as failures; any other counts as nothing.
+
+    Raises:
+        CircuitOpenError: By the decorated function, when the circuit refuses the call.
+        InvalidInputError: The name cannot be a circuit's.
+        TypeError: The function is a generator, whose call does not yet do its work.
+    """
+    check_name(name)
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"protect cannot decorate the generator {function.__qualname__}; "
+                f"use `with circuits.guard({name!r}):` inside it."
+            )
+        if inspect.iscoroutinefunction(function):
+            call = _protected_async(name, function, exceptions)
+            guarded = call if fallback is None else _with_async_fallback(call, fallback, exceptions)
+            return cast(Callable[P, R], guarded)
+        plain = _protected(name, function, exceptions)
+        return plain if fallback is None else _with_fallback(plain, fallback, exceptions)
+
+    return decorate
+
+
+def _protected(name: str, function: Callable[P, R], exceptions: Exceptions) -> Callable[P, R]:
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        ticket = admit(name)
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            settle_error(ticket, error, exceptions)
+            raise
+        ticket.succeed()
+        return result
+
+    return call
+
+
+def _protected_async(
+    name: str, function: Callable[P, Awaitable[R]], exceptions: Exceptions
+) -> Callable[P, Awaitable[R]]:
+    @wraps(function)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        ticket = await aadmit(name)
+        try:
+            result = await function(*args, **kwargs)
+        except BaseException as error:
+            await asettle_error(ticket, error, exceptions)
+            raise
+        await asucceed(ticket)
+        return result
+
+    return call
+
+
+def _with_fallback(
+    function: Callable[P, R], fallback: Callable[[Exception], Any], exceptions: Exceptions
+) -> Callable[P, R]:
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            if not _falls_back(error, exceptions):
+                raise
+            return cast(R, fallback(error))
+
+    return call
+
+
+def _with_async_fallback(
+    function: Callable[P, Awaitable[R]],
+    fallback: Callable[[Exception], Any],
+    exceptions: Exceptions,
+) -> Callable[P, Awaitable[R]]:
+    @wraps(function)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await function(*args, **kwargs)
+        except Exception as error:
+            if not _falls_back(error, exceptions):
+                raise
+            value = fallback(error)
+            return cast(R, await value if inspect.isawaitable(value) else value)
+
+    return call
+
+
+def _falls_back(error: Exception, exceptions: Exceptions) -> bool:
+    return isinstance(error, CircuitOpenError) or is_failure(error, exceptions)
+
+
+class CircuitBreaker:
+    """A callable as a remote call through a circuit.
+
+    Args:
+        func: What makes the call; not a coroutine function (use :func:`protect` for those).
+        exceptions: The exceptions that count as failures; any other goes through.
+        threshold: Consecutive failures that open the circuit.
+        delay: Seconds the open circuit refuses calls.
+        name: The circuit's name; the function's module and name by default.
+
+    The policy is that of a new circuit: once the row exists, or where the settings name the
+    circuit, those values win.
+
+    Raises:
+        InvalidInputError: The name, threshold or delay cannot be used.
+        TypeError: ``func`` is a coroutine function.
+    """
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        exceptions: Exceptions = (Exception,),
+        threshold: int = 5,
+        delay: float = 10,
+        name: str | None = None,
+    ) -> None:
+        if inspect.iscoroutinefunction(func):
+            raise TypeError("CircuitBreaker cannot call a coroutine function; use circuits.protect.")
+        self.func = func
+        self.exceptions = exceptions
+        self.name = check_name(_name_of(func) if name is None else name)
+        policy = Policy(threshold=threshold, delay=delay)
+        conf.declare(self.name, threshold=policy.threshold, delay=policy.delay)
+
+    def make_remote_call(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function through the circuit and return what it returns.
+
+        Raises:
+            CircuitOpenError: The circuit refuses calls; the function was not called.
+            RemoteCallFailedException: The call failed; its cause is the function's exception.
+        """
+        ticket = admit(self.name)
+        try:
+            result = self.func(*args, **kwargs)
+        except BaseException as error:
+            if settle_error(ticket, error, self.exceptions):
+                raise RemoteCallFailedException(
+                    f"The call to {self.name} failed: {describe(error)}", self.name
+                ) from error
+            raise
+        ticket.succeed()
+        return result
+
+
+def _name_of(func: Callable[..., Any]) -> str:
+    name = getattr(func, "__qualname__", type(func).__qualname__)
+    module = getattr(func, "__module__", None)
+    if "<" in name:
+        raise InvalidInputError(f"{name} cannot name a circuit; pass CircuitBreaker a name.")
+    return f"{module}.{name}" if module else name
+
+
+# What a process gathers, and its end -------------------------------------------------------------
+
+
+def flush() -> None:
+    """Write down the successes and refusals this process has gathered.
+
+    Raises:
+        django.db.Error: The database does not answer. Nothing is lost; the next flush tries again.
+    """
+    for each in list(_gates.values()):
+        each.flush()
+
+
+def forget() -> None:
+    """Forget all that this process knows of circuits, unwritten tallies included."""
+    _gates.clear()
+    store.forget()
+
+
+def _after_fork() -> None:
+    """Leave the parent's gates, locks and threads to the parent."""
+    forget()
+    threads.forget()
+    flusher.forget()
+
+
+flusher: Final = Flusher(flush)
+atexit.register(flusher.stop)
+os.register_at_fork(after_in_child=_after_fork)

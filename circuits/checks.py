@@ -1,0 +1,69 @@
+"""System checks: what is wrong with a site's settings for circuits, each with the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning
+
+from . import conf
+
+ROUTER = "circuits.routers.CircuitsRouter"
+
+
+def check_settings(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Check the ``CIRCUITS`` setting, and the database alias it names."""
+    raw = getattr(settings, "CIRCUITS", {})
+    errors: list[CheckMessage] = [
+        Error(problem, id="circuits.E001") for problem in conf.problems(raw)
+    ]
+    return errors or check_database(conf.load(raw).database)
+
+
+def check_database(alias: str) -> list[CheckMessage]:
+    """Check that outcomes written to the alias cannot be lost with somebody's transaction."""
+    options = settings.DATABASES[alias]
+    found: list[CheckMessage] = []
+    if options.get("ATOMIC_REQUESTS"):
+        found.append(
+            Error(
+                f"The database {alias!r} keeps the circuits and has ATOMIC_REQUESTS: a failed "
+                "request would take its outcomes back and hold the circuit's lock meanwhile.",
+                hint=f"Leave ATOMIC_REQUESTS out of DATABASES[{alias!r}].",
+                id="circuits.E002",
+            )
+        )
+    if alias == "default":
+        found.append(
+            Warning(
+                "The circuits share the database alias 'default' with the site: an outcome "
+                "recorded inside a transaction is lost when it is rolled back.",
+                hint="Give them an alias of their own, CIRCUITS = {'DATABASE': 'circuits'}; it "
+                "may be a second connection to the same server.",
+                id="circuits.W001",
+            )
+        )
+    elif ROUTER not in settings.DATABASE_ROUTERS:
+        found.append(
+            Error(
+                f"The circuits are kept in the database {alias!r}, but nothing routes them there.",
+                hint=f"Add {ROUTER!r} to DATABASE_ROUTERS.",
+                id="circuits.E003",
+            )
+        )
+    is_sqlite = options["ENGINE"].endswith("sqlite3")
+    if is_sqlite and options.get("OPTIONS", {}).get("transaction_mode") != "IMMEDIATE":
+        found.append(
+            Warning(
+                f"The database {alias!r} keeps the circuits in SQLite without IMMEDIATE "
+                "transactions: two processes that change a circuit at once can fail.",
+                hint=f"Set DATABASES[{alias!r}]['OPTIONS']['transaction_mode'] = 'IMMEDIATE'.",
+                id="circuits.W002",
+            )
+        )
+    return found

@@ -1,0 +1,177 @@
+"""The site's settings: one dict, ``CIRCUITS``, validated as a whole before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from .exceptions import InvalidInputError
+from .machine import POLICY_LIMITS, WHOLE_NUMBERS, Limits, check_number
+from .validation import check_name, check_probe_url
+
+#: Seconds a remote call may take, unless the circuit or the call says otherwise.
+DEFAULT_TIMEOUT: Final = 10.0
+
+TIMEOUT_LIMITS: Final = Limits(0.001, 3600)
+
+_NUMBERS: Final = {
+    "SNAPSHOT_SECONDS": Limits(0, 60),
+    "FLUSH_SECONDS": Limits(0.1, 3600),
+    "MAX_CIRCUITS": Limits(1, 10_000_000),
+    "STORE_RETRY_SECONDS": Limits(0, 3600),
+}
+_CHOICES: Final = {"ON_STORE_ERROR": ("local", "raise")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings in force. Durations are in seconds.
+
+    Args:
+        database: The alias of the database that keeps the circuits.
+        snapshot_seconds: How long a process may act on what it last read of a circuit.
+        flush_seconds: How often a process writes the successes it has gathered.
+        max_circuits: How many circuits there may be, against runaway names.
+        on_store_error: ``local`` goes on per process when the database fails, ``raise`` raises.
+        store_retry_seconds: How long a failed database is left alone before the next try.
+        failure_statuses: HTTP statuses that count as failures.
+        defaults: Policy of a new circuit.
+        circuits: Policies by name, over the defaults; these circuits are made at once.
+    """
+
+    database: str = "default"
+    snapshot_seconds: float = 0.2
+    flush_seconds: float = 5.0
+    max_circuits: int = 10_000
+    on_store_error: str = "local"
+    store_retry_seconds: float = 1.0
+    failure_statuses: frozenset[int] = frozenset(range(500, 600))
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    circuits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def circuit(self, name: str) -> dict[str, Any]:
+        """Return the field values of a new circuit.
+
+        The settings' entry for the name wins over what code has declared, and that over the
+        settings' defaults.
+        """
+        return {**self.defaults, **_declared.get(name, {}), **self.circuits.get(name, {})}
+
+
+_KEYS: Final = {key.upper(): key for key in Config.__dataclass_fields__}
+
+
+def problems(raw: object) -> Iterator[str]:
+    """Yield one sentence for each thing that is wrong with a ``CIRCUITS`` setting."""
+    if not isinstance(raw, Mapping):
+        yield f"CIRCUITS must be a dict, not {type(raw).__name__}."
+        return
+    for key, value in raw.items():
+        if key not in _KEYS:
+            yield f"CIRCUITS has an unknown key {key!r}; known are {', '.join(_KEYS)}."
+        else:
+            yield from _problems_of(key, value)
+
+
+def _problems_of(key: str, value: object) -> Iterator[str]:
+    if key in _NUMBERS:
+        yield from _problem(
+            "CIRCUITS", check_number, key, value, _NUMBERS[key], whole=key == "MAX_CIRCUITS"
+        )
+    elif key in _CHOICES:
+        if value not in _CHOICES[key]:
+            yield f"CIRCUITS: {key} must be one of {', '.join(_CHOICES[key])}, not {value!r}."
+    elif key == "DATABASE":
+        if value not in settings.DATABASES:
+            yield f"CIRCUITS: DATABASE names {value!r}, which is not in DATABASES."
+    elif key == "FAILURE_STATUSES":
+        if not _are_statuses(value):
+            yield f"CIRCUITS: {key} must be a list of HTTP statuses from 100 to 599, not {value!r}."
+    elif key == "DEFAULTS":
+        yield from _circuit_problems("CIRCUITS['DEFAULTS']", value, named=False)
+    elif not isinstance(value, Mapping):
+        yield f"CIRCUITS['CIRCUITS'] must be a dict of name: policy, not {type(value).__name__}."
+    else:
+        for name, policy in value.items():
+            where = f"CIRCUITS['CIRCUITS'][{name!r}]"
+            yield from _problem(where, check_name, name)
+            yield from _circuit_problems(where, policy, named=True)
+
+
+def _circuit_problems(where: str, policy: object, *, named: bool) -> Iterator[str]:
+    if not isinstance(policy, Mapping):
+        yield f"{where} must be a dict of policy fields, not {type(policy).__name__}."
+        return
+    known = [*POLICY_LIMITS, "timeout", *(["probe_url"] if named else [])]
+    for key, value in policy.items():
+        if key not in known:
+            yield f"{where} has an unknown key {key!r}; known are {', '.join(known)}."
+        elif key == "probe_url":
+            yield from _problem(where, check_probe_url, value)
+        else:
+            limits = POLICY_LIMITS.get(key, TIMEOUT_LIMITS)
+            yield from _problem(
+                where, check_number, key, value, limits, whole=key in WHOLE_NUMBERS
+            )
+
+
+def _problem(where: str, check: Any, *args: Any, **kwargs: Any) -> Iterator[str]:
+    try:
+        check(*args, **kwargs)
+    except InvalidInputError as error:
+        yield f"{where}: {error}"
+
+
+def _are_statuses(value: object) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset, range)) and all(
+        isinstance(status, int) and 100 <= status <= 599 for status in value
+    )
+
+
+_config: Config | None = None
+_declared: dict[str, Mapping[str, Any]] = {}
+
+
+def get() -> Config:
+    """Return the settings in force.
+
+    Raises:
+        ImproperlyConfigured: The ``CIRCUITS`` setting is wrong; the message says where.
+    """
+    global _config
+    if _config is None:
+        _config = load(getattr(settings, "CIRCUITS", {}))
+    return _config
+
+
+def declare(name: str, **policy: Any) -> None:
+    """Remember the policy that code wants for a circuit, for when it is made."""
+    _declared[name] = policy
+
+
+def load(raw: Any) -> Config:
+    """Return a ``CIRCUITS`` setting as a :class:`Config`.
+
+    Raises:
+        ImproperlyConfigured: It is wrong; the message says where.
+    """
+    for problem in problems(raw):
+        raise ImproperlyConfigured(problem)
+    values = {_KEYS[key]: value for key, value in raw.items()}
+    if "failure_statuses" in values:
+        values["failure_statuses"] = frozenset(values["failure_statuses"])
+    return Config(**values)
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    global _config
+    if setting == "CIRCUITS":
+        _config = None
+
+
+setting_changed.connect(_forget)

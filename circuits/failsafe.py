@@ -1,0 +1,135 @@
+"""Keeps the breaker from taking the site down: a store that outlives its database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+from typing import Final, TypeVar
+
+from django.db import Error, connections
+
+from . import conf
+from .machine import Permit, Step
+from .memory import MemoryStore
+from .redaction import describe
+from .store import NO_NOTE, Changed, DatabaseStore, Note, Snapshot, Store, Tally
+
+logger = logging.getLogger("circuits")
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Step)
+
+#: Seconds between two log lines about the same outage.
+LOG_SECONDS: Final = 60.0
+
+
+class FailSafeStore:
+    """The shared store while it answers, this process's memory while it does not.
+
+    A failed database is left alone for ``STORE_RETRY_SECONDS``; then one caller tries it again
+    while the others go on in memory. With ``ON_STORE_ERROR = "raise"`` its errors are raised.
+    """
+
+    def __init__(
+        self,
+        shared: DatabaseStore,
+        memory: MemoryStore,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.shared = shared
+        self.memory = memory
+        self._clock = clock
+        self.forget()
+
+    def forget(self) -> None:
+        """Take the database for healthy again and forget the circuits in memory."""
+        self.memory.clear()
+        self._lock = Lock()
+        self._down = False
+        self._retry_at = 0.0
+        self._log_at = 0.0
+
+    def read(self, name: str) -> Snapshot:
+        """Return the circuit."""
+        return self._run(lambda store: store.read(name))
+
+    def change(
+        self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
+    ) -> Changed[S]:
+        """Put the circuit to ``decide`` with no one else at it, and keep what it returns."""
+        return self._run(lambda store: store.change(name, decide, note))
+
+    def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
+        """Count a failure that changes no state; false if it might, or counts no more."""
+        return self._run(lambda store: store.count_failure(snapshot, permit, settle, error))
+
+    def clear_failures(self, snapshot: Snapshot, permit: Permit) -> None:
+        """Set the run of failures of a closed circuit back to none."""
+        self._run(lambda store: store.clear_failures(snapshot, permit))
+
+    def flush(self, tally: Tally) -> None:
+        """Write down what the process has gathered.
+
+        Raises:
+            django.db.Error: The database does not answer; the caller keeps the tally.
+        """
+        try:
+            self.shared.flush(tally)
+        except Error as error:
+            self._note_failure(error)
+            raise
+
+    def _run(self, operation: Callable[[Store], T]) -> T:
+        if not self._may_try():
+            return operation(self.memory)
+        try:
+            result = operation(self.shared)
+        except Error as error:
+            if conf.get().on_store_error == "raise":
+                raise
+            self._note_failure(error)
+            return operation(self.memory)
+        if self._down:
+            self._note_recovery()
+        return result
+
+    def _may_try(self) -> bool:
+        if not self._down:
+            return True
+        with self._lock:
+            now = self._clock()
+            if now < self._retry_at:
+                return False
+            self._retry_at = now + conf.get().store_retry_seconds
+            return True
+
+    def _note_failure(self, error: Error) -> None:
+        self._drop_broken_connection()
+        with self._lock:
+            now = self._clock()
+            first = not self._down
+            self._down = True
+            self._retry_at = now + conf.get().store_retry_seconds
+            if not first and now < self._log_at:
+                return
+            self._log_at = now + LOG_SECONDS
+        logger.error(
+            "The circuits' database does not answer; this process goes on by itself: %s",
+            describe(error),
+        )
+
+    def _note_recovery(self) -> None:
+        with self._lock:
+            if not self._down:
+                return
+            self._down = False
+            self.memory.clear()
+        logger.warning("The circuits' database answers again; the shared state counts.")
+
+    def _drop_broken_connection(self) -> None:
+        """Close the connection if it is dead, since nothing else does outside a request."""
+        connection = connections[self.shared.alias]
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()

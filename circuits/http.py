@@ -1,0 +1,189 @@
+"""Calls over HTTP through a circuit: requests for sync code, httpx for async."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from threading import local
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+import requests
+from requests.cookies import RequestsCookieJar
+
+from . import conf
+from .breaker import aadmit, admit, asettle_error, asucceed, settle_error
+from .exceptions import RemoteCallFailedException
+from .redaction import describe, redact
+from .validation import check_url
+
+if TYPE_CHECKING:
+    import httpx
+
+Timeout = float | tuple[float, float] | None
+
+#: The exceptions of requests that say the remote failed. Others, such as an invalid header, are
+#: mistakes of the caller and count as nothing.
+FAILURES: Final = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
+
+_local = local()
+
+
+def call(
+    name: str,
+    url: str,
+    *,
+    method: str = "GET",
+    timeout: Timeout = None,
+    fallback: Callable[[RemoteCallFailedException], Any] | None = None,
+    **requests_kwargs: Any,
+) -> Any:
+    """Make an HTTP request through a circuit.
+
+    Args:
+        name: The circuit's name.
+        url: An http or https URL.
+        method: The HTTP method.
+        timeout: Seconds to connect and to wait for each part of the answer, or a pair of them;
+            the circuit's own timeout by default, so there is always one.
+        fallback: Receives the exception of a failed or refused call; what it returns is returned
+            instead. The failure counts all the same.
+        **requests_kwargs: Anything else that ``requests.request`` takes.
+
+    Returns:
+        The ``requests.Response``, or what the fallback returned.
+
+    Raises:
+        CircuitOpenError: The circuit refuses calls; no request was sent.
+        RemoteCallFailedException: A connection error, a timeout or a failure status. Its cause is
+            the exception of requests; its ``response`` the answer, where there was one.
+        InvalidInputError: The name or the URL cannot be used.
+    """
+    check_url(url)
+    try:
+        return _call(name, url, method, timeout, requests_kwargs)
+    except RemoteCallFailedException as error:
+        if fallback is None:
+            raise
+        return fallback(error)
+
+
+def _call(
+    name: str, url: str, method: str, timeout: Timeout, requests_kwargs: dict[str, Any]
+) -> requests.Response:
+    ticket = admit(name)
+    seconds = ticket.gate.timeout if timeout is None else timeout
+    try:
+        response = _session().request(method, url, timeout=seconds, **requests_kwargs)
+        _raise_for_failure(response, url, requests.HTTPError)
+    except BaseException as error:
+        if settle_error(ticket, error, (*FAILURES, requests.HTTPError)):
+            raise _failed(name, error) from error
+        raise
+    ticket.succeed()
+    return response
+
+
+async def acall(
+    name: str,
+    url: str,
+    *,
+    method: str = "GET",
+    timeout: float | None = None,
+    fallback: Callable[[RemoteCallFailedException], Any] | None = None,
+    **httpx_kwargs: Any,
+) -> Any:
+    """Make an HTTP request through a circuit from async code, with httpx (the extra ``async``).
+
+    Args, errors and ``fallback`` as in :func:`call`; the fallback may be a coroutine function.
+
+    Returns:
+        The ``httpx.Response``, or what the fallback returned.
+    """
+    check_url(url)
+    try:
+        return await _acall(name, url, method, timeout, httpx_kwargs)
+    except RemoteCallFailedException as error:
+        if fallback is None:
+            raise
+        value = fallback(error)
+        return await value if asyncio.iscoroutine(value) else value
+
+
+async def _acall(
+    name: str, url: str, method: str, timeout: float | None, httpx_kwargs: dict[str, Any]
+) -> httpx.Response:
+    import httpx
+
+    ticket = await aadmit(name)
+    seconds = ticket.gate.timeout if timeout is None else timeout
+    try:
+        response = await _client().request(method, url, timeout=seconds, **httpx_kwargs)
+        _raise_for_failure(response, url, _httpx_status_error)
+    except BaseException as error:
+        failures = (httpx.TransportError, httpx.DecodingError, httpx.HTTPStatusError)
+        if await asettle_error(ticket, error, failures):
+            raise _failed(name, error) from error
+        raise
+    await asucceed(ticket)
+    return response
+
+
+def _raise_for_failure(response: Any, url: str, error: Callable[..., Exception]) -> None:
+    status = response.status_code
+    if status in conf.get().failure_statuses:
+        raise error(f"HTTP {status} from {redact(url)}", response=response)
+
+
+def _httpx_status_error(message: str, response: httpx.Response) -> httpx.HTTPStatusError:
+    import httpx
+
+    return httpx.HTTPStatusError(message, request=response.request, response=response)
+
+
+def _failed(name: str, error: BaseException) -> RemoteCallFailedException:
+    return RemoteCallFailedException(
+        f"The call to {name} failed: {describe(error)}", name, getattr(error, "response", None)
+    )
+
+
+# Connection pools --------------------------------------------------------------------------------
+
+
+def _no_cookies() -> DefaultCookiePolicy:
+    """A pool is shared by all who call: a cookie kept for one would be sent for another."""
+    return DefaultCookiePolicy(allowed_domains=[])
+
+
+def _session() -> requests.Session:
+    """Return this thread's session, so that connections are kept and nothing is shared."""
+    session: requests.Session | None = getattr(_local, "session", None)
+    if session is None:
+        session = _local.session = requests.Session()
+        jar = RequestsCookieJar()
+        jar.set_policy(_no_cookies())
+        session.cookies = jar
+    return session
+
+
+_clients: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient]] = (
+    WeakKeyDictionary()
+)
+
+
+def _client() -> httpx.AsyncClient:
+    """Return this event loop's client: its connections belong to the loop."""
+    import httpx
+
+    loop = asyncio.get_running_loop()
+    client = _clients.get(loop)
+    if client is None:
+        jar = CookieJar(_no_cookies())
+        client = _clients[loop] = httpx.AsyncClient(cookies=jar, follow_redirects=True)
+    return client

@@ -1,0 +1,428 @@
+"""The state machine of a circuit: pure functions over frozen dataclasses.
+
+No Django, no I/O, no clock and no randomness of its own: times are seconds on a clock of the
+caller's (the store passes the database's), and chance is passed in as a number.
+
+Every function takes a :class:`Status` and returns a :class:`Step`: the status after, and the
+:class:`Change` if the state or the mode changed. Where nothing happened, ``step.status`` is the
+very object that came in, so a caller can tell by identity that there is nothing to write.
+
+Generations follow gobreaker's two-step breaker: a permit carries the generation it was given in,
+and a result of another generation changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from .exceptions import InvalidInputError
+
+#: The longest time a policy may name, in seconds: one year.
+LONGEST: Final = 365 * 24 * 3600
+
+#: The first generation of a circuit kept in one process's memory. Counting up from here never
+#: reaches the generations of the shared row, so no result of the one counts in the other.
+MEMORY_GENERATION: Final = -(2**62)
+
+#: The most a refusal in half_open asks callers to wait, in seconds: a trial mostly ends sooner.
+TRIAL_RETRY_SECONDS: Final = 1.0
+
+
+class State(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Mode(StrEnum):
+    AUTOMATIC = "automatic"
+    FORCED_OPEN = "forced_open"
+    FORCED_CLOSED = "forced_closed"
+    OBSERVE = "observe"
+
+
+class Reason(StrEnum):
+    """Why a state or mode changed."""
+
+    FAILURES = "failures"
+    DELAY_PASSED = "delay_passed"
+    TRIAL_SUCCEEDED = "trial_succeeded"
+    TRIAL_FAILED = "trial_failed"
+    RESET = "reset"
+    MODE = "mode"
+
+
+class Limits(NamedTuple):
+    """The range of a policy value, both ends included."""
+
+    least: float
+    most: float
+
+
+def _number(default: float, least: float, most: float) -> Any:
+    return field(default=default, metadata={"limits": Limits(least, most)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """When a circuit opens and how it recovers.
+
+    Args:
+        threshold: Consecutive failures that open the circuit.
+        delay: Seconds an open circuit refuses calls before it lets a trial through.
+        half_open_max_calls: Trial calls let through at once in half_open.
+        success_threshold: Successful trials that close the circuit.
+        backoff_factor: What each failed recovery multiplies the delay by; 1 keeps it as it is.
+        max_delay: Seconds the delay may grow to. It never shortens ``delay`` itself.
+        jitter: The share of a grown delay that is left to chance: 0 is none, 1 is "full jitter"
+            (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+        lease_seconds: Seconds a trial may take before its place is given to another.
+
+    Raises:
+        InvalidInputError: A value is not a number or out of range.
+    """
+
+    threshold: int = _number(5, 1, 1_000_000)
+    delay: float = _number(10.0, 0, LONGEST)
+    half_open_max_calls: int = _number(1, 1, 10_000)
+    success_threshold: int = _number(1, 1, 10_000)
+    backoff_factor: float = _number(1.0, 1, 100)
+    max_delay: float = _number(300.0, 0, LONGEST)
+    jitter: float = _number(0.0, 0, 1)
+    lease_seconds: float = _number(30.0, 0.1, LONGEST)
+
+    def __post_init__(self) -> None:
+        for name, limits in POLICY_LIMITS.items():
+            check_number(name, getattr(self, name), limits, whole=name in WHOLE_NUMBERS)
+
+
+POLICY_LIMITS: Final[dict[str, Limits]] = {f.name: f.metadata["limits"] for f in fields(Policy)}
+WHOLE_NUMBERS: Final = frozenset(f.name for f in fields(Policy) if f.type == "int")
+
+
+def check_number(name: str, value: object, limits: Limits, *, whole: bool) -> None:
+    """Refuse a value that is not a finite number within its limits.
+
+    Raises:
+        InvalidInputError: Names the value and what it may be.
+    """
+    kinds = (int,) if whole else (int, float)
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    if is_number and limits.least <= value <= limits.most:  # type: ignore[operator]
+        return
+    kind = "a whole number" if whole else "a number"
+    raise InvalidInputError(
+        f"{name} must be {kind} from {limits.least:,} to {limits.most:,}, not {value!r}."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A trial call's place in half_open, free again at ``expires_at`` if its holder dies."""
+
+    token: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Where a circuit stands. Times are seconds on the caller's clock.
+
+    Args:
+        run_started_at: When the present run of failures began.
+        retry_at: When an open circuit lets a trial through.
+        reopen_count: Failed recoveries since the circuit was last closed.
+        trial_successes: Successful trials in the present half_open.
+        changed_at: When the state or the mode last changed.
+    """
+
+    state: State = State.CLOSED
+    mode: Mode = Mode.AUTOMATIC
+    generation: int = 0
+    failure_count: int = 0
+    run_started_at: float | None = None
+    opened_at: float | None = None
+    retry_at: float | None = None
+    reopen_count: int = 0
+    trial_successes: int = 0
+    leases: tuple[Lease, ...] = ()
+    changed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave to make one call: its generation and, for a trial, its lease.
+
+    ``counts`` is false where observe mode lets a call pass that would have been refused.
+    """
+
+    generation: int
+    lease: str | None = None
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of state or mode, as it goes into the history."""
+
+    from_state: State
+    to_state: State
+    from_mode: Mode
+    to_mode: Mode
+    generation: int
+    reason: Reason
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    status: Status
+    change: Change | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission(Step):
+    """The answer to a caller: a permit, or the seconds to wait.
+
+    In observe mode a call that would have been refused has both.
+    """
+
+    permit: Permit | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What a process knows when it reports a failed call.
+
+    Args:
+        own_run: Failures in a row that the process itself has seen, this one included.
+        settle_seconds: How old the shared run must be to be believed (``SNAPSHOT_SECONDS``).
+        chance: A number from 0 up to 1, for jitter.
+    """
+
+    own_run: int = 1
+    settle_seconds: float = 0.0
+    chance: float = 0.0
+
+
+# Asking for leave ------------------------------------------------------------------------------
+
+
+def admit(status: Status, policy: Policy, now: float, token: str) -> Admission:
+    """Ask for leave to make one call.
+
+    Args:
+        token: A fresh unique string, the name of the lease if this call becomes a trial.
+    """
+    if status.mode is Mode.FORCED_CLOSED:
+        return Admission(status, permit=Permit(status.generation))
+    if status.mode is Mode.FORCED_OPEN:
+        # Only a person ends this; the delay is an honest pace to ask again at.
+        return Admission(status, retry_after=policy.delay)
+    admission = _admit_by_state(status, policy, now, token)
+    if admission.permit is None and status.mode is Mode.OBSERVE:
+        return replace(admission, permit=Permit(status.generation, counts=False))
+    return admission
+
+
+def _admit_by_state(status: Status, policy: Policy, now: float, token: str) -> Admission:
+    if status.state is State.CLOSED:
+        return Admission(status, permit=Permit(status.generation))
+    if status.state is State.HALF_OPEN:
+        return _admit_trial(status, policy, now, token)
+    expired = expire(status, now)
+    if expired.change is None:
+        return Admission(status, retry_after=(status.retry_at or now) - now)
+    trial = _admit_trial(expired.status, policy, now, token)
+    return replace(trial, change=expired.change)
+
+
+def _admit_trial(status: Status, policy: Policy, now: float, token: str) -> Admission:
+    live = tuple(lease for lease in status.leases if lease.expires_at > now)
+    if len(live) >= policy.half_open_max_calls:
+        first_free = min(lease.expires_at for lease in live) - now
+        return Admission(status, retry_after=min(first_free, TRIAL_RETRY_SECONDS))
+    lease = Lease(token, now + policy.lease_seconds)
+    return Admission(
+        replace(status, leases=(*live, lease)), permit=Permit(status.generation, token)
+    )
+
+
+# Reporting a result ----------------------------------------------------------------------------
+
+
+def succeed(status: Status, policy: Policy, permit: Permit, now: float) -> Step:
+    """Report a call that succeeded."""
+    if not _counts(status, permit):
+        return Step(status)
+    if status.state is State.CLOSED:
+        if not status.failure_count:
+            return Step(status)
+        return Step(replace(status, failure_count=0, run_started_at=None))
+    successes = status.trial_successes + 1
+    if successes >= policy.success_threshold:
+        return _close(status, now, Reason.TRIAL_SUCCEEDED)
+    return Step(
+        replace(status, trial_successes=successes, leases=_without(status.leases, permit.lease))
+    )
+
+
+def fail(status: Status, policy: Policy, permit: Permit, now: float, failure: Failure) -> Step:
+    """Report a call that failed."""
+    if not _counts(status, permit):
+        return Step(status)
+    if status.state is State.HALF_OPEN:
+        reopened = replace(status, reopen_count=status.reopen_count + 1)
+        wait = grown_delay(policy, reopened.reopen_count, failure.chance)
+        return _open(reopened, now, wait, Reason.TRIAL_FAILED)
+    started = now if status.run_started_at is None else status.run_started_at
+    counted = replace(status, failure_count=status.failure_count + 1, run_started_at=started)
+    if counted.mode is not Mode.FORCED_CLOSED and opens(counted, policy, now, failure):
+        return _open(counted, now, policy.delay, Reason.FAILURES)
+    return Step(counted)
+
+
+def release(status: Status, permit: Permit) -> Step:
+    """Give a permit back unused: the call was cancelled, or its outcome says nothing."""
+    leases = _without(status.leases, permit.lease)
+    if permit.generation != status.generation or leases == status.leases:
+        return Step(status)
+    return Step(replace(status, leases=leases))
+
+
+def opens(status: Status, policy: Policy, now: float, failure: Failure) -> bool:
+    """The opening rule: whether the failures counted so far open a closed circuit.
+
+    A success that writes nothing clears the shared run only once its process has seen that the
+    run exists. So the shared run is believed when it is old enough for every process to have
+    seen it; a process always believes what it saw itself.
+    """
+    if failure.own_run >= policy.threshold:
+        return True
+    if status.failure_count < policy.threshold or status.run_started_at is None:
+        return False
+    return failure.settle_seconds <= 0 or now - status.run_started_at >= failure.settle_seconds
+
+
+def grown_delay(policy: Policy, reopen_count: int, chance: float) -> float:
+    """Seconds to wait after the given number of failed recoveries, jitter included."""
+    # 100 ** 64 is still a float; by then any cap has long been reached.
+    grown = policy.delay * policy.backoff_factor ** min(reopen_count, 64)
+    capped = min(grown, max(policy.max_delay, policy.delay))
+    return capped * (1 - policy.jitter * chance)
+
+
+def _counts(status: Status, permit: Permit) -> bool:
+    """Whether a result may still change anything."""
+    if permit.generation != status.generation or not permit.counts:
+        return False
+    if status.state is State.HALF_OPEN:
+        return any(lease.token == permit.lease for lease in status.leases)
+    return status.state is State.CLOSED
+
+
+def _without(leases: tuple[Lease, ...], token: str | None) -> tuple[Lease, ...]:
+    return tuple(lease for lease in leases if lease.token != token)
+
+
+# Time and people -------------------------------------------------------------------------------
+
+
+def expire(status: Status, now: float) -> Step:
+    """Move an open circuit to half_open once its delay has passed."""
+    due = status.state is State.OPEN and (status.retry_at is None or now >= status.retry_at)
+    if not due or status.mode not in (Mode.AUTOMATIC, Mode.OBSERVE):
+        return Step(status)
+    return _move(
+        status, now, Reason.DELAY_PASSED, state=State.HALF_OPEN, retry_at=None, trial_successes=0
+    )
+
+
+def reset(status: Status, now: float) -> Step:
+    """Close the circuit and forget its failures. The mode stays, so forced_open stays open."""
+    if status.mode is Mode.FORCED_OPEN:
+        return Step(status)
+    if status.state is not State.CLOSED:
+        return _close(status, now, Reason.RESET)
+    if not status.failure_count:
+        return Step(status)
+    return Step(replace(status, failure_count=0, run_started_at=None))
+
+
+def set_mode(status: Status, mode: Mode, now: float) -> Step:
+    """Put the circuit in another mode.
+
+    A forced mode sets the state too, so the two never contradict each other. Out of forced_open
+    the next call is a trial; out of forced_closed the failures recorded meanwhile count.
+    """
+    if mode is status.mode:
+        return Step(status)
+    if mode is Mode.FORCED_CLOSED:
+        return _close(status, now, Reason.MODE, mode=mode)
+    if mode is Mode.FORCED_OPEN:
+        opened = now if status.opened_at is None else status.opened_at
+        return _move(
+            status, now, Reason.MODE, mode=mode, state=State.OPEN, opened_at=opened, retry_at=now
+        )
+    return _move(status, now, Reason.MODE, mode=mode)
+
+
+def in_memory(status: Status, shift: float) -> Status:
+    """Return a shared status as one process goes on with it alone.
+
+    Args:
+        shift: Seconds to add to each time, from the shared clock to the process's own.
+    """
+
+    def moved(at: float | None) -> float | None:
+        return None if at is None else at + shift
+
+    return replace(
+        status,
+        generation=MEMORY_GENERATION,
+        leases=(),
+        run_started_at=moved(status.run_started_at),
+        opened_at=moved(status.opened_at),
+        retry_at=moved(status.retry_at),
+        changed_at=moved(status.changed_at),
+    )
+
+
+def _open(status: Status, now: float, wait: float, reason: Reason) -> Step:
+    return _move(status, now, reason, state=State.OPEN, opened_at=now, retry_at=now + wait)
+
+
+def _close(status: Status, now: float, reason: Reason, **new: Any) -> Step:
+    return _move(
+        status,
+        now,
+        reason,
+        state=State.CLOSED,
+        failure_count=0,
+        run_started_at=None,
+        opened_at=None,
+        retry_at=None,
+        reopen_count=0,
+        trial_successes=0,
+        **new,
+    )
+
+
+def _move(status: Status, now: float, reason: Reason, **new: Any) -> Step:
+    """The one way to change state or mode: a new generation, in which no old lease counts."""
+    after = replace(status, generation=status.generation + 1, leases=(), changed_at=now, **new)
+    return Step(
+        after,
+        Change(
+            from_state=status.state,
+            to_state=after.state,
+            from_mode=status.mode,
+            to_mode=after.mode,
+            generation=after.generation,
+            reason=reason,
+            at=now,
+        ),
+    )

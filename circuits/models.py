@@ -1,0 +1,229 @@
+"""The tables: a row for each circuit, and a row for each change of its state or mode.
+
+State is read and written by :mod:`circuits.store` only; the policy fields are for people.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from .conf import DEFAULT_TIMEOUT, TIMEOUT_LIMITS
+from .fields import NameField, validate_name, validate_probe_url
+from .machine import POLICY_LIMITS, Limits, Mode, Policy, Reason, State
+from .redaction import ERROR_LENGTH
+
+STATES = [
+    (State.CLOSED.value, _("closed")),
+    (State.OPEN.value, _("open")),
+    (State.HALF_OPEN.value, _("half open")),
+]
+MODES = [
+    (Mode.AUTOMATIC.value, _("automatic")),
+    (Mode.FORCED_OPEN.value, _("forced open")),
+    (Mode.FORCED_CLOSED.value, _("forced closed")),
+    (Mode.OBSERVE.value, _("observe")),
+]
+REASONS = [
+    (Reason.FAILURES.value, _("too many failures")),
+    (Reason.DELAY_PASSED.value, _("delay passed")),
+    (Reason.TRIAL_SUCCEEDED.value, _("trial succeeded")),
+    (Reason.TRIAL_FAILED.value, _("trial failed")),
+    (Reason.RESET.value, _("reset")),
+    (Reason.MODE.value, _("mode changed")),
+]
+
+#: The fields that are for people to set, and the only ones a form may write.
+POLICY_FIELDS = (*POLICY_LIMITS, "timeout", "probe_url")
+
+_DEFAULTS = Policy()
+
+
+def _validators(limits: Limits) -> list[Any]:
+    return [MinValueValidator(limits.least), MaxValueValidator(limits.most)]
+
+
+def _policy(kind: type[models.Field[Any, Any]], name: str, label: Any, help_text: Any) -> Any:
+    return kind(
+        label,
+        default=getattr(_DEFAULTS, name),
+        validators=_validators(POLICY_LIMITS[name]),
+        help_text=help_text,
+    )
+
+
+def _within(name: str, limits: Limits) -> models.CheckConstraint:
+    # Both ends, since PostgreSQL sorts NaN above every number.
+    condition = Q(**{f"{name}__gte": limits.least, f"{name}__lte": limits.most})
+    return models.CheckConstraint(condition=condition, name=f"circuits_{name}_range")
+
+
+class CircuitManager(models.Manager["Circuit"]):
+    def get_by_natural_key(self, name: str) -> Circuit:
+        """Return the circuit with the name."""
+        return self.get(name=name)
+
+
+class Circuit(models.Model):
+    """A circuit breaker: its policy, where it stands, and what it last saw."""
+
+    name = NameField(_("name"), unique=True, validators=[validate_name])
+    probe_url = models.CharField(
+        _("probe URL"),
+        max_length=500,
+        blank=True,
+        validators=[validate_probe_url],
+        help_text=_("Where a probe calls: http or https, without password or query string."),
+    )
+    timeout = models.FloatField(
+        _("timeout"),
+        default=DEFAULT_TIMEOUT,
+        validators=_validators(TIMEOUT_LIMITS),
+        help_text=_("Seconds to wait for the remote, unless the call itself says otherwise."),
+    )
+
+    threshold = _policy(
+        models.PositiveIntegerField,
+        "threshold",
+        _("threshold"),
+        _("Failures in a row that open the circuit."),
+    )
+    delay = _policy(
+        models.FloatField,
+        "delay",
+        _("delay"),
+        _("Seconds that calls are refused before one is let through to try."),
+    )
+    half_open_max_calls = _policy(
+        models.PositiveIntegerField,
+        "half_open_max_calls",
+        _("trial calls at once"),
+        _("How many calls may try at the same time after the delay."),
+    )
+    success_threshold = _policy(
+        models.PositiveIntegerField,
+        "success_threshold",
+        _("successes to close"),
+        _("Trial calls that must succeed before the circuit closes."),
+    )
+    backoff_factor = _policy(
+        models.FloatField,
+        "backoff_factor",
+        _("backoff factor"),
+        _("Each failed trial multiplies the delay by this; 1 keeps it as it is."),
+    )
+    max_delay = _policy(
+        models.FloatField,
+        "max_delay",
+        _("longest delay"),
+        _("Seconds the delay may grow to; it never becomes shorter than the delay."),
+    )
+    jitter = _policy(
+        models.FloatField,
+        "jitter",
+        _("jitter"),
+        _("Share of a grown delay left to chance, from 0 (none) to 1 (all of it)."),
+    )
+    lease_seconds = _policy(
+        models.FloatField,
+        "lease_seconds",
+        _("trial lease"),
+        _("Seconds after which a trial that never reported is given up; set it above the timeout."),
+    )
+
+    state = models.CharField(_("state"), max_length=10, choices=STATES, default=State.CLOSED.value)
+    mode = models.CharField(_("mode"), max_length=15, choices=MODES, default=Mode.AUTOMATIC.value)
+    generation = models.PositiveBigIntegerField(_("generation"), default=0)
+    failure_count = models.PositiveIntegerField(_("failures in a row"), default=0)
+    run_started_at = models.DateTimeField(_("failing since"), null=True, blank=True)
+    opened_at = models.DateTimeField(_("opened at"), null=True, blank=True)
+    retry_at = models.DateTimeField(_("retry at"), null=True, blank=True)
+    reopen_count = models.PositiveIntegerField(_("failed recoveries"), default=0)
+    trial_successes = models.PositiveIntegerField(_("successful trials"), default=0)
+    leases = models.JSONField(_("trial leases"), default=list, blank=True)
+    state_changed_at = models.DateTimeField(_("state changed at"), null=True, blank=True)
+
+    last_attempt_at = models.DateTimeField(_("last attempt"), null=True, blank=True)
+    last_success_at = models.DateTimeField(_("last success"), null=True, blank=True)
+    last_failure_at = models.DateTimeField(_("last failure"), null=True, blank=True)
+    last_error = models.CharField(_("last error"), max_length=ERROR_LENGTH, blank=True)
+    total_successes = models.PositiveBigIntegerField(_("successes"), default=0)
+    total_failures = models.PositiveBigIntegerField(_("failures"), default=0)
+    total_refusals = models.PositiveBigIntegerField(_("refusals"), default=0)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    objects = CircuitManager()
+
+    class Meta:
+        verbose_name = _("circuit")
+        verbose_name_plural = _("circuits")
+        ordering = ("name",)
+        permissions = (("operate_circuit", _("Can reset, force and probe circuits")),)
+        indexes = (
+            # What half_open_expired asks for every second.
+            models.Index(fields=["state", "retry_at"], name="circuits_state_retry_at"),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(state__in=[s.value for s in State]), name="circuits_state_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(mode__in=[m.value for m in Mode]), name="circuits_mode_known"
+            ),
+            models.CheckConstraint(condition=~Q(name=""), name="circuits_name_not_empty"),
+            models.CheckConstraint(
+                condition=~Q(state=State.OPEN.value) | Q(retry_at__isnull=False),
+                name="circuits_open_has_retry_at",
+            ),
+            _within("timeout", TIMEOUT_LIMITS),
+            *(_within(name, limits) for name, limits in POLICY_LIMITS.items()),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    def natural_key(self) -> tuple[str]:
+        """Return what names the circuit in a fixture."""
+        return (self.name,)
+
+
+class Transition(models.Model):
+    """One change of a circuit's state or mode."""
+
+    circuit = models.ForeignKey(
+        Circuit, models.CASCADE, related_name="transitions", verbose_name=_("circuit")
+    )
+    from_state = models.CharField(_("from state"), max_length=10, choices=STATES)
+    to_state = models.CharField(_("to state"), max_length=10, choices=STATES)
+    from_mode = models.CharField(_("from mode"), max_length=15, choices=MODES)
+    to_mode = models.CharField(_("to mode"), max_length=15, choices=MODES)
+    reason = models.CharField(_("reason"), max_length=20, choices=REASONS)
+    detail = models.CharField(
+        _("detail"),
+        max_length=ERROR_LENGTH,
+        blank=True,
+        help_text=_("The error that led to it, or the words of who did it."),
+    )
+    actor = models.CharField(
+        _("actor"), max_length=150, blank=True, help_text=_("Who did it; empty for the machine.")
+    )
+    generation = models.PositiveBigIntegerField(_("generation"))
+    at = models.DateTimeField(_("at"), db_index=True)
+
+    class Meta:
+        verbose_name = _("transition")
+        verbose_name_plural = _("transitions")
+        ordering = ("-id",)
+        constraints = (
+            # However many processes report at once, one change is one row.
+            models.UniqueConstraint(
+                fields=["circuit", "generation"], name="circuits_transition_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.circuit}: {self.from_state} -> {self.to_state}"

@@ -1,0 +1,26 @@
+"""Keeping secrets out of rows, logs and metrics: URLs lose user info, query and fragment."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+ERROR_LENGTH: Final = 500
+
+# Everything between the scheme and the last @ of the authority.
+_USER_INFO: Final = re.compile(r"(?<=://)[^\s/?#]*@")
+# A query or fragment behind a slash: of a whole URL, or of the bare path that urllib3 names.
+_QUERY: Final = re.compile(r"(/[^\s?#]*)[?#]\S*")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]+")
+
+
+def redact(text: str) -> str:
+    """Return the text with the secrets taken out of every URL in it."""
+    return _QUERY.sub(r"\1", _USER_INFO.sub("", text))
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception as one short line that can be stored: its type and redacted message."""
+    message = _UNPRINTABLE.sub(" ", redact(str(error))).strip()
+    kind = type(error).__name__
+    return (f"{kind}: {message}" if message else kind)[:ERROR_LENGTH]

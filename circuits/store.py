@@ -1,0 +1,401 @@
+"""A circuit's row: read as a snapshot, changed under its lock.
+
+The only module that locks or writes circuit state. It decides nothing: it hands the row to a
+function of :mod:`circuits.machine` and writes down what comes back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from django.conf import settings
+from django.db import connections, transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Coalesce, Greatest
+from django.utils import timezone
+
+from . import conf, machine
+from .exceptions import TooManyCircuitsError
+from .fields import NOW_SQL, DatabaseNow
+from .machine import Change, Lease, Mode, Permit, Policy, State, Status, Step
+from .models import Circuit, Transition
+from .signals import state_changed
+from .validation import check_name
+
+logger = logging.getLogger("circuits")
+
+S = TypeVar("S", bound=Step)
+
+#: How many circuits one transaction of :meth:`DatabaseStore.expire_due` may lock.
+EXPIRE_BATCH: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What a store knew of a circuit at one moment.
+
+    Args:
+        now: That moment, in seconds on the store's clock.
+        read_at: The same moment on this process's monotonic clock.
+    """
+
+    name: str
+    status: Status
+    policy: Policy
+    timeout: float
+    now: float
+    read_at: float
+
+    def time(self, at: float) -> float:
+        """Return a moment of the monotonic clock as the store's clock would name it."""
+        return self.now + (at - self.read_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What goes into the row and the history beside a step.
+
+    Args:
+        error: The redacted error of a failed call.
+        success: The call succeeded.
+        actor: Who asked for the change; empty for the machine.
+        words: What they said about it.
+    """
+
+    error: str = ""
+    success: bool = False
+    actor: str = ""
+    words: str = ""
+
+
+NO_NOTE: Final = Note()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What a process gathered about one circuit since it last wrote it down.
+
+    Args:
+        last_success_at: In seconds on the store's clock.
+    """
+
+    name: str
+    successes: int
+    refusals: int
+    last_success_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed(Generic[S]):
+    """What came of a change.
+
+    Args:
+        snapshot: The circuit after it.
+        step: What the decision returned.
+        transition: The row in the history, where the database has one.
+    """
+
+    snapshot: Snapshot
+    step: S
+    transition: Transition | None = None
+
+
+class Store(Protocol):
+    """Where circuits are kept: the database, or the process's memory."""
+
+    def read(self, name: str) -> Snapshot:
+        """Return the circuit, made from the settings at its first use."""
+
+    def change(
+        self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
+    ) -> Changed[S]:
+        """Put the circuit to ``decide`` with no one else at it, and keep what it returns.
+
+        Whoever calls it calls :func:`announce` with the answer, once they hold no lock.
+        """
+
+    def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
+        """Count a failure that changes no state; false if it might, or counts no more."""
+
+    def clear_failures(self, snapshot: Snapshot, permit: Permit) -> None:
+        """Set the run of failures of a closed circuit back to none."""
+
+    def flush(self, tally: Tally) -> None:
+        """Write down what a process has gathered about one circuit."""
+
+
+class DatabaseStore:
+    """The circuits in the database that all processes share."""
+
+    @property
+    def alias(self) -> str:
+        """The database alias."""
+        return conf.get().database
+
+    def read(self, name: str) -> Snapshot:
+        """Return the circuit, made from the settings at its first use."""
+        row = self._rows().filter(name=name).first() or self._made(name, self._rows())
+        return _snapshot(row)
+
+    def change(
+        self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
+    ) -> Changed[S]:
+        """Put the circuit to ``decide`` under its row lock, and write what it returns."""
+        with transaction.atomic(using=self.alias):
+            rows = self._rows().select_for_update()
+            row = rows.filter(name=name).first() or self._made(name, rows)
+            before = _snapshot(row)
+            step = decide(before)
+            transition = self._write(row.pk, before, step, note)
+        if transition is not None:
+            transition.circuit = row
+        after = replace(before, status=step.status)
+        return Changed(snapshot=after, step=step, transition=transition)
+
+    def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
+        """Count a failure that changes no state, in one conditional UPDATE.
+
+        The condition is the machine's opening rule turned round, so whatever it lets through
+        could not have opened the circuit; everything else is put to the machine by `change`.
+        """
+        now = to_datetime(snapshot.time(monotonic()))
+        young = Q(run_started_at__gt=to_datetime(snapshot.time(monotonic()) - settle))
+        below = Q(failure_count__lt=F("threshold") - 1)
+        harmless = below | Q(mode=Mode.FORCED_CLOSED.value) | (young if settle > 0 else Q())
+        counted = self._closed(snapshot.name, permit).filter(harmless).update(
+            failure_count=F("failure_count") + 1,
+            run_started_at=Coalesce("run_started_at", now),
+            total_failures=F("total_failures") + 1,
+            last_attempt_at=now,
+            last_failure_at=now,
+            last_error=error,
+        )
+        return counted == 1
+
+    def clear_failures(self, snapshot: Snapshot, permit: Permit) -> None:
+        """Set the run of failures of a closed circuit back to none, in one conditional UPDATE."""
+        self._closed(snapshot.name, permit).filter(failure_count__gt=0).update(
+            failure_count=0, run_started_at=None
+        )
+
+    def flush(self, tally: Tally) -> None:
+        """Add what a process has gathered to the row, in one UPDATE."""
+        new: dict[str, Any] = {
+            "total_successes": F("total_successes") + tally.successes,
+            "total_refusals": F("total_refusals") + tally.refusals,
+        }
+        if tally.last_success_at is not None:
+            at = to_datetime(tally.last_success_at)
+            for column in ("last_attempt_at", "last_success_at"):
+                new[column] = Coalesce(Greatest(F(column), at), at)
+        self._all().filter(name=tally.name).update(**new)
+
+    def now(self) -> float:
+        """Return the database's clock, in seconds since 1970."""
+        connection = connections[self.alias]
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {NOW_SQL[connection.vendor]}")  # noqa: S608 - a constant
+            return float(cursor.fetchone()[0]) / 1_000_000
+
+    def expire_due(self, batch: int = EXPIRE_BATCH) -> int:
+        """Move up to ``batch`` open circuits whose delay has passed to half_open.
+
+        Returns:
+            How many were moved. Rows that others hold are left to them where the database can
+            skip locked rows.
+        """
+        with transaction.atomic(using=self.alias):
+            due = self._due(batch)
+            steps = [machine.expire(_status(row), row.db_now / 1_000_000) for row in due]
+            moved = [(row, step) for row, step in zip(due, steps, strict=True) if step.change]
+            for row, step in moved:
+                for column, value in _columns(step.status).items():
+                    setattr(row, column, value)
+            self._all().bulk_update([row for row, _ in moved], [*_columns(Status())])
+            transitions = Transition.objects.using(self.alias).bulk_create(
+                _transition(row, step.change, NO_NOTE) for row, step in moved if step.change
+            )
+        for transition in transitions:
+            announce_transition(transition)
+        return len(transitions)
+
+    def create_configured(self) -> int:
+        """Make the circuits that the settings name and the database lacks; return how many."""
+        names = conf.get().circuits.keys()
+        present = set(self._all().filter(name__in=names).values_list("name", flat=True))
+        for name in names - present:
+            self._made(name, self._all())
+        return len(names - present)
+
+    def _all(self) -> QuerySet[Circuit]:
+        return Circuit.objects.using(self.alias)
+
+    def _rows(self) -> QuerySet[Any]:
+        return self._all().annotate(db_now=DatabaseNow()).order_by()
+
+    def _closed(self, name: str, permit: Permit) -> QuerySet[Circuit]:
+        return self._all().filter(
+            name=name, generation=permit.generation, state=State.CLOSED.value
+        )
+
+    def _due(self, batch: int) -> list[Any]:
+        skip_locked = connections[self.alias].features.has_select_for_update_skip_locked
+        return list(
+            self._rows()
+            .select_for_update(skip_locked=skip_locked)
+            .filter(
+                state=State.OPEN.value,
+                mode__in=(Mode.AUTOMATIC.value, Mode.OBSERVE.value),
+                retry_at__lte=to_datetime(self.now()),
+            )
+            .order_by("pk")[:batch]
+        )
+
+    def _made(self, name: str, rows: QuerySet[Any]) -> Any:
+        """Make the circuit, or find the one that another process has just made."""
+        check_name(name)
+        limit = conf.get().max_circuits
+        if self._all().count() >= limit:
+            raise TooManyCircuitsError(name, limit)
+        values = conf.get().circuit(name)
+        self._all().get_or_create(name=name, defaults=values)
+        return rows.get(name=name)
+
+    def _write(self, pk: int, before: Snapshot, step: Step, note: Note) -> Transition | None:
+        """Write a step and what is noted beside it; nothing where nothing happened."""
+        if step.status is before.status:
+            return None
+        old, new = _columns(before.status), _columns(step.status)
+        changed: dict[str, Any] = {key: new[key] for key in new if new[key] != old[key]}
+        changed |= _noted(note, to_datetime(before.now))
+        self._all().filter(pk=pk).update(**changed)
+        if step.change is None:
+            return None
+        transition = _transition(Circuit(pk=pk), step.change, note)
+        transition.save(using=self.alias, force_insert=True)
+        return transition
+
+
+def announce(changed: Changed[Any]) -> None:
+    """Log and signal a change, if it was one of state or mode, after its commit."""
+    if changed.transition is not None:
+        announce_transition(changed.transition)
+    elif changed.step.change is not None:
+        log_change(changed.snapshot.name, changed.step.change)
+
+
+def announce_transition(transition: Transition) -> None:
+    """Log and signal a row of the history, after its commit."""
+    name = transition.circuit.name
+
+    def now() -> None:
+        log_change(name, transition)
+        state_changed.send_robust(sender=Circuit, name=name, transition=transition)
+
+    # At once, but for a site that shares the alias and is in a transaction of its own.
+    transaction.on_commit(now, using=transition._state.db)
+
+
+def log_change(name: str, change: Transition | Change) -> None:
+    """Write the log line of a change of state, mode or both."""
+    if change.from_mode != change.to_mode:
+        logger.warning("Changed mode from %s to %s (%s)", change.from_mode, change.to_mode, name)
+    if change.from_state != change.to_state:
+        level = logging.WARNING if change.to_state == State.OPEN else logging.INFO
+        logger.log(
+            level, "Changed state from %s to %s (%s)", change.from_state, change.to_state, name
+        )
+
+
+# Rows and snapshots ----------------------------------------------------------------------------
+
+
+def to_datetime(seconds: float) -> datetime:
+    """Return seconds since 1970 as the kind of datetime the site's settings ask for."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment if settings.USE_TZ else timezone.make_naive(moment)
+
+
+def to_seconds(moment: datetime) -> float:
+    """Return a datetime from the database as seconds since 1970."""
+    return (moment if settings.USE_TZ else timezone.make_aware(moment)).timestamp()
+
+
+def _optional(convert: Callable[[Any], Any], value: Any) -> Any:
+    return None if value is None else convert(value)
+
+
+def _snapshot(row: Any) -> Snapshot:
+    return Snapshot(
+        name=row.name,
+        status=_status(row),
+        policy=Policy(**{name: getattr(row, name) for name in machine.POLICY_LIMITS}),
+        timeout=row.timeout,
+        now=row.db_now / 1_000_000,
+        read_at=monotonic(),
+    )
+
+
+def _status(row: Circuit) -> Status:
+    return Status(
+        state=State(row.state),
+        mode=Mode(row.mode),
+        generation=row.generation,
+        failure_count=row.failure_count,
+        run_started_at=_optional(to_seconds, row.run_started_at),
+        opened_at=_optional(to_seconds, row.opened_at),
+        retry_at=_optional(to_seconds, row.retry_at),
+        reopen_count=row.reopen_count,
+        trial_successes=row.trial_successes,
+        leases=tuple(Lease(token, expires_at) for token, expires_at in row.leases),
+        changed_at=_optional(to_seconds, row.state_changed_at),
+    )
+
+
+def _columns(status: Status) -> dict[str, Any]:
+    return {
+        "state": status.state.value,
+        "mode": status.mode.value,
+        "generation": status.generation,
+        "failure_count": status.failure_count,
+        "run_started_at": _optional(to_datetime, status.run_started_at),
+        "opened_at": _optional(to_datetime, status.opened_at),
+        "retry_at": _optional(to_datetime, status.retry_at),
+        "reopen_count": status.reopen_count,
+        "trial_successes": status.trial_successes,
+        "leases": [[lease.token, lease.expires_at] for lease in status.leases],
+        "state_changed_at": _optional(to_datetime, status.changed_at),
+    }
+
+
+def _noted(note: Note, now: datetime) -> dict[str, Any]:
+    if note.error:
+        return {
+            "last_attempt_at": now,
+            "last_failure_at": now,
+            "last_error": note.error,
+            "total_failures": F("total_failures") + 1,
+        }
+    if note.success:
+        return {"last_attempt_at": now, "last_success_at": now}
+    return {}
+
+
+def _transition(row: Circuit, change: Change, note: Note) -> Transition:
+    return Transition(
+        circuit=row,
+        from_state=change.from_state.value,
+        to_state=change.to_state.value,
+        from_mode=change.from_mode.value,
+        to_mode=change.to_mode.value,
+        reason=change.reason.value,
+        detail=note.words or note.error,
+        actor=note.actor,
+        generation=change.generation,
+        at=to_datetime(change.at),
+    )

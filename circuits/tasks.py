@@ -1,0 +1,30 @@
+"""The Celery tasks. Nothing depends on them being run: traffic moves a circuit as well."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from celery import shared_task
+
+from .store import EXPIRE_BATCH, DatabaseStore
+
+#: Seconds after which a pass that no worker has begun is dropped: the next one is already queued,
+#: and a worker that was away must not find a backlog.
+EXPIRES: Final = 2.0
+
+
+@shared_task(name="circuits.tasks.half_open_expired", expires=EXPIRES)
+def half_open_expired() -> int:
+    """Move every open circuit whose delay has passed to half_open.
+
+    Returns:
+        How many circuits were moved. Safe to run any number of times at once.
+    """
+    store = DatabaseStore()
+    store.create_configured()
+    total = 0
+    while True:
+        moved = store.expire_due()
+        total += moved
+        if moved < EXPIRE_BATCH:
+            return total

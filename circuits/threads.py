@@ -1,0 +1,63 @@
+"""The few threads in which async code waits for the circuits' database.
+
+Their number bounds the database connections that async callers use, and they are not the event
+loop's own threads, so a slow database does not hold up anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+from django.db import connections
+
+T = TypeVar("T")
+
+THREADS: Final = 4
+
+_executor: ThreadPoolExecutor | None = None
+
+
+async def in_thread(
+    function: Callable[..., T], *args: Any, undo: Callable[[T], object] | None = None
+) -> T:
+    """Run a function that may wait for the database, off the event loop.
+
+    It is run to its end even if the caller is cancelled meanwhile.
+
+    Args:
+        undo: Called in the thread with the result if nobody is left to receive it.
+    """
+    future = _pool().submit(_run, function, *args)
+    try:
+        return await asyncio.shield(asyncio.wrap_future(future))
+    except asyncio.CancelledError:
+        if undo is not None:
+            _pool().submit(_run, _undo, future, undo)
+        raise
+
+
+def _undo(future: Future[T], undo: Callable[[T], object]) -> None:
+    if future.exception() is None:
+        undo(future.result())
+
+
+def forget() -> None:
+    """Start anew in a forked child, which has none of its parent's threads."""
+    global _executor
+    _executor = None
+
+
+def _pool() -> ThreadPoolExecutor:
+    global _executor
+    if _executor is None:
+        _executor = ThreadPoolExecutor(THREADS, thread_name_prefix="circuits")
+    return _executor
+
+
+def _run(function: Callable[..., T], *args: Any) -> T:
+    for connection in connections.all(initialized_only=True):
+        connection.close_if_unusable_or_obsolete()
+    return function(*args)

@@ -1,0 +1,72 @@
+"""Checks of what comes from outside: names and URLs. Each refusal is one sentence with the fix."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+from urllib.parse import urlsplit
+
+from .exceptions import InvalidInputError
+
+NAME_LENGTH: Final = 100
+
+# Control characters, lone surrogates and line separators: they break logs, terminals and
+# database drivers, and no one can type them into a search box.
+_UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def check_name(name: object) -> str:
+    """Return the name of a circuit if it can be one.
+
+    Raises:
+        InvalidInputError: It is not a string of 1 to 100 characters without control characters
+            and without surrounding white space.
+    """
+    if not isinstance(name, str):
+        raise InvalidInputError(f"A circuit's name must be a string, not {type(name).__name__}.")
+    if not 1 <= len(name) <= NAME_LENGTH:
+        raise InvalidInputError(
+            f"A circuit's name must have 1 to {NAME_LENGTH} characters, not {len(name)}."
+        )
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
+        raise InvalidInputError(f"A circuit's name must not hold control characters: {name!a}.")
+    if name != name.strip():
+        raise InvalidInputError(f"A circuit's name must not begin or end with a space: {name!r}.")
+    return name
+
+
+def check_url(url: object) -> str:
+    """Return a URL that can be called: http or https, with a host.
+
+    Raises:
+        InvalidInputError: It is anything else. The message does not repeat the URL's secrets.
+    """
+    if not isinstance(url, str):
+        raise InvalidInputError(f"A URL must be a string, not {type(url).__name__}.")
+    try:
+        parts = urlsplit(url.strip())
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidInputError("The URL cannot be read; write it as http://host/path.") from error
+    if parts.scheme.lower() not in ("http", "https"):
+        raise InvalidInputError(
+            f"The URL must begin with http:// or https://, not {parts.scheme[:20] or 'nothing'!r}."
+        )
+    if not host:
+        raise InvalidInputError("The URL has no host; write it as http://host/path.")
+    return url
+
+
+def check_probe_url(url: object) -> str:
+    """Return a URL that can be stored with a circuit: callable and without secrets.
+
+    Raises:
+        InvalidInputError: It cannot be called, or has user info, a query string or a fragment,
+            which are never kept.
+    """
+    parts = urlsplit(check_url(url).strip())
+    if "@" in parts.netloc:
+        raise InvalidInputError("A probe URL must not hold a user name or password: it is stored.")
+    if parts.query or parts.fragment:
+        raise InvalidInputError("A probe URL must not hold a query string or fragment: it is stored.")
+    return parts.geturl()

@@ -1,0 +1,77 @@
+"""The demo as a user runs it, and what it says when the story goes otherwise."""
+
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from rich.console import Console
+
+from cbproject import server, story
+from cbproject.ports import free_port
+from tests.cbproject.conftest import Manage
+
+ENVIRONMENT = {"DJANGO_SECRET_KEY": "only-for-tests", "DJANGO_DEBUG": "true"}
+
+
+@pytest.fixture
+def migrated(manage: Manage) -> Manage:
+    for alias in ("default", "circuits"):
+        result = manage("migrate", "--verbosity", "0", "--database", alias, **ENVIRONMENT)
+        assert result.returncode == 0, result.stderr
+    return manage
+
+
+def test_the_story_goes_as_told_and_can_be_told_again(migrated: Manage) -> None:
+    for _ in range(2):
+        result = migrated("demo", "--delay", "1", **ENVIRONMENT)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert result.stdout.count("Retry after") >= 2
+        assert "No request reached the server" in result.stdout
+        assert "Changed state from open to half_open" in result.stdout
+        assert "Changed state from half_open to closed" in result.stdout
+        assert "All went as told." in result.stdout
+
+
+def test_databases_that_were_not_migrated_are_named(manage: Manage) -> None:
+    result = manage("demo", **ENVIRONMENT)
+    assert result.returncode == 1
+    assert "Were both databases migrated" in result.stderr
+
+
+@pytest.mark.django_db(databases=["default", "circuits"])
+def test_a_step_that_goes_otherwise_is_named(
+    monkeypatch: pytest.MonkeyPatch, stage: story.Stage
+) -> None:
+    monkeypatch.setattr(story, "STEPS", [("The delay passes", story.countdown)])
+    with pytest.raises(story.WentOtherwiseError, match="Step 1, 'The delay passes'"):
+        story.play(stage)
+
+
+@pytest.mark.django_db(databases=["default", "circuits"])
+def test_a_remote_that_is_not_there_goes_otherwise(stage: story.Stage) -> None:
+    with pytest.raises(story.WentOtherwiseError, match="Step 1, 'Two good calls'"):
+        story.play(stage)
+
+
+@pytest.fixture
+def stage() -> story.Stage:
+    return story.Stage(f"http://127.0.0.1:{free_port(5900)}", Console(quiet=True))
+
+
+def test_a_server_that_ends_at_once_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(server.ENVIRONMENT, "DATABASE_URL", "nonsense://")
+    log = tmp_path / "server.log"
+    with (
+        pytest.raises(server.ServerNotStartedError, match="did not start"),
+        server.serving(free_port(5900), log),
+    ):
+        pytest.fail("the server cannot be up")
+    assert "A database URL begins with" in log.read_text()
+
+
+def test_the_command_fails_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(server.ENVIRONMENT, "DATABASE_URL", "nonsense://")
+    with pytest.raises(CommandError, match="did not start"):
+        call_command("demo")
