@@ -31,7 +31,9 @@ class Channel(filesystem.Channel):
     message, and dies of it.
     """
 
-    def _put(self, queue: str, payload: dict[str, Any], **kwargs: Any) -> None:
+    def _put(  # type: ignore[override]
+        self, queue: str, payload: dict[str, Any], **kwargs: Any
+    ) -> None:
         name = f"{time.time_ns()}_{uuid.uuid4()}.{queue}.msg"
         unfinished = Path(self.data_folder_out, f"{name}.part")
         unfinished.write_text(dumps(payload), encoding="utf-8")

@@ -7,6 +7,7 @@ DJANGO_ALLOWED_HOSTS.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -121,7 +122,7 @@ DATABASES = {
 DATABASE_ROUTERS = ["circuits.routers.CircuitsRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-CIRCUITS = {"DATABASE": "circuits"}
+CIRCUITS: dict[str, Any] = {"DATABASE": "circuits"}
 
 
 # Celery: by default through files in a folder, so that no server is needed

@@ -46,7 +46,8 @@ class Stage:
     logged: list[str] = field(default_factory=list)
 
     def call(self, endpoint: str) -> requests.Response:
-        return circuits.call(CIRCUIT, f"{self.base_url}/{endpoint}")
+        response: requests.Response = circuits.call(CIRCUIT, f"{self.base_url}/{endpoint}")
+        return response
 
     def hits(self) -> dict[str, int]:
         """How many requests reached each endpoint, as the server itself counted them."""

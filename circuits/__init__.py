@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         RemoteCallFailedException,
         TooManyCircuitsError,
     )
-    from .handle import CircuitHandle as get
+    from .handle import get
     from .http import acall, call
 
 __all__ = [
@@ -35,17 +35,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CircuitBreaker": ("breaker", "CircuitBreaker"),
-    "CircuitOpenError": ("exceptions", "CircuitOpenError"),
-    "InvalidInputError": ("exceptions", "InvalidInputError"),
-    "RemoteCallFailedException": ("exceptions", "RemoteCallFailedException"),
-    "TooManyCircuitsError": ("exceptions", "TooManyCircuitsError"),
-    "acall": ("http", "acall"),
-    "call": ("http", "call"),
-    "flush": ("breaker", "flush"),
-    "get": ("handle", "CircuitHandle"),
-    "guard": ("breaker", "guard"),
-    "protect": ("breaker", "protect"),
+    "CircuitBreaker": "breaker",
+    "CircuitOpenError": "exceptions",
+    "InvalidInputError": "exceptions",
+    "RemoteCallFailedException": "exceptions",
+    "TooManyCircuitsError": "exceptions",
+    "acall": "http",
+    "call": "http",
+    "flush": "breaker",
+    "get": "handle",
+    "guard": "breaker",
+    "protect": "breaker",
 }
 
 
@@ -53,8 +53,7 @@ def __getattr__(name: str) -> Any:
     """Load a public name at its first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    value = globals()[name] = getattr(import_module(f".{module}", __name__), attribute)
+    value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     return value
 
 

@@ -306,7 +306,9 @@ class CircuitBreaker:
         name: str | None = None,
     ) -> None:
         if inspect.iscoroutinefunction(func):
-            raise TypeError("CircuitBreaker cannot call a coroutine function; use circuits.protect.")
+            raise TypeError(
+                "CircuitBreaker cannot call a coroutine function; use circuits.protect."
+            )
         self.func = func
         self.exceptions = exceptions
         self.name = check_name(_name_of(func) if name is None else name)

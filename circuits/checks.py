@@ -7,7 +7,8 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning
+from django.core import checks
+from django.core.checks import CheckMessage, Error
 
 from . import conf
 
@@ -40,7 +41,7 @@ def check_database(alias: str) -> list[CheckMessage]:
         )
     if alias == "default":
         found.append(
-            Warning(
+            checks.Warning(
                 "The circuits share the database alias 'default' with the site: an outcome "
                 "recorded inside a transaction is lost when it is rolled back.",
                 hint="Give them an alias of their own, CIRCUITS = {'DATABASE': 'circuits'}; it "
@@ -59,7 +60,7 @@ def check_database(alias: str) -> list[CheckMessage]:
     is_sqlite = options["ENGINE"].endswith("sqlite3")
     if is_sqlite and options.get("OPTIONS", {}).get("transaction_mode") != "IMMEDIATE":
         found.append(
-            Warning(
+            checks.Warning(
                 f"The database {alias!r} keeps the circuits in SQLite without IMMEDIATE "
                 "transactions: two processes that change a circuit at once can fail.",
                 hint=f"Set DATABASES[{alias!r}]['OPTIONS']['transaction_mode'] = 'IMMEDIATE'.",

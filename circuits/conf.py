@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,13 +19,8 @@ DEFAULT_TIMEOUT: Final = 10.0
 
 TIMEOUT_LIMITS: Final = Limits(0.001, 3600)
 
-_NUMBERS: Final = {
-    "SNAPSHOT_SECONDS": Limits(0, 60),
-    "FLUSH_SECONDS": Limits(0.1, 3600),
-    "MAX_CIRCUITS": Limits(1, 10_000_000),
-    "STORE_RETRY_SECONDS": Limits(0, 3600),
-}
-_CHOICES: Final = {"ON_STORE_ERROR": ("local", "raise")}
+#: Yields what is wrong with the value of a key.
+Check = Callable[[str, object], Iterator[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,42 +67,54 @@ def problems(raw: object) -> Iterator[str]:
         yield f"CIRCUITS must be a dict, not {type(raw).__name__}."
         return
     for key, value in raw.items():
-        if key not in _KEYS:
-            yield f"CIRCUITS has an unknown key {key!r}; known are {', '.join(_KEYS)}."
+        if key in _KEYS:
+            yield from _CHECKS[key](key, value)
         else:
-            yield from _problems_of(key, value)
+            yield f"CIRCUITS has an unknown key {key!r}; known are {', '.join(_KEYS)}."
 
 
-def _problems_of(key: str, value: object) -> Iterator[str]:
-    if key in _NUMBERS:
-        yield from _problem(
-            "CIRCUITS", check_number, key, value, _NUMBERS[key], whole=key == "MAX_CIRCUITS"
-        )
-    elif key in _CHOICES:
-        if value not in _CHOICES[key]:
-            yield f"CIRCUITS: {key} must be one of {', '.join(_CHOICES[key])}, not {value!r}."
-    elif key == "DATABASE":
-        if value not in settings.DATABASES:
-            yield f"CIRCUITS: DATABASE names {value!r}, which is not in DATABASES."
-    elif key == "FAILURE_STATUSES":
-        if not _are_statuses(value):
-            yield f"CIRCUITS: {key} must be a list of HTTP statuses from 100 to 599, not {value!r}."
-    elif key == "DEFAULTS":
-        yield from _circuit_problems("CIRCUITS['DEFAULTS']", value, named=False)
-    elif not isinstance(value, Mapping):
+def _number(least: float, most: float, *, whole: bool = False) -> Check:
+    def check(key: str, value: object) -> Iterator[str]:
+        yield from _problem("CIRCUITS", check_number, key, value, Limits(least, most), whole=whole)
+
+    return check
+
+
+def _check_database(key: str, value: object) -> Iterator[str]:
+    if value not in settings.DATABASES:
+        yield f"CIRCUITS: {key} names {value!r}, which is not in DATABASES."
+
+
+def _check_on_store_error(key: str, value: object) -> Iterator[str]:
+    if value not in ("local", "raise"):
+        yield f"CIRCUITS: {key} must be 'local' or 'raise', not {value!r}."
+
+
+def _check_statuses(key: str, value: object) -> Iterator[str]:
+    if not isinstance(value, (list, tuple, set, frozenset, range)) or not all(
+        isinstance(status, int) and 100 <= status <= 599 for status in value
+    ):
+        yield f"CIRCUITS: {key} must be a list of HTTP statuses from 100 to 599, not {value!r}."
+
+
+def _check_defaults(key: str, value: object) -> Iterator[str]:
+    yield from _policy_problems("CIRCUITS['DEFAULTS']", value, [*POLICY_LIMITS, "timeout"])
+
+
+def _check_circuits(key: str, value: object) -> Iterator[str]:
+    if not isinstance(value, Mapping):
         yield f"CIRCUITS['CIRCUITS'] must be a dict of name: policy, not {type(value).__name__}."
-    else:
-        for name, policy in value.items():
-            where = f"CIRCUITS['CIRCUITS'][{name!r}]"
-            yield from _problem(where, check_name, name)
-            yield from _circuit_problems(where, policy, named=True)
+        return
+    for name, policy in value.items():
+        where = f"CIRCUITS['CIRCUITS'][{name!r}]"
+        yield from _problem(where, check_name, name)
+        yield from _policy_problems(where, policy, [*POLICY_LIMITS, "timeout", "probe_url"])
 
 
-def _circuit_problems(where: str, policy: object, *, named: bool) -> Iterator[str]:
+def _policy_problems(where: str, policy: object, known: Sequence[str]) -> Iterator[str]:
     if not isinstance(policy, Mapping):
         yield f"{where} must be a dict of policy fields, not {type(policy).__name__}."
         return
-    known = [*POLICY_LIMITS, "timeout", *(["probe_url"] if named else [])]
     for key, value in policy.items():
         if key not in known:
             yield f"{where} has an unknown key {key!r}; known are {', '.join(known)}."
@@ -115,22 +122,27 @@ def _circuit_problems(where: str, policy: object, *, named: bool) -> Iterator[st
             yield from _problem(where, check_probe_url, value)
         else:
             limits = POLICY_LIMITS.get(key, TIMEOUT_LIMITS)
-            yield from _problem(
-                where, check_number, key, value, limits, whole=key in WHOLE_NUMBERS
-            )
+            yield from _problem(where, check_number, key, value, limits, whole=key in WHOLE_NUMBERS)
 
 
-def _problem(where: str, check: Any, *args: Any, **kwargs: Any) -> Iterator[str]:
+def _problem(where: str, check: Callable[..., object], *args: Any, **kwargs: Any) -> Iterator[str]:
     try:
         check(*args, **kwargs)
     except InvalidInputError as error:
         yield f"{where}: {error}"
 
 
-def _are_statuses(value: object) -> bool:
-    return isinstance(value, (list, tuple, set, frozenset, range)) and all(
-        isinstance(status, int) and 100 <= status <= 599 for status in value
-    )
+_CHECKS: Final[dict[str, Check]] = {
+    "DATABASE": _check_database,
+    "SNAPSHOT_SECONDS": _number(0, 60),
+    "FLUSH_SECONDS": _number(0.1, 3600),
+    "MAX_CIRCUITS": _number(1, 10_000_000, whole=True),
+    "ON_STORE_ERROR": _check_on_store_error,
+    "STORE_RETRY_SECONDS": _number(0, 3600),
+    "FAILURE_STATUSES": _check_statuses,
+    "DEFAULTS": _check_defaults,
+    "CIRCUITS": _check_circuits,
+}
 
 
 _config: Config | None = None
@@ -152,6 +164,11 @@ def get() -> Config:
 def declare(name: str, **policy: Any) -> None:
     """Remember the policy that code wants for a circuit, for when it is made."""
     _declared[name] = policy
+
+
+def forget_declared() -> None:
+    """Forget what code has declared, as a new process would."""
+    _declared.clear()
 
 
 def load(raw: Any) -> Config:

@@ -32,10 +32,10 @@ class Flusher:
 
     def ensure_running(self) -> None:
         """Start the thread if there is none."""
-        if self._thread is not None:
+        if self._is_running():
             return
         with self._lock:
-            if self._thread is None and not self._stopped.is_set():
+            if not (self._is_running() or self._stopped.is_set()):
                 self._thread = Thread(target=self._run, name="circuits-flush", daemon=True)
                 self._thread.start()
 
@@ -45,6 +45,9 @@ class Flusher:
         if self._thread is not None:
             self._thread.join(timeout=conf.get().flush_seconds)
             self._flush_once()
+
+    def _is_running(self) -> bool:
+        return self._thread is not None
 
     def _run(self) -> None:
         while not self._stopped.wait(conf.get().flush_seconds):

@@ -24,7 +24,7 @@ S = TypeVar("S", bound=Step)
 NEVER: Final = float("-inf")
 
 #: Where jitter comes from; seed it to repeat a run.
-random: Final = Random()  # noqa: S311 - spreads load, guards nothing
+random: Final = Random()
 
 
 class Counter:
@@ -174,9 +174,7 @@ class Gate:
 
     def _claim(self) -> Admission:
         """Ask the store for a trial, which changes the row."""
-        return self._change(
-            lambda row: machine.admit(row.status, row.policy, row.now, uuid4().hex)
-        )
+        return self._change(lambda row: machine.admit(row.status, row.policy, row.now, uuid4().hex))
 
     def _answer(self, admission: Admission) -> Ticket:
         if admission.permit is None:
@@ -209,10 +207,10 @@ class Gate:
             return
         settle = conf.get().snapshot_seconds
         own_run = self._count_own_failure(permit)
-        if permit.lease is None and own_run < snapshot.policy.threshold:
-            if self._store.count_failure(snapshot, permit, settle, error):
-                self.dirty = True
-                return
+        may_stay_closed = permit.lease is None and own_run < snapshot.policy.threshold
+        if may_stay_closed and self._store.count_failure(snapshot, permit, settle, error):
+            self.dirty = True
+            return
         failure = Failure(own_run=own_run, settle_seconds=settle, chance=random.random())
         self._change(
             lambda row: machine.fail(row.status, row.policy, permit, row.now, failure),

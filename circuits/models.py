@@ -71,7 +71,7 @@ class CircuitManager(models.Manager["Circuit"]):
 class Circuit(models.Model):
     """A circuit breaker: its policy, where it stands, and what it last saw."""
 
-    name = NameField(_("name"), unique=True, validators=[validate_name])
+    name: models.CharField[str, str] = NameField(_("name"), unique=True, validators=[validate_name])
     probe_url = models.CharField(
         _("probe URL"),
         max_length=500,

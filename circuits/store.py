@@ -167,13 +167,17 @@ class DatabaseStore:
         young = Q(run_started_at__gt=to_datetime(snapshot.time(monotonic()) - settle))
         below = Q(failure_count__lt=F("threshold") - 1)
         harmless = below | Q(mode=Mode.FORCED_CLOSED.value) | (young if settle > 0 else Q())
-        counted = self._closed(snapshot.name, permit).filter(harmless).update(
-            failure_count=F("failure_count") + 1,
-            run_started_at=Coalesce("run_started_at", now),
-            total_failures=F("total_failures") + 1,
-            last_attempt_at=now,
-            last_failure_at=now,
-            last_error=error,
+        counted = (
+            self._closed(snapshot.name, permit)
+            .filter(harmless)
+            .update(
+                failure_count=F("failure_count") + 1,
+                run_started_at=Coalesce("run_started_at", now),
+                total_failures=F("total_failures") + 1,
+                last_attempt_at=now,
+                last_failure_at=now,
+                last_error=error,
+            )
         )
         return counted == 1
 
@@ -199,7 +203,7 @@ class DatabaseStore:
         """Return the database's clock, in seconds since 1970."""
         connection = connections[self.alias]
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {NOW_SQL[connection.vendor]}")  # noqa: S608 - a constant
+            cursor.execute(f"SELECT {NOW_SQL[connection.vendor]}")
             return float(cursor.fetchone()[0]) / 1_000_000
 
     def expire_due(self, batch: int = EXPIRE_BATCH) -> int:
@@ -239,9 +243,7 @@ class DatabaseStore:
         return self._all().annotate(db_now=DatabaseNow()).order_by()
 
     def _closed(self, name: str, permit: Permit) -> QuerySet[Circuit]:
-        return self._all().filter(
-            name=name, generation=permit.generation, state=State.CLOSED.value
-        )
+        return self._all().filter(name=name, generation=permit.generation, state=State.CLOSED.value)
 
     def _due(self, batch: int) -> list[Any]:
         skip_locked = connections[self.alias].features.has_select_for_update_skip_locked

@@ -68,5 +68,7 @@ def check_probe_url(url: object) -> str:
     if "@" in parts.netloc:
         raise InvalidInputError("A probe URL must not hold a user name or password: it is stored.")
     if parts.query or parts.fragment:
-        raise InvalidInputError("A probe URL must not hold a query string or fragment: it is stored.")
+        raise InvalidInputError(
+            "A probe URL must not hold a query string or fragment: it is stored."
+        )
     return parts.geturl()

@@ -1,1 +1,89 @@
 """What all tests share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from threading import Thread
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+from django.core.wsgi import get_wsgi_application
+from django.db import connections
+from django.test.utils import setup_databases, teardown_databases
+from pytest_django.plugin import DjangoDbBlocker
+
+from circuits import breaker, conf
+from circuits.models import Circuit, Transition
+from mockapi.hits import hits
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process() -> Iterator[None]:
+    """Let each test begin as a process that knows of no circuit."""
+    breaker.forget()
+    conf.forget_declared()
+    yield
+    breaker.forget()
+    conf.forget_declared()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None,
+    django_db_modify_db_settings: None,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[None]:
+    """Make the test databases of both aliases, whichever the chosen tests are marked with."""
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False)
+        yield
+        teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture
+def committed(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Give the test both databases with real commits, and empty the tables it may fill.
+
+    Other threads and processes see what is written, and what runs on commit runs.
+    """
+    with django_db_blocker.unblock():
+        _empty_tables()
+        yield
+        breaker.forget()
+        _empty_tables()
+        connections.close_all()
+
+
+def _empty_tables() -> None:
+    for model in (Transition, Circuit, LogEntry, Session, get_user_model()):
+        model._default_manager.all().delete()
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
+        pass
+
+
+@pytest.fixture(scope="session")
+def _mock_server() -> Iterator[str]:
+    server = ThreadedWSGIServer(("127.0.0.1", 0), _QuietHandler)
+    server.daemon_threads = True
+    server.set_app(get_wsgi_application())
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def remote(_mock_server: str, caplog: pytest.LogCaptureFixture) -> str:
+    """The base URL of the project served over real HTTP, with the mock's hits at zero."""
+    hits.reset()
+    caplog.set_level(logging.CRITICAL, "django.request")
+    return _mock_server

@@ -29,7 +29,7 @@ if TEST_DATABASE != "sqlite":
     os.environ["DATABASE_URL"] = services.url(servers[TEST_DATABASE])
 
 from cbproject.settings import *  # noqa: E402, F403
-from cbproject.settings import DATABASES, VAR_DIR  # noqa: E402
+from cbproject.settings import CIRCUITS, DATABASES, VAR_DIR  # noqa: E402
 
 if TEST_DATABASE == "sqlite":
     # Files, not memory: several threads and processes share them.
@@ -37,6 +37,9 @@ if TEST_DATABASE == "sqlite":
         database["TEST"] = {"NAME": str(Path(VAR_DIR) / f"test_{alias}.sqlite3")}
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Tests that want a flush call it.
+CIRCUITS["FLUSH_SECONDS"] = 3600
 
 # Nothing is collected for a test run, so WhiteNoise must not expect its folder.
 WHITENOISE_AUTOREFRESH = True

@@ -18,7 +18,7 @@ def test_the_scheduled_task_exists() -> None:
 
 def test_celery_keeps_the_logging_of_the_settings() -> None:
     before = list(logging.getLogger().handlers)
-    celery_app.log.setup(loglevel="DEBUG")
+    celery_app.log.setup(loglevel=logging.DEBUG)
     assert logging.getLogger().handlers == before
 
 

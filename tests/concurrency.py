@@ -1,0 +1,88 @@
+"""Running one thing in many threads or processes at once, and waiting for a condition."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any, Final, TypeVar
+
+from django.db import connections
+
+T = TypeVar("T")
+
+#: Seconds after which a test that waits for others has failed.
+PATIENCE: Final = 60.0
+
+
+def in_threads(number: int, work: Callable[[int], T]) -> list[T]:
+    """Run ``work(index)`` in that many threads, all begun at once; return what they return."""
+    barrier = Barrier(number)
+
+    def run(index: int) -> T:
+        barrier.wait(PATIENCE)
+        try:
+            return work(index)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(run, range(number), timeout=PATIENCE))
+
+
+def start_worker(task: str, **arguments: Any) -> subprocess.Popen[str]:
+    """Start a function of :mod:`tests.worker` in a process of its own.
+
+    It has the databases of this test. It prints ``ready`` and waits for a line before it begins,
+    so that many can begin at once; its last line is what it returned, as JSON.
+    """
+    names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.worker", task, json.dumps(arguments)],
+        env={**os.environ, "TEST_DATABASE_NAMES": json.dumps(names)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def let_go(*workers: subprocess.Popen[str]) -> None:
+    """Let workers begin once all of them are ready."""
+    for worker in workers:
+        assert worker.stdout
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+
+
+def result_of(worker: subprocess.Popen[str]) -> Any:
+    """Wait for a worker and return what its function returned."""
+    output, _ = worker.communicate(timeout=PATIENCE)
+    assert worker.returncode == 0, f"the worker ended with {worker.returncode}"
+    return json.loads(output.splitlines()[-1])
+
+
+def in_processes(number: int, task: str, **arguments: Any) -> list[Any]:
+    """Run a function of :mod:`tests.worker` in that many processes, all begun at once."""
+    workers = [start_worker(task, **arguments) for _ in range(number)]
+    try:
+        let_go(*workers)
+        return [result_of(worker) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Wait until the condition holds, and fail when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never held"
+        time.sleep(0.02)

@@ -1,0 +1,51 @@
+"""What a child process of a test does: ``python -m tests.worker TASK ARGUMENTS``.
+
+Started by :func:`tests.concurrency.start_worker`, on the databases of the test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import django
+from django.conf import settings
+
+
+def fail(name: str, count: int, snapshot_seconds: float) -> dict[str, int]:
+    """Make that many failing calls; return how many were made and how many refused."""
+    import circuits
+
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": snapshot_seconds}
+    made = refused = 0
+    for _ in range(count):
+        try:
+            with circuits.guard(name):
+                made += 1
+                raise ConnectionError("the remote is down")
+        except circuits.CircuitOpenError:
+            refused += 1
+        except ConnectionError:
+            pass
+    return {"made": made, "refused": refused}
+
+
+TASKS = {task.__name__: task for task in (fail,)}
+
+
+def main(task: str, arguments: str) -> None:
+    """Set Django up on the test's databases, wait for the start, and print the result."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    for alias, database in json.loads(os.environ["TEST_DATABASE_NAMES"]).items():
+        settings.DATABASES[alias]["NAME"] = database
+    django.setup()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    result: Any = TASKS[task](**json.loads(arguments))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
