@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from django.apps import AppConfig
@@ -21,12 +22,11 @@ class CircuitsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks, and make the circuits named in the settings after a migration."""
-        from . import conf
         from .checks import check_settings
         from .routers import is_same_database
 
-        for alias in connections:
-            is_same_database(alias, conf.get().database)
+        for first, second in product(connections, repeat=2):
+            is_same_database(first, second)
         checks.register(check_settings)
         post_migrate.connect(create_configured, sender=self)
 

@@ -16,11 +16,11 @@ from .exceptions import CircuitOpenError, InvalidInputError, RemoteCallFailedExc
 from .failsafe import FailSafeStore
 from .flusher import Flusher
 from .gate import Gate, Ticket
-from .machine import Policy
+from .machine import Policy, Step
 from .memory import MemoryStore
 from .outcomes import Exceptions, is_failure
 from .redaction import describe
-from .store import DatabaseStore, Snapshot
+from .store import DatabaseStore, Note, Snapshot, announce
 from .validation import check_name
 
 P = ParamSpec("P")
@@ -86,6 +86,21 @@ async def asettle_error(ticket: Ticket, error: BaseException, exceptions: Except
     if ticket.permit.lease is None and not is_failure(error, exceptions):
         return False
     return await threads.in_thread(settle_error, ticket, error, exceptions)
+
+
+def operate(name: str, decide: Callable[[Snapshot], Step], note: Note) -> bool:
+    """Change a circuit on somebody's word; return whether anything is different.
+
+    Raises:
+        django.db.Error: The database does not answer. What people ask for is done for all
+            processes or not at all, so this never falls back on memory.
+    """
+    changed = store.shared.change(name, decide, note)
+    known = _gates.get(name)
+    if known is not None:
+        known.expire()
+    announce(changed)
+    return changed.happened
 
 
 def gate(name: str) -> Gate:

@@ -45,7 +45,7 @@ class FailSafeStore:
 
     def forget(self) -> None:
         """Take the database for healthy again and forget the circuits in memory."""
-        self.memory.clear()
+        self.memory.forget()
         self._lock = Lock()
         self._down = False
         self._retry_at = 0.0
@@ -125,11 +125,11 @@ class FailSafeStore:
             if not self._down:
                 return
             self._down = False
-            self.memory.clear()
+            self.memory.forget()
         logger.warning("The circuits' database answers again; the shared state counts.")
 
     def _drop_broken_connection(self) -> None:
-        """Close the connection if it is dead, since nothing else does outside a request."""
+        """Close the connection: it may be dead, and outside a request nothing else would."""
         connection = connections[self.shared.alias]
         if not connection.in_atomic_block:
-            connection.close_if_unusable_or_obsolete()
+            connection.close()

@@ -16,8 +16,8 @@ from uuid import uuid4
 
 from . import conf, machine
 from .exceptions import CircuitOpenError
-from .machine import Admission, Failure, Permit, State, Step
-from .store import NO_NOTE, Note, Snapshot, Store, Tally, announce
+from .machine import Admission, Failure, Mode, Permit, State, Step
+from .store import NO_NOTE, Changed, Note, Snapshot, Store, Tally, announce
 
 S = TypeVar("S", bound=Step)
 
@@ -173,8 +173,18 @@ class Gate:
         return machine.admit(snapshot.status, snapshot.policy, now, uuid4().hex)
 
     def _claim(self) -> Admission:
-        """Ask the store for a trial, which changes the row."""
-        return self._change(lambda row: machine.admit(row.status, row.policy, row.now, uuid4().hex))
+        """Ask the store for a trial, unless another thread's claim has answered meanwhile."""
+        with self._lock:
+            snapshot = self.snapshot
+            if snapshot is not None and monotonic() < self._fresh_until:
+                admission = self._ask(snapshot)
+                if admission.status is snapshot.status:
+                    return admission
+            changed = self._change_alone(
+                lambda row: machine.admit(row.status, row.policy, row.now, uuid4().hex)
+            )
+        announce(changed)
+        return changed.step
 
     def _answer(self, admission: Admission) -> Ticket:
         if admission.permit is None:
@@ -207,7 +217,10 @@ class Gate:
             return
         settle = conf.get().snapshot_seconds
         own_run = self._count_own_failure(permit)
-        may_stay_closed = permit.lease is None and own_run < snapshot.policy.threshold
+        never_opens = snapshot.status.mode is Mode.FORCED_CLOSED
+        may_stay_closed = permit.lease is None and (
+            never_opens or own_run < snapshot.policy.threshold
+        )
         if may_stay_closed and self._store.count_failure(snapshot, permit, settle, error):
             self.dirty = True
             return
@@ -221,9 +234,10 @@ class Gate:
         """Give a trial's place back."""
         self._change(lambda row: machine.release(row.status, permit))
 
-    def operate(self, decide: Callable[[Snapshot], S], note: Note) -> S:
-        """Change the circuit on somebody's word."""
-        return self._change(decide, note)
+    def expire(self) -> None:
+        """Ask the store at the next call, since somebody has changed the circuit."""
+        self.passes_until = self._refuses_until = NEVER
+        self._fresh_until = self._stale_until = NEVER
 
     def _is_current(self, permit: Permit) -> bool:
         """Whether the permit's generation is not known to be over."""
@@ -237,13 +251,16 @@ class Gate:
             self.own_run += 1
             return self.own_run
 
-    def _change(self, decide: Callable[[Snapshot], S], note: Note = NO_NOTE) -> S:
+    def _change(self, decide: Callable[[Snapshot], S], note: Note = NO_NOTE) -> None:
         with self._lock:
-            changed = self._store.change(self.name, decide, note)
-            self._take(changed.snapshot)
+            changed = self._change_alone(decide, note)
         # Receivers of the signal may call through this very gate, so not under the lock.
         announce(changed)
-        return changed.step
+
+    def _change_alone(self, decide: Callable[[Snapshot], S], note: Note = NO_NOTE) -> Changed[S]:
+        changed = self._store.change(self.name, decide, note)
+        self._take(changed.after)
+        return changed
 
     # What the store said, made ready for the fast paths
 
@@ -276,14 +293,13 @@ class Gate:
             django.db.Error: The store does not answer. Nothing is lost: the tallies are kept.
         """
         successes, refusals = self._successes.take(), self._refusals.take()
-        if not (successes or refusals) or self.snapshot is None:
+        if not (successes or refusals):
             return False
-        last = self.succeeded_at
         tally = Tally(
             name=self.name,
             successes=successes,
             refusals=refusals,
-            last_success_at=self.snapshot.time(last) if last and successes else None,
+            last_success_at=self._last_success() if successes else None,
         )
         try:
             self._store.flush(tally)
@@ -292,3 +308,10 @@ class Gate:
             self._refusals.give_back(refusals)
             raise
         return True
+
+    def _last_success(self) -> float | None:
+        """When this process last saw a success, if it knows the store's clock."""
+        snapshot = self.snapshot
+        if snapshot is None or not snapshot.is_shared or self.succeeded_at is None:
+            return None
+        return snapshot.time(self.succeeded_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import machine
-from .breaker import gate, store
+from .breaker import operate, store
 from .machine import Mode, State, Step
 from .store import Note, Snapshot
 from .validation import check_name
@@ -67,9 +67,7 @@ class CircuitHandle:
         return store.read(self.name)
 
     def _operate(self, decide: Callable[[Snapshot], Step], actor: str, words: str) -> bool:
-        before = self._read().status
-        step = gate(self.name).operate(decide, Note(actor=actor, words=words))
-        return step.status != before
+        return operate(self.name, decide, Note(actor=actor, words=words))
 
 
 def get(name: str) -> CircuitHandle:

@@ -32,6 +32,10 @@ class MemoryStore:
     ) -> None:
         self._recall = recall
         self._clock = clock
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget every circuit."""
         self._lock = Lock()
         self._kept: dict[str, Snapshot] = {}
 
@@ -47,8 +51,9 @@ class MemoryStore:
         with self._lock:
             before = self._current(name)
             step = decide(before)
-            after = self._kept[name] = replace(before, status=step.status)
-        return Changed(snapshot=after, step=step)
+            changed = Changed(before=before, step=step)
+            self._kept[name] = changed.after
+        return changed
 
     def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
         """Leave it to `change`, which costs nothing here."""
@@ -62,10 +67,6 @@ class MemoryStore:
 
     def flush(self, tally: Tally) -> None:
         """Keep nothing: there is no row to write to."""
-
-    def clear(self) -> None:
-        """Forget every circuit."""
-        self._kept.clear()
 
     def _current(self, name: str) -> Snapshot:
         kept = self._kept.get(name) or self._begun(name)

@@ -51,6 +51,11 @@ class Snapshot:
     now: float
     read_at: float
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it comes from the database, and not from this process's memory."""
+        return self.status.generation >= 0
+
     def time(self, at: float) -> float:
         """Return a moment of the monotonic clock as the store's clock would name it."""
         return self.now + (at - self.read_at)
@@ -95,14 +100,24 @@ class Changed(Generic[S]):
     """What came of a change.
 
     Args:
-        snapshot: The circuit after it.
+        before: The circuit as the decision found it.
         step: What the decision returned.
         transition: The row in the history, where the database has one.
     """
 
-    snapshot: Snapshot
+    before: Snapshot
     step: S
     transition: Transition | None = None
+
+    @property
+    def after(self) -> Snapshot:
+        """The circuit as the decision left it."""
+        return replace(self.before, status=self.step.status)
+
+    @property
+    def happened(self) -> bool:
+        """Whether anything is different."""
+        return self.step.status is not self.before.status
 
 
 class Store(Protocol):
@@ -154,8 +169,7 @@ class DatabaseStore:
             transition = self._write(row.pk, before, step, note)
         if transition is not None:
             transition.circuit = row
-        after = replace(before, status=step.status)
-        return Changed(snapshot=after, step=step, transition=transition)
+        return Changed(before=before, step=step, transition=transition)
 
     def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
         """Count a failure that changes no state, in one conditional UPDATE.
@@ -288,7 +302,7 @@ def announce(changed: Changed[Any]) -> None:
     if changed.transition is not None:
         announce_transition(changed.transition)
     elif changed.step.change is not None:
-        log_change(changed.snapshot.name, changed.step.change)
+        log_change(changed.before.name, changed.step.change)
 
 
 def announce_transition(transition: Transition) -> None:

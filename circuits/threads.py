@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import local
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 from django.db import connections
@@ -16,6 +18,11 @@ from django.db import connections
 T = TypeVar("T")
 
 THREADS: Final = 4
+
+#: Seconds after which an unused connection is renewed: the server may have closed it.
+IDLE_SECONDS: Final = 60.0
+
+_local = local()
 
 _executor: ThreadPoolExecutor | None = None
 
@@ -58,6 +65,8 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _run(function: Callable[..., T], *args: Any) -> T:
-    for connection in connections.all(initialized_only=True):
-        connection.close_if_unusable_or_obsolete()
+    now = monotonic()
+    if now - getattr(_local, "used_at", now) > IDLE_SECONDS:
+        connections.close_all()
+    _local.used_at = now
     return function(*args)
