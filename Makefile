@@ -18,8 +18,9 @@ demo: setup migrate  ## Play the life of a circuit over real HTTP
 
 run: setup migrate  ## Serve site, mock remote, Celery worker and beat until Ctrl-C
 	@$(BIN)/python manage.py first_superuser
-	@export PORT=$$($(BIN)/python -m cbproject.ports) && export REMOTE_URL=http://127.0.0.1:$$PORT && \
-		PATH="$(CURDIR)/$(BIN):$$PATH" honcho --env /dev/null start --port $$PORT
+	@PORT=$$($(BIN)/python -m cbproject.ports) || exit; \
+		export REMOTE_URL=http://127.0.0.1:$$PORT PATH="$(CURDIR)/$(BIN):$$PATH"; \
+		honcho --env /dev/null start --port $$PORT || [ $$? -eq 130 ]  # 130 is how Ctrl-C ends it
 
 test: .venv/ready  ## Run the tests on SQLite, no servers needed
 	$(BIN)/pytest -n 2 --cov --cov-fail-under=95

@@ -8,8 +8,11 @@ from typing import Any
 from kombu.transport import filesystem
 from kombu.utils.json import dumps
 
+LOOK_EVERY = 0.2  # seconds between two looks into the folder
+LONGEST_WAIT = 0.5
 
-def transport_options(url: str, folder: Path) -> dict[str, str]:
+
+def transport_options(url: str, folder: Path) -> dict[str, Any]:
     """What Celery needs to know of the broker at `url`: for files, the folders, which it makes."""
     if not url.startswith("filesystem:"):
         return {}
@@ -21,6 +24,7 @@ def transport_options(url: str, folder: Path) -> dict[str, str]:
         "data_folder_in": str(messages),
         "data_folder_out": str(messages),
         "control_folder": str(control),
+        "polling_interval": LOOK_EVERY,
     }
 
 
@@ -42,3 +46,7 @@ class Channel(filesystem.Channel):
 
 class Transport(filesystem.Transport):
     Channel = Channel
+
+    def drain_events(self, connection: Any, timeout: float | None = None, **kwargs: Any) -> None:
+        """Waits for a message, but briefly: a worker looks between two waits if it is to stop."""
+        super().drain_events(connection, timeout=timeout and min(timeout, LONGEST_WAIT), **kwargs)

@@ -127,7 +127,7 @@ CIRCUITS: dict[str, Any] = {"DATABASE": "circuits"}
 
 # Celery: by default through files in a folder, so that no server is needed
 
-CELERY_BROKER_URL: str = env.str("CELERY_BROKER_URL", default="filesystem://")
+CELERY_BROKER_URL: str = env.str("CELERY_BROKER_URL", default="filesystem://localhost")
 CELERY_BROKER_TRANSPORT_OPTIONS = transport_options(CELERY_BROKER_URL, VAR_DIR / "broker")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
@@ -187,5 +187,5 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     # Celery tells of every task it is sent, one a second here: its warnings are enough.
     "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {"circuits": {"level": LOG_LEVEL}, "cbproject": {"level": LOG_LEVEL}},
+    "loggers": {name: {"level": LOG_LEVEL} for name in ("circuits", "cbproject", "django")},
 }

@@ -16,7 +16,7 @@ from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django.plugin import DjangoDbBlocker
 
-from circuits import breaker, conf
+from circuits import breaker, conf, threads
 from circuits.models import Circuit, Transition
 from mockapi.hits import hits
 
@@ -41,6 +41,9 @@ def django_db_setup(
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False)
         yield
+        # Threads end, and with them their connections: a database in use cannot be dropped.
+        threads._pool().shutdown()
+        threads.forget()
         teardown_databases(made, verbosity=0)
 
 

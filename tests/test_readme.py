@@ -50,7 +50,7 @@ def _table(header: str) -> dict[str, str]:
     """The first two columns of the table with the header."""
     rows = README.split(header)[1].split("\n\n")[0].splitlines()[2:]
     cells = [[cell.strip().strip("`") for cell in row.split("|")[1:3]] for row in rows if row]
-    return dict(cells)  # type: ignore[arg-type]
+    return dict(cells)
 
 
 def test_the_settings_table_is_complete_and_true() -> None:
