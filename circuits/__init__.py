@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .breaker import CircuitBreaker, flush, guard, protect
     from .exceptions import (
+        CircuitBusyError,
         CircuitOpenError,
         InvalidInputError,
         RemoteCallFailedException,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CircuitBreaker",
+    "CircuitBusyError",
     "CircuitOpenError",
     "InvalidInputError",
     "RemoteCallFailedException",
@@ -36,6 +38,7 @@ __all__ = [
 
 _HOMES = {
     "CircuitBreaker": "breaker",
+    "CircuitBusyError": "exceptions",
     "CircuitOpenError": "exceptions",
     "InvalidInputError": "exceptions",
     "RemoteCallFailedException": "exceptions",

@@ -18,7 +18,7 @@ from .flusher import Flusher
 from .gate import Gate, Ticket
 from .machine import Policy, Step
 from .memory import MemoryStore
-from .outcomes import Exceptions, is_failure
+from .outcomes import Exceptions, Failures
 from .redaction import describe
 from .store import DatabaseStore, Note, Snapshot, announce
 from .validation import check_name
@@ -66,9 +66,9 @@ async def aadmit(name: str) -> Ticket:
     return await threads.in_thread(admit, name, undo=Ticket.release)
 
 
-def settle_error(ticket: Ticket, error: BaseException, exceptions: Exceptions) -> bool:
+def settle_error(ticket: Ticket, error: BaseException, failures: Failures) -> bool:
     """Report the exception a call ended with; return whether it counted as a failure."""
-    if is_failure(error, exceptions):
+    if failures.include(error, ticket.gate.failure_statuses):
         ticket.fail(describe(error))
         return True
     ticket.release()
@@ -78,14 +78,15 @@ def settle_error(ticket: Ticket, error: BaseException, exceptions: Exceptions) -
 async def asucceed(ticket: Ticket) -> None:
     """Report a success without blocking the event loop."""
     if ticket.succeed_in_memory():
-        await threads.in_thread(ticket.gate.store_success, ticket.permit)
+        await threads.in_thread(ticket.gate.store_success, ticket)
 
 
-async def asettle_error(ticket: Ticket, error: BaseException, exceptions: Exceptions) -> bool:
+async def asettle_error(ticket: Ticket, error: BaseException, failures: Failures) -> bool:
     """Report an exception as :func:`settle_error` does, without blocking the event loop."""
-    if ticket.permit.lease is None and not is_failure(error, exceptions):
+    if ticket.permit.lease is None and not failures.include(error, ticket.gate.failure_statuses):
+        ticket.release()
         return False
-    return await threads.in_thread(settle_error, ticket, error, exceptions)
+    return await threads.in_thread(settle_error, ticket, error, failures)
 
 
 def operate(name: str, decide: Callable[[Snapshot], Step], note: Note) -> bool:
@@ -133,17 +134,20 @@ class guard:  # noqa: N801 - a context manager, used like a function
     Args:
         name: The circuit's name.
         exceptions: The exceptions that count as failures; any other counts as nothing.
+        exclude: Those among them that count as nothing either.
 
     Raises:
         CircuitOpenError: On entering, when the circuit refuses calls.
         InvalidInputError: The name cannot be a circuit's.
     """
 
-    __slots__ = ("_exceptions", "_name", "_ticket")
+    __slots__ = ("_failures", "_name", "_ticket")
 
-    def __init__(self, name: str, *, exceptions: Exceptions = Exception) -> None:
+    def __init__(
+        self, name: str, *, exceptions: Exceptions = Exception, exclude: Exceptions = ()
+    ) -> None:
         self._name = check_name(name)
-        self._exceptions = exceptions
+        self._failures = Failures(exceptions, exclude)
         self._ticket: Ticket | None = None
 
     def __enter__(self) -> None:
@@ -160,7 +164,7 @@ class guard:  # noqa: N801 - a context manager, used like a function
         if error is None:
             ticket.succeed()
         else:
-            settle_error(ticket, error, self._exceptions)
+            settle_error(ticket, error, self._failures)
 
     async def __aenter__(self) -> None:
         self._check_unused()
@@ -176,7 +180,7 @@ class guard:  # noqa: N801 - a context manager, used like a function
         if error is None:
             await asucceed(ticket)
         else:
-            await asettle_error(ticket, error, self._exceptions)
+            await asettle_error(ticket, error, self._failures)
 
     def _check_unused(self) -> None:
         if self._ticket is not None:
@@ -192,6 +196,7 @@ def protect(
     fallback: Callable[[Exception], Any] | None = None,
     *,
     exceptions: Exceptions = Exception,
+    exclude: Exceptions = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a function, ``def`` or ``async def``, so that its calls go through a circuit.
 
@@ -201,6 +206,7 @@ def protect(
             it must be) is returned instead. The failure counts all the same. Without it the
             original exception goes through untouched.
         exceptions: The exceptions that count as failures; any other counts as nothing.
+        exclude: Those among them that count as nothing either.
 
     Raises:
         CircuitOpenError: By the decorated function, when the circuit refuses the call.
@@ -208,6 +214,7 @@ def protect(
         TypeError: The function is a generator, whose call does not yet do its work.
     """
     check_name(name)
+    failures = Failures(exceptions, exclude)
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -216,23 +223,25 @@ def protect(
                 f"use `with circuits.guard({name!r}):` inside it."
             )
         if inspect.iscoroutinefunction(function):
-            call = _protected_async(name, function, exceptions)
-            guarded = call if fallback is None else _with_async_fallback(call, fallback, exceptions)
+            call = _protected_async(name, function, failures)
+            guarded = (
+                call if fallback is None else _with_async_fallback(name, call, fallback, failures)
+            )
             return cast(Callable[P, R], guarded)
-        plain = _protected(name, function, exceptions)
-        return plain if fallback is None else _with_fallback(plain, fallback, exceptions)
+        plain = _protected(name, function, failures)
+        return plain if fallback is None else _with_fallback(name, plain, fallback, failures)
 
     return decorate
 
 
-def _protected(name: str, function: Callable[P, R], exceptions: Exceptions) -> Callable[P, R]:
+def _protected(name: str, function: Callable[P, R], failures: Failures) -> Callable[P, R]:
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         ticket = admit(name)
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            settle_error(ticket, error, exceptions)
+            settle_error(ticket, error, failures)
             raise
         ticket.succeed()
         return result
@@ -241,7 +250,7 @@ def _protected(name: str, function: Callable[P, R], exceptions: Exceptions) -> C
 
 
 def _protected_async(
-    name: str, function: Callable[P, Awaitable[R]], exceptions: Exceptions
+    name: str, function: Callable[P, Awaitable[R]], failures: Failures
 ) -> Callable[P, Awaitable[R]]:
     @wraps(function)
     async def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -249,7 +258,7 @@ def _protected_async(
         try:
             result = await function(*args, **kwargs)
         except BaseException as error:
-            await asettle_error(ticket, error, exceptions)
+            await asettle_error(ticket, error, failures)
             raise
         await asucceed(ticket)
         return result
@@ -258,14 +267,14 @@ def _protected_async(
 
 
 def _with_fallback(
-    function: Callable[P, R], fallback: Callable[[Exception], Any], exceptions: Exceptions
+    name: str, function: Callable[P, R], fallback: Callable[[Exception], Any], failures: Failures
 ) -> Callable[P, R]:
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            if not _falls_back(error, exceptions):
+            if not _falls_back(name, error, failures):
                 raise
             return cast(R, fallback(error))
 
@@ -273,16 +282,17 @@ def _with_fallback(
 
 
 def _with_async_fallback(
+    name: str,
     function: Callable[P, Awaitable[R]],
     fallback: Callable[[Exception], Any],
-    exceptions: Exceptions,
+    failures: Failures,
 ) -> Callable[P, Awaitable[R]]:
     @wraps(function)
     async def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await function(*args, **kwargs)
         except Exception as error:
-            if not _falls_back(error, exceptions):
+            if not _falls_back(name, error, failures):
                 raise
             value = fallback(error)
             return cast(R, await value if inspect.isawaitable(value) else value)
@@ -290,8 +300,9 @@ def _with_async_fallback(
     return call
 
 
-def _falls_back(error: Exception, exceptions: Exceptions) -> bool:
-    return isinstance(error, CircuitOpenError) or is_failure(error, exceptions)
+def _falls_back(name: str, error: Exception, failures: Failures) -> bool:
+    refused = isinstance(error, CircuitOpenError)
+    return refused or failures.include(error, gate(name).failure_statuses)
 
 
 class CircuitBreaker:
@@ -303,6 +314,7 @@ class CircuitBreaker:
         threshold: Consecutive failures that open the circuit.
         delay: Seconds the open circuit refuses calls.
         name: The circuit's name; the function's module and name by default.
+        exclude: Those among the exceptions that count as nothing.
 
     The policy is that of a new circuit: once the row exists, or where the settings name the
     circuit, those values win.
@@ -319,13 +331,15 @@ class CircuitBreaker:
         threshold: int = 5,
         delay: float = 10,
         name: str | None = None,
+        *,
+        exclude: Exceptions = (),
     ) -> None:
         if inspect.iscoroutinefunction(func):
             raise TypeError(
                 "CircuitBreaker cannot call a coroutine function; use circuits.protect."
             )
         self.func = func
-        self.exceptions = exceptions
+        self.failures = Failures(exceptions, exclude)
         self.name = check_name(_name_of(func) if name is None else name)
         policy = Policy(threshold=threshold, delay=delay)
         conf.declare(self.name, threshold=policy.threshold, delay=policy.delay)
@@ -341,7 +355,7 @@ class CircuitBreaker:
         try:
             result = self.func(*args, **kwargs)
         except BaseException as error:
-            if settle_error(ticket, error, self.exceptions):
+            if settle_error(ticket, error, self.failures):
                 raise RemoteCallFailedException(
                     f"The call to {self.name} failed: {describe(error)}", self.name
                 ) from error

@@ -11,8 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from .exceptions import InvalidInputError
-from .machine import POLICY_LIMITS, WHOLE_NUMBERS, Limits, check_number
-from .validation import check_name, check_probe_url
+from .machine import POLICY_NAMES, Limits, check_number, check_policy_value
+from .validation import check_name, check_probe_url, parse_statuses
 
 #: Seconds a remote call may take, unless the circuit or the call says otherwise.
 DEFAULT_TIMEOUT: Final = 10.0
@@ -58,6 +58,8 @@ class Config:
         return {**self.defaults, **_declared.get(name, {}), **self.circuits.get(name, {})}
 
 
+_DEFAULT_KEYS: Final = (*POLICY_NAMES, "timeout", "failure_statuses")
+
 _KEYS: Final = {key.upper(): key for key in Config.__dataclass_fields__}
 
 
@@ -98,7 +100,7 @@ def _check_statuses(key: str, value: object) -> Iterator[str]:
 
 
 def _check_defaults(key: str, value: object) -> Iterator[str]:
-    yield from _policy_problems("CIRCUITS['DEFAULTS']", value, [*POLICY_LIMITS, "timeout"])
+    yield from _policy_problems("CIRCUITS['DEFAULTS']", value, _DEFAULT_KEYS)
 
 
 def _check_circuits(key: str, value: object) -> Iterator[str]:
@@ -108,7 +110,7 @@ def _check_circuits(key: str, value: object) -> Iterator[str]:
     for name, policy in value.items():
         where = f"CIRCUITS['CIRCUITS'][{name!r}]"
         yield from _problem(where, check_name, name)
-        yield from _policy_problems(where, policy, [*POLICY_LIMITS, "timeout", "probe_url"])
+        yield from _policy_problems(where, policy, [*_DEFAULT_KEYS, "probe_url"])
 
 
 def _policy_problems(where: str, policy: object, known: Sequence[str]) -> Iterator[str]:
@@ -118,11 +120,21 @@ def _policy_problems(where: str, policy: object, known: Sequence[str]) -> Iterat
     for key, value in policy.items():
         if key not in known:
             yield f"{where} has an unknown key {key!r}; known are {', '.join(known)}."
-        elif key == "probe_url":
-            yield from _problem(where, check_probe_url, value)
         else:
-            limits = POLICY_LIMITS.get(key, TIMEOUT_LIMITS)
-            yield from _problem(where, check_number, key, value, limits, whole=key in WHOLE_NUMBERS)
+            yield from _problem(where, _check_circuit_value, key, value)
+
+
+def _check_circuit_value(key: str, value: object) -> None:
+    if key in POLICY_NAMES:
+        check_policy_value(key, value)
+    elif key == "timeout":
+        check_number(key, value, TIMEOUT_LIMITS, whole=False)
+    elif key == "probe_url":
+        check_probe_url(value)
+    elif not isinstance(value, str):
+        raise InvalidInputError(f"{key} must be a text such as '500-599, 429', not {value!r}.")
+    else:
+        parse_statuses(value)
 
 
 def _problem(where: str, check: Callable[..., object], *args: Any, **kwargs: Any) -> Iterator[str]:

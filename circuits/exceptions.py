@@ -43,6 +43,16 @@ class CircuitOpenError(RemoteCallFailedException):
         return f"Retry after {self.retry_after:.2f} secs"
 
 
+class CircuitBusyError(CircuitOpenError):
+    """The call was not made, because this process has ``max_concurrent`` of them under way.
+
+    It is a :class:`CircuitOpenError`, so that whoever handles refusals handles this one too.
+    """
+
+    def __str__(self) -> str:
+        return f"Too many calls to {self.name} at once. {super().__str__()}"
+
+
 class InvalidInputError(ValueError):
     """A name, URL or policy value cannot be used. The message names it and the fix."""
 

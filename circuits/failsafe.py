@@ -65,6 +65,10 @@ class FailSafeStore:
         """Count a failure that changes no state; false if it might, or counts no more."""
         return self._run(lambda store: store.count_failure(snapshot, permit, settle, error))
 
+    def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
+        """Note a failure that the rate strategy counts elsewhere."""
+        self._run(lambda store: store.note_failure(snapshot, permit, error))
+
     def clear_failures(self, snapshot: Snapshot, permit: Permit) -> None:
         """Set the run of failures of a closed circuit back to none."""
         self._run(lambda store: store.clear_failures(snapshot, permit))

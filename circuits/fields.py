@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Func
 
 from .exceptions import InvalidInputError
-from .validation import NAME_LENGTH, check_name, check_probe_url
+from .validation import NAME_LENGTH, check_name, check_probe_url, parse_statuses
 
 
 def validate_name(value: str) -> None:
@@ -27,6 +27,14 @@ def validate_probe_url(value: str) -> None:
         check_probe_url(value)
     except InvalidInputError as error:
         raise ValidationError(str(error), code="invalid_probe_url") from error
+
+
+def validate_statuses(value: str) -> None:
+    """Refuse what does not list HTTP statuses."""
+    try:
+        parse_statuses(value)
+    except InvalidInputError as error:
+        raise ValidationError(str(error), code="invalid_statuses") from error
 
 
 class NameField(models.CharField):  # type: ignore[type-arg]

@@ -14,14 +14,19 @@ from time import monotonic
 from typing import Final, NoReturn, TypeVar
 from uuid import uuid4
 
-from . import conf, machine
-from .exceptions import CircuitOpenError
-from .machine import Admission, Failure, Mode, Permit, State, Step
+from . import conf, machine, windows
+from .exceptions import CircuitBusyError, CircuitOpenError
+from .gathering import OwnWindow
+from .machine import Admission, Batch, Failure, Mode, Permit, State, Step, Strategy
 from .store import NO_NOTE, Changed, Note, Snapshot, Store, Tally, announce
+from .windows import Outcome
 
 S = TypeVar("S", bound=Step)
 
 NEVER: Final = float("-inf")
+
+#: Seconds that a caller over ``max_concurrent`` is asked to wait.
+BUSY_RETRY_SECONDS: Final = 1.0
 
 #: Where jitter comes from; seed it to repeat a run.
 random: Final = Random()
@@ -52,18 +57,28 @@ class Counter:
 
 
 class Ticket:
-    """Leave to make one call through a gate, and the way to report how it went."""
+    """Leave to make one call through a gate, and the way to report how it went, once.
 
-    __slots__ = ("gate", "permit")
+    Args:
+        started_at: When the call began, on the monotonic clock, where its duration matters.
+        counted: Whether it holds one of the circuit's ``max_concurrent`` places.
+    """
 
-    def __init__(self, gate: Gate, permit: Permit) -> None:
+    __slots__ = ("counted", "gate", "is_plain", "permit", "started_at")
+
+    def __init__(
+        self, gate: Gate, permit: Permit, started_at: float = 0.0, counted: bool = False
+    ) -> None:
         self.gate = gate
         self.permit = permit
+        self.started_at = started_at
+        self.counted = counted
+        self.is_plain = permit.lease is None and not counted
 
     def succeed(self) -> None:
         """Report that the call succeeded."""
         if self.succeed_in_memory():
-            self.gate.store_success(self.permit)
+            self.gate.store_success(self)
 
     def succeed_in_memory(self) -> bool:
         """Report success as far as memory goes; return whether the store must hear of it."""
@@ -71,16 +86,31 @@ class Ticket:
         gate.tick_success()
         gate.succeeded_at = monotonic()
         gate.own_run = 0
-        return gate.dirty or self.permit.lease is not None
+        if gate.is_plain and self.is_plain:
+            return False
+        return gate.hear_success(self)
 
-    def fail(self, error: str) -> None:
-        """Report that the call failed; ``error`` is kept, so it must hold no secrets."""
-        self.gate.store_failure(self.permit, error)
+    def fail(self, error: str, retry_after: float | None = None) -> None:
+        """Report that the call failed.
+
+        Args:
+            error: Is kept, so it must hold no secrets.
+            retry_after: Seconds the remote asked callers to wait, if it did.
+        """
+        self.leave()
+        self.gate.store_failure(self.permit, error, retry_after)
 
     def release(self) -> None:
-        """Report that the call came to nothing, and give a trial's place back."""
+        """Report that the call came to nothing, and give its places back."""
+        self.leave()
         if self.permit.lease is not None:
             self.gate.store_release(self.permit)
+
+    def leave(self) -> None:
+        """Give the place among the concurrent calls back."""
+        if self.counted:
+            self.counted = False
+            self.gate.leave()
 
 
 class Gate:
@@ -103,6 +133,10 @@ class Gate:
         self.passes_until = self._refuses_until = self._retry_at = NEVER
         # Whether the shared run of failures is known not to be zero.
         self.dirty = False
+        # Whether a success needs nothing but to be counted.
+        self.is_plain = True
+        self._window: OwnWindow | None = None
+        self._busy = 0
         self._run_lock = Lock()
         self.own_run = 0
         self._own_generation = 0
@@ -115,6 +149,17 @@ class Gate:
     def timeout(self) -> float:
         """Seconds a remote call may take, unless the call says otherwise."""
         return conf.DEFAULT_TIMEOUT if self.snapshot is None else self.snapshot.timeout
+
+    @property
+    def failure_statuses(self) -> frozenset[int]:
+        """The HTTP statuses that count as failures here."""
+        own = None if self.snapshot is None else self.snapshot.failure_statuses
+        return conf.get().failure_statuses if own is None else own
+
+    @property
+    def heeds_retry_after(self) -> bool:
+        """Whether a ``Retry-After`` of the remote opens the circuit."""
+        return self.snapshot is not None and self.snapshot.policy.respect_retry_after
 
     # Asking for leave
 
@@ -170,7 +215,7 @@ class Gate:
 
     def _ask(self, snapshot: Snapshot) -> Admission:
         now = snapshot.time(monotonic())
-        return machine.admit(snapshot.status, snapshot.policy, now, uuid4().hex)
+        return machine.admit(snapshot.status, snapshot.policy, now, uuid4().hex, random.random())
 
     def _claim(self) -> Admission:
         """Ask the store for a trial, unless another thread's claim has answered meanwhile."""
@@ -181,7 +226,9 @@ class Gate:
                 if admission.status is snapshot.status:
                     return admission
             changed = self._change_alone(
-                lambda row: machine.admit(row.status, row.policy, row.now, uuid4().hex)
+                lambda row: machine.admit(
+                    row.status, row.policy, row.now, uuid4().hex, random.random()
+                )
             )
         announce(changed)
         return changed.step
@@ -191,44 +238,134 @@ class Gate:
             self._refuse(admission.retry_after or 0.0)
         if admission.retry_after is not None:
             self._refusals.tick()  # observe mode: it would have been refused
-        return Ticket(self, admission.permit)
+        limit = self.snapshot.policy.max_concurrent if self.snapshot else 0
+        ticket = Ticket(self, admission.permit, monotonic(), counted=limit > 0)
+        if limit and not self._enter(limit):
+            ticket.counted = False  # it has no place to give back, but perhaps a lease
+            ticket.release()
+            self._refusals.tick()
+            raise CircuitBusyError(self.name, BUSY_RETRY_SECONDS)
+        return ticket
 
     def _refuse(self, retry_after: float) -> NoReturn:
         self._refusals.tick()
         raise CircuitOpenError(self.name, retry_after)
 
+    def _enter(self, limit: int) -> bool:
+        """Take one of the places for concurrent calls, if there is one."""
+        with self._run_lock:
+            if self._busy >= limit:
+                return False
+            self._busy += 1
+            return True
+
+    def leave(self) -> None:
+        """Give a place for concurrent calls back."""
+        with self._run_lock:
+            self._busy -= 1
+
     # Reporting a result to the store
 
-    def store_success(self, permit: Permit) -> None:
+    def hear_success(self, ticket: Ticket) -> bool:
+        """Take a success in that needs more than to be counted; true if the store must hear it."""
+        ticket.leave()
+        slow = self._is_slow(ticket)
+        window = self._window
+        if window is None or ticket.permit.lease is not None:
+            return slow or self.dirty or ticket.permit.lease is not None
+        if ticket.permit.generation == window.generation and ticket.permit.counts:
+            window.hear(Outcome.SLOW if slow else Outcome.GOOD)
+        return slow and self._is_past_limit(window)
+
+    def store_success(self, ticket: Ticket) -> None:
         """Report a success that may change the row."""
-        if permit.lease is not None:
+        permit = ticket.permit
+        if self._window is not None and permit.lease is None:
+            self.merge()
+        elif self._is_slow(ticket):
+            seconds = monotonic() - ticket.started_at
+            self.store_failure(permit, f"SlowCall: it took {seconds:.1f} seconds")
+        elif permit.lease is not None:
             self._change(
                 lambda row: machine.succeed(row.status, row.policy, permit, row.now),
                 Note(success=True),
             )
         elif self.dirty and self.snapshot and self._is_current(permit):
             self.dirty = False
+            self._take_policy(self.snapshot)
             self._store.clear_failures(self.snapshot, permit)
 
-    def store_failure(self, permit: Permit, error: str) -> None:
+    def store_failure(self, permit: Permit, error: str, retry_after: float | None = None) -> None:
         """Report a failure: one UPDATE where it opens nothing, else under the row lock."""
         snapshot = self.snapshot
         if snapshot is None or not permit.counts or not self._is_current(permit):
             return
-        settle = conf.get().snapshot_seconds
-        own_run = self._count_own_failure(permit)
-        never_opens = snapshot.status.mode is Mode.FORCED_CLOSED
-        may_stay_closed = permit.lease is None and (
-            never_opens or own_run < snapshot.policy.threshold
+        failure = Failure(
+            own_run=self._count_own_failure(permit),
+            settle_seconds=conf.get().snapshot_seconds,
+            chance=random.random(),
+            retry_after=retry_after,
         )
-        if may_stay_closed and self._store.count_failure(snapshot, permit, settle, error):
-            self.dirty = True
-            return
-        failure = Failure(own_run=own_run, settle_seconds=settle, chance=random.random())
+        asked = machine.asked_delay(snapshot.policy, failure) is not None
+        if permit.lease is None and not asked:
+            if self._window is not None:
+                self._fail_in_window(snapshot, permit, error)
+                return
+            if self._stays_closed(snapshot, failure) and self._store.count_failure(
+                snapshot, permit, failure.settle_seconds, error
+            ):
+                self.dirty = True
+                self.is_plain = False
+                return
         self._change(
             lambda row: machine.fail(row.status, row.policy, permit, row.now, failure),
             Note(error=error),
         )
+
+    def _stays_closed(self, snapshot: Snapshot, failure: Failure) -> bool:
+        """Whether this process's own run opens nothing; the store knows of the shared one."""
+        forced = snapshot.status.mode is Mode.FORCED_CLOSED
+        return forced or failure.own_run < snapshot.policy.threshold
+
+    def _fail_in_window(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
+        """Gather a failure for the rate strategy, and merge at once if it is one too many."""
+        window = self._window
+        if window is None or window.generation != permit.generation:
+            return
+        window.hear(Outcome.FAILED)
+        self._store.note_failure(snapshot, permit, error)
+        if self._is_past_limit(window):
+            self.merge(error)
+
+    def _is_past_limit(self, window: OwnWindow) -> bool:
+        snapshot = self.snapshot
+        return snapshot is not None and window.is_past_limit(snapshot.policy, monotonic())
+
+    def _is_slow(self, ticket: Ticket) -> bool:
+        limit = self.snapshot.policy.slow_call_seconds if self.snapshot else 0.0
+        return limit > 0 and monotonic() - ticket.started_at >= limit
+
+    def merge(self, error: str = "") -> bool:
+        """Merge what was gathered for the rate strategy; return whether there was anything.
+
+        Args:
+            error: The failure that made it urgent, for the history.
+        """
+        window, snapshot = self._window, self.snapshot
+        if window is None or snapshot is None:
+            return False
+        heard = window.take(snapshot.policy, monotonic())
+        if not heard:
+            return False
+        batch = Batch(
+            generation=window.generation,
+            counts=windows.counted(heard),
+            recent=heard[-windows.MOST_CALLS :],
+        )
+        self._change(
+            lambda row: machine.merge(row.status, row.policy, row.now, batch), Note(words=error)
+        )
+        return True
 
     def store_release(self, permit: Permit) -> None:
         """Give a trial's place back."""
@@ -274,15 +411,35 @@ class Gate:
         self.dirty = status.state is State.CLOSED and status.failure_count > 0
         self._fresh_until = snapshot.read_at + age
         self._stale_until = snapshot.read_at + 2 * age
+        self._take_policy(snapshot)
         if admission.status is not status:
             return snapshot
         if admission.permit is None:
             self._retry_at = snapshot.read_at + (admission.retry_after or 0.0)
             self._refuses_until = min(self._fresh_until, self._retry_at)
-        elif admission.retry_after is None:
+        elif admission.retry_after is None and not self._watches_each_call(snapshot):
             self.ticket = Ticket(self, admission.permit)
             self.passes_until = self._fresh_until
         return snapshot
+
+    def _take_policy(self, snapshot: Snapshot) -> None:
+        status, policy = snapshot.status, snapshot.policy
+        if policy.strategy is not Strategy.RATE:
+            self._window = None
+        elif self._window is None or self._window.generation != status.generation:
+            self._window = OwnWindow(status.generation)
+        self.is_plain = not (
+            self.dirty or self._window is not None or self._watches_each_call(snapshot)
+        )
+
+    def _watches_each_call(self, snapshot: Snapshot) -> bool:
+        """Whether every call needs a ticket of its own: one for all will not do."""
+        policy = snapshot.policy
+        return bool(
+            policy.slow_call_seconds
+            or policy.max_concurrent
+            or machine.ramp_remaining(snapshot.status, policy, snapshot.now)
+        )
 
     # What was gathered
 
@@ -292,6 +449,7 @@ class Gate:
         Raises:
             django.db.Error: The store does not answer. Nothing is lost: the tallies are kept.
         """
+        self.merge()
         successes, refusals = self._successes.take(), self._refusals.take()
         if not (successes or refusals):
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from threading import local
@@ -12,10 +13,11 @@ from weakref import WeakKeyDictionary
 import requests
 from requests.cookies import RequestsCookieJar
 
-from . import conf
-from .breaker import aadmit, admit, asettle_error, asucceed, settle_error
+from .answers import judge
+from .breaker import aadmit, admit, asettle_error, settle_error
 from .exceptions import RemoteCallFailedException
-from .redaction import describe, redact
+from .outcomes import Failures
+from .redaction import describe
 from .validation import check_url
 
 if TYPE_CHECKING:
@@ -25,11 +27,13 @@ Timeout = float | tuple[float, float] | None
 
 #: The exceptions of requests that say the remote failed. Others, such as an invalid header, are
 #: mistakes of the caller and count as nothing.
-FAILURES: Final = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
+FAILURES: Final = Failures(
+    (
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+        requests.exceptions.ContentDecodingError,
+    )
 )
 
 _local = local()
@@ -42,6 +46,7 @@ def call(
     method: str = "GET",
     timeout: Timeout = None,
     fallback: Callable[[RemoteCallFailedException], Any] | None = None,
+    is_failure: Callable[[requests.Response], bool] | None = None,
     **requests_kwargs: Any,
 ) -> Any:
     """Make an HTTP request through a circuit.
@@ -54,6 +59,7 @@ def call(
             the circuit's own timeout by default, so there is always one.
         fallback: Receives the exception of a failed or refused call; what it returns is returned
             instead. The failure counts all the same.
+        is_failure: Says whether a response is a failure, in place of the circuit's statuses.
         **requests_kwargs: Anything else that ``requests.request`` takes.
 
     Returns:
@@ -67,7 +73,7 @@ def call(
     """
     check_url(url)
     try:
-        return _call(name, url, method, timeout, requests_kwargs)
+        return _call(name, url, method, timeout, is_failure, requests_kwargs)
     except RemoteCallFailedException as error:
         if fallback is None:
             raise
@@ -75,18 +81,26 @@ def call(
 
 
 def _call(
-    name: str, url: str, method: str, timeout: Timeout, requests_kwargs: dict[str, Any]
+    name: str,
+    url: str,
+    method: str,
+    timeout: Timeout,
+    is_failure: Callable[[requests.Response], bool] | None,
+    requests_kwargs: dict[str, Any],
 ) -> requests.Response:
     ticket = admit(name)
     seconds = ticket.gate.timeout if timeout is None else timeout
     try:
         response = _session().request(method, url, timeout=seconds, **requests_kwargs)
-        _raise_for_failure(response, url, requests.HTTPError)
+        answer = judge(ticket, response, url, is_failure)
     except BaseException as error:
-        if settle_error(ticket, error, (*FAILURES, requests.HTTPError)):
-            raise _failed(name, error) from error
+        if settle_error(ticket, error, FAILURES):
+            raise _failed(name, describe(error)) from error
         raise
-    ticket.succeed()
+    answer.settle(ticket)
+    if answer.failed:
+        cause = requests.HTTPError(answer.error, response=response)
+        raise _failed(name, answer.error, response) from cause
     return response
 
 
@@ -97,6 +111,7 @@ async def acall(
     method: str = "GET",
     timeout: float | None = None,  # noqa: ASYNC109 - httpx's own, which covers each part
     fallback: Callable[[RemoteCallFailedException], Any] | None = None,
+    is_failure: Callable[[httpx.Response], bool] | None = None,
     **httpx_kwargs: Any,
 ) -> Any:
     """Make an HTTP request through a circuit from async code, with httpx (the extra ``async``).
@@ -108,16 +123,21 @@ async def acall(
     """
     check_url(url)
     try:
-        return await _acall(name, url, method, timeout, httpx_kwargs)
+        return await _acall(name, url, method, timeout, is_failure, httpx_kwargs)
     except RemoteCallFailedException as error:
         if fallback is None:
             raise
         value = fallback(error)
-        return await value if asyncio.iscoroutine(value) else value
+        return await value if inspect.isawaitable(value) else value
 
 
 async def _acall(
-    name: str, url: str, method: str, seconds: float | None, httpx_kwargs: dict[str, Any]
+    name: str,
+    url: str,
+    method: str,
+    seconds: float | None,
+    is_failure: Callable[[httpx.Response], bool] | None,
+    httpx_kwargs: dict[str, Any],
 ) -> httpx.Response:
     import httpx
 
@@ -125,32 +145,22 @@ async def _acall(
     timeout = ticket.gate.timeout if seconds is None else seconds
     try:
         response = await _client().request(method, url, timeout=timeout, **httpx_kwargs)
-        _raise_for_failure(response, url, _httpx_status_error)
+        answer = judge(ticket, response, url, is_failure)
     except BaseException as error:
-        failures = (httpx.TransportError, httpx.DecodingError, httpx.HTTPStatusError)
+        failures = Failures((httpx.TransportError, httpx.DecodingError))
         if await asettle_error(ticket, error, failures):
-            raise _failed(name, error) from error
+            raise _failed(name, describe(error)) from error
         raise
-    await asucceed(ticket)
+    await answer.asettle(ticket)
+    if answer.failed:
+        request = response.request
+        cause = httpx.HTTPStatusError(answer.error, request=request, response=response)
+        raise _failed(name, answer.error, response) from cause
     return response
 
 
-def _raise_for_failure(response: Any, url: str, error: Callable[..., Exception]) -> None:
-    status = response.status_code
-    if status in conf.get().failure_statuses:
-        raise error(f"HTTP {status} from {redact(url)}", response=response)
-
-
-def _httpx_status_error(message: str, response: httpx.Response) -> httpx.HTTPStatusError:
-    import httpx
-
-    return httpx.HTTPStatusError(message, request=response.request, response=response)
-
-
-def _failed(name: str, error: BaseException) -> RemoteCallFailedException:
-    return RemoteCallFailedException(
-        f"The call to {name} failed: {describe(error)}", name, getattr(error, "response", None)
-    )
+def _failed(name: str, error: str, response: Any = None) -> RemoteCallFailedException:
+    return RemoteCallFailedException(f"The call to {name} failed: {error}", name, response)
 
 
 # Connection pools --------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from . import windows
 from .exceptions import InvalidInputError
+from .windows import Counts, Outcome, Window
 
 #: The longest time a policy may name, in seconds: one year.
 LONGEST: Final = 365 * 24 * 3600
@@ -25,6 +27,9 @@ LONGEST: Final = 365 * 24 * 3600
 #: The first generation of a circuit kept in one process's memory. Counting up from here never
 #: reaches the generations of the shared row, so no result of the one counts in the other.
 MEMORY_GENERATION: Final = -(2**62)
+
+#: The share of the calls that a ramp-up begins with.
+RAMP_START: Final = 0.1
 
 #: The most a refusal in half_open asks callers to wait, in seconds: a trial mostly ends sooner.
 TRIAL_RETRY_SECONDS: Final = 1.0
@@ -43,10 +48,20 @@ class Mode(StrEnum):
     OBSERVE = "observe"
 
 
+class Strategy(StrEnum):
+    """What opens a closed circuit: failures in a row, or their share of the calls."""
+
+    CONSECUTIVE = "consecutive"
+    RATE = "rate"
+
+
 class Reason(StrEnum):
     """Why a state or mode changed."""
 
     FAILURES = "failures"
+    FAILURE_RATE = "failure_rate"
+    SLOW_CALLS = "slow_calls"
+    RETRY_AFTER = "retry_after"
     DELAY_PASSED = "delay_passed"
     TRIAL_SUCCEEDED = "trial_succeeded"
     TRIAL_FAILED = "trial_failed"
@@ -79,9 +94,21 @@ class Policy:
         jitter: The share of a grown delay that is left to chance: 0 is none, 1 is "full jitter"
             (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
         lease_seconds: Seconds a trial may take before its place is given to another.
+        ramp_up_seconds: Seconds after a recovery in which a growing share of the calls passes; 0
+            lets all pass at once.
+        strategy: What opens the circuit.
+        window_seconds: Seconds the rate is taken over.
+        window_calls: Calls the rate is taken over instead; 0 goes by time.
+        failure_rate: The share of failed calls that opens the circuit.
+        minimum_calls: Calls the window must hold before its rate counts.
+        slow_call_seconds: Seconds from which a call counts as slow; 0 never. A slow call is a
+            failure for the consecutive strategy and for a trial.
+        slow_call_rate: The share of slow calls that opens the circuit, for the rate strategy.
+        respect_retry_after: Whether a ``Retry-After`` of the remote opens the circuit for as long.
+        max_concurrent: Calls one process may have under way at once; 0 sets no limit.
 
     Raises:
-        InvalidInputError: A value is not a number or out of range.
+        InvalidInputError: A value is of the wrong kind or out of range.
     """
 
     threshold: int = _number(5, 1, 1_000_000)
@@ -92,14 +119,45 @@ class Policy:
     max_delay: float = _number(300.0, 0, LONGEST)
     jitter: float = _number(0.0, 0, 1)
     lease_seconds: float = _number(30.0, 0.1, LONGEST)
+    ramp_up_seconds: float = _number(0.0, 0, LONGEST)
+    strategy: Strategy = Strategy.CONSECUTIVE
+    window_seconds: float = _number(60.0, 1, 24 * 3600)
+    window_calls: int = _number(0, 0, windows.MOST_CALLS)
+    failure_rate: float = _number(0.5, 0.001, 1)
+    minimum_calls: int = _number(10, 1, 1_000_000)
+    slow_call_seconds: float = _number(0.0, 0, LONGEST)
+    slow_call_rate: float = _number(1.0, 0.001, 1)
+    respect_retry_after: bool = False
+    max_concurrent: int = _number(0, 0, 1_000_000)
 
     def __post_init__(self) -> None:
-        for name, limits in POLICY_LIMITS.items():
-            check_number(name, getattr(self, name), limits, whole=name in WHOLE_NUMBERS)
+        for name in POLICY_NAMES:
+            check_policy_value(name, getattr(self, name))
+        # Settings and rows name the strategy by its text.
+        object.__setattr__(self, "strategy", Strategy(self.strategy))
 
 
-POLICY_LIMITS: Final[dict[str, Limits]] = {f.name: f.metadata["limits"] for f in fields(Policy)}
+POLICY_NAMES: Final = tuple(f.name for f in fields(Policy))
+POLICY_LIMITS: Final[dict[str, Limits]] = {
+    f.name: f.metadata["limits"] for f in fields(Policy) if "limits" in f.metadata
+}
 WHOLE_NUMBERS: Final = frozenset(f.name for f in fields(Policy) if f.type == "int")
+
+
+def check_policy_value(name: str, value: object) -> None:
+    """Refuse what a policy field cannot hold.
+
+    Raises:
+        InvalidInputError: Names the field and what it may be.
+    """
+    if name in POLICY_LIMITS:
+        check_number(name, value, POLICY_LIMITS[name], whole=name in WHOLE_NUMBERS)
+    elif name == "strategy":
+        if value not in list(Strategy):
+            known = " or ".join(repr(strategy.value) for strategy in Strategy)
+            raise InvalidInputError(f"strategy must be {known}, not {value!r}.")
+    elif not isinstance(value, bool):
+        raise InvalidInputError(f"{name} must be true or false, not {value!r}.")
 
 
 def check_number(name: str, value: object, limits: Limits, *, whole: bool) -> None:
@@ -135,6 +193,8 @@ class Status:
         retry_at: When an open circuit lets a trial through.
         reopen_count: Failed recoveries since the circuit was last closed.
         trial_successes: Successful trials in the present half_open.
+        recovered_at: When trials last closed the circuit, while it stays closed.
+        window: The outcomes that count for the rate strategy.
         changed_at: When the state or the mode last changed.
     """
 
@@ -148,6 +208,8 @@ class Status:
     reopen_count: int = 0
     trial_successes: int = 0
     leases: tuple[Lease, ...] = ()
+    recovered_at: float | None = None
+    window: Window = windows.EMPTY
     changed_at: float | None = None
 
 
@@ -201,35 +263,57 @@ class Failure:
         own_run: Failures in a row that the process itself has seen, this one included.
         settle_seconds: How old the shared run must be to be believed (``SNAPSHOT_SECONDS``).
         chance: A number from 0 up to 1, for jitter.
+        retry_after: Seconds the remote asked callers to wait, if it did.
     """
 
     own_run: int = 1
     settle_seconds: float = 0.0
     chance: float = 0.0
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Outcomes of calls that a process has gathered in one generation.
+
+    Args:
+        counts: How many there were.
+        recent: The last of them in order, a letter each (:class:`circuits.windows.Outcome`).
+    """
+
+    generation: int
+    counts: Counts
+    recent: str
 
 
 # Asking for leave ------------------------------------------------------------------------------
 
 
-def admit(status: Status, policy: Policy, now: float, token: str) -> Admission:
+def admit(status: Status, policy: Policy, now: float, token: str, chance: float = 0.0) -> Admission:
     """Ask for leave to make one call.
 
     Args:
         token: A fresh unique string, the name of the lease if this call becomes a trial.
+        chance: A number from 0 up to 1, to share out a ramp-up.
     """
     if status.mode is Mode.FORCED_CLOSED:
         return Admission(status, permit=Permit(status.generation))
     if status.mode is Mode.FORCED_OPEN:
         # Only a person ends this; the delay is an honest pace to ask again at.
         return Admission(status, retry_after=policy.delay)
-    admission = _admit_by_state(status, policy, now, token)
+    admission = _admit_by_state(status, policy, now, token, chance)
     if admission.permit is None and status.mode is Mode.OBSERVE:
         return replace(admission, permit=Permit(status.generation, counts=False))
     return admission
 
 
-def _admit_by_state(status: Status, policy: Policy, now: float, token: str) -> Admission:
+def _admit_by_state(
+    status: Status, policy: Policy, now: float, token: str, chance: float
+) -> Admission:
     if status.state is State.CLOSED:
+        remaining = ramp_remaining(status, policy, now)
+        if remaining and chance >= max(1 - remaining / policy.ramp_up_seconds, RAMP_START):
+            return Admission(status, retry_after=min(remaining, TRIAL_RETRY_SECONDS))
         return Admission(status, permit=Permit(status.generation))
     if status.state is State.HALF_OPEN:
         return _admit_trial(status, policy, now, token)
@@ -238,6 +322,15 @@ def _admit_by_state(status: Status, policy: Policy, now: float, token: str) -> A
         return Admission(status, retry_after=(status.retry_at or now) - now)
     trial = _admit_trial(expired.status, policy, now, token)
     return replace(trial, change=expired.change)
+
+
+def ramp_remaining(status: Status, policy: Policy, now: float) -> float:
+    """Return the seconds until all calls pass again after a recovery."""
+    if not policy.ramp_up_seconds or status.recovered_at is None:
+        return 0.0
+    # Never more than the whole, in case the clock has been set back.
+    left = status.recovered_at + policy.ramp_up_seconds - now
+    return max(0.0, min(left, policy.ramp_up_seconds))
 
 
 def _admit_trial(status: Status, policy: Policy, now: float, token: str) -> Admission:
@@ -258,16 +351,13 @@ def succeed(status: Status, policy: Policy, permit: Permit, now: float) -> Step:
     """Report a call that succeeded."""
     if not _counts(status, permit):
         return Step(status)
-    if status.state is State.CLOSED:
-        if not status.failure_count:
-            return Step(status)
-        return Step(replace(status, failure_count=0, run_started_at=None))
-    successes = status.trial_successes + 1
-    if successes >= policy.success_threshold:
-        return _close(status, now, Reason.TRIAL_SUCCEEDED)
-    return Step(
-        replace(status, trial_successes=successes, leases=_without(status.leases, permit.lease))
-    )
+    if status.state is State.HALF_OPEN:
+        return _succeed_trial(status, policy, permit, now)
+    if policy.strategy is Strategy.RATE:
+        return merge(status, policy, now, _batch_of(permit, Outcome.GOOD))
+    if not status.failure_count:
+        return Step(status)
+    return Step(replace(status, failure_count=0, run_started_at=None))
 
 
 def fail(status: Status, policy: Policy, permit: Permit, now: float, failure: Failure) -> Step:
@@ -275,14 +365,61 @@ def fail(status: Status, policy: Policy, permit: Permit, now: float, failure: Fa
     if not _counts(status, permit):
         return Step(status)
     if status.state is State.HALF_OPEN:
-        reopened = replace(status, reopen_count=status.reopen_count + 1)
-        wait = grown_delay(policy, reopened.reopen_count, failure.chance)
-        return _open(reopened, now, wait, Reason.TRIAL_FAILED)
+        return _fail_trial(status, policy, now, failure)
+    asked = asked_delay(policy, failure)
+    if asked is not None and status.mode is not Mode.FORCED_CLOSED:
+        return _open(status, now, asked, Reason.RETRY_AFTER)
+    if policy.strategy is Strategy.RATE:
+        return merge(status, policy, now, _batch_of(permit, Outcome.FAILED))
     started = now if status.run_started_at is None else status.run_started_at
     counted = replace(status, failure_count=status.failure_count + 1, run_started_at=started)
     if counted.mode is not Mode.FORCED_CLOSED and opens(counted, policy, now, failure):
         return _open(counted, now, policy.delay, Reason.FAILURES)
     return Step(counted)
+
+
+def merge(status: Status, policy: Policy, now: float, batch: Batch) -> Step:
+    """Merge what a process has gathered into the window of the rate strategy."""
+    if batch.generation != status.generation or status.state is not State.CLOSED:
+        return Step(status)
+    window = windows.merged(status.window, policy, now, batch.counts, batch.recent)
+    after = replace(status, window=window)
+    counts = windows.totals(window)
+    if status.mode is Mode.FORCED_CLOSED:
+        return Step(after)
+    if windows.too_many_failures(counts, policy):
+        return _open(after, now, policy.delay, Reason.FAILURE_RATE)
+    if windows.too_many_slow(counts, policy):
+        return _open(after, now, policy.delay, Reason.SLOW_CALLS)
+    return Step(after)
+
+
+def asked_delay(policy: Policy, failure: Failure) -> float | None:
+    """Return the seconds the remote asked for, capped, if this policy heeds them."""
+    if failure.retry_after is None or not policy.respect_retry_after:
+        return None
+    return min(max(failure.retry_after, 0.0), max(policy.max_delay, policy.delay))
+
+
+def _succeed_trial(status: Status, policy: Policy, permit: Permit, now: float) -> Step:
+    successes = status.trial_successes + 1
+    if successes >= policy.success_threshold:
+        return _close(status, now, Reason.TRIAL_SUCCEEDED, recovered_at=now)
+    leases = _without(status.leases, permit.lease)
+    return Step(replace(status, trial_successes=successes, leases=leases))
+
+
+def _fail_trial(status: Status, policy: Policy, now: float, failure: Failure) -> Step:
+    reopened = replace(status, reopen_count=status.reopen_count + 1)
+    wait = grown_delay(policy, reopened.reopen_count, failure.chance)
+    asked = asked_delay(policy, failure)
+    return _open(reopened, now, max(wait, asked or 0.0), Reason.TRIAL_FAILED)
+
+
+def _batch_of(permit: Permit, outcome: Outcome) -> Batch:
+    return Batch(
+        generation=permit.generation, counts=windows.counted(outcome), recent=outcome.value
+    )
 
 
 def release(status: Status, permit: Permit) -> Step:
@@ -347,9 +484,10 @@ def reset(status: Status, now: float) -> Step:
         return Step(status)
     if status.state is not State.CLOSED:
         return _close(status, now, Reason.RESET)
-    if not status.failure_count:
+    if not status.failure_count and status.window == windows.EMPTY:
         return Step(status)
-    return Step(replace(status, failure_count=0, run_started_at=None))
+    cleared = replace(status, failure_count=0, run_started_at=None, window=windows.EMPTY)
+    return Step(cleared)
 
 
 def set_mode(status: Status, mode: Mode, now: float) -> Step:
@@ -364,9 +502,7 @@ def set_mode(status: Status, mode: Mode, now: float) -> Step:
         return _close(status, now, Reason.MODE, mode=mode)
     if mode is Mode.FORCED_OPEN:
         opened = now if status.opened_at is None else status.opened_at
-        return _move(
-            status, now, Reason.MODE, mode=mode, state=State.OPEN, opened_at=opened, retry_at=now
-        )
+        return _open(status, now, 0.0, Reason.MODE, mode=mode, opened_at=opened)
     return _move(status, now, Reason.MODE, mode=mode)
 
 
@@ -387,28 +523,36 @@ def in_memory(status: Status, shift: float) -> Status:
         run_started_at=moved(status.run_started_at),
         opened_at=moved(status.opened_at),
         retry_at=moved(status.retry_at),
+        recovered_at=moved(status.recovered_at),
+        window=windows.EMPTY,
         changed_at=moved(status.changed_at),
     )
 
 
-def _open(status: Status, now: float, wait: float, reason: Reason) -> Step:
-    return _move(status, now, reason, state=State.OPEN, opened_at=now, retry_at=now + wait)
+def _open(status: Status, now: float, wait: float, reason: Reason, **new: Any) -> Step:
+    opening = {
+        "state": State.OPEN,
+        "opened_at": now,
+        "retry_at": now + wait,
+        "recovered_at": None,
+        "window": windows.EMPTY,
+    }
+    return _move(status, now, reason, **(opening | new))
 
 
 def _close(status: Status, now: float, reason: Reason, **new: Any) -> Step:
-    return _move(
-        status,
-        now,
-        reason,
-        state=State.CLOSED,
-        failure_count=0,
-        run_started_at=None,
-        opened_at=None,
-        retry_at=None,
-        reopen_count=0,
-        trial_successes=0,
-        **new,
-    )
+    closing = {
+        "state": State.CLOSED,
+        "failure_count": 0,
+        "run_started_at": None,
+        "opened_at": None,
+        "retry_at": None,
+        "reopen_count": 0,
+        "trial_successes": 0,
+        "recovered_at": None,
+        "window": windows.EMPTY,
+    }
+    return _move(status, now, reason, **(closing | new))
 
 
 def _move(status: Status, now: float, reason: Reason, **new: Any) -> Step:

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from . import conf, machine
 from .exceptions import TooManyCircuitsError
-from .machine import MEMORY_GENERATION, POLICY_LIMITS, Permit, Policy, Status, Step
+from .machine import MEMORY_GENERATION, POLICY_NAMES, Permit, Policy, Status, Step
 from .store import NO_NOTE, Changed, Note, Snapshot, Tally
-from .validation import check_name
+from .validation import check_name, parse_statuses
 
 S = TypeVar("S", bound=Step)
 
@@ -59,6 +59,9 @@ class MemoryStore:
         """Leave it to `change`, which costs nothing here."""
         return False
 
+    def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
+        """Note nothing: there is no row to write to."""
+
     def clear_failures(self, snapshot: Snapshot, permit: Permit) -> None:
         """Set the run of failures of a closed circuit back to none."""
         self.change(
@@ -90,8 +93,9 @@ class MemoryStore:
         return Snapshot(
             name=name,
             status=Status(generation=MEMORY_GENERATION),
-            policy=Policy(**{key: values[key] for key in POLICY_LIMITS if key in values}),
+            policy=Policy(**{key: values[key] for key in POLICY_NAMES if key in values}),
             timeout=values.get("timeout", conf.DEFAULT_TIMEOUT),
+            failure_statuses=parse_statuses(values.get("failure_statuses", "")) or None,
             now=now,
             read_at=now,
         )

@@ -13,8 +13,8 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from .conf import DEFAULT_TIMEOUT, TIMEOUT_LIMITS
-from .fields import NameField, validate_name, validate_probe_url
-from .machine import POLICY_LIMITS, Limits, Mode, Policy, Reason, State
+from .fields import NameField, validate_name, validate_probe_url, validate_statuses
+from .machine import POLICY_LIMITS, POLICY_NAMES, Limits, Mode, Policy, Reason, State, Strategy
 from .redaction import ERROR_LENGTH
 
 STATES = [
@@ -28,8 +28,15 @@ MODES = [
     (Mode.FORCED_CLOSED.value, _("forced closed")),
     (Mode.OBSERVE.value, _("observe")),
 ]
+STRATEGIES = [
+    (Strategy.CONSECUTIVE.value, _("failures in a row")),
+    (Strategy.RATE.value, _("failure rate")),
+]
 REASONS = [
     (Reason.FAILURES.value, _("too many failures")),
+    (Reason.FAILURE_RATE.value, _("failure rate")),
+    (Reason.SLOW_CALLS.value, _("too many slow calls")),
+    (Reason.RETRY_AFTER.value, _("asked to wait")),
     (Reason.DELAY_PASSED.value, _("delay passed")),
     (Reason.TRIAL_SUCCEEDED.value, _("trial succeeded")),
     (Reason.TRIAL_FAILED.value, _("trial failed")),
@@ -38,7 +45,7 @@ REASONS = [
 ]
 
 #: The fields that are for people to set, and the only ones a form may write.
-POLICY_FIELDS = (*POLICY_LIMITS, "timeout", "probe_url")
+POLICY_FIELDS = (*POLICY_NAMES, "timeout", "failure_statuses", "probe_url")
 
 _DEFAULTS = Policy()
 
@@ -135,6 +142,75 @@ class Circuit(models.Model):
         _("Seconds after which a trial that never reported is given up; set it above the timeout."),
     )
 
+    ramp_up_seconds = _policy(
+        models.FloatField,
+        "ramp_up_seconds",
+        _("ramp-up"),
+        _("Seconds after a recovery in which a growing share of the calls passes; 0 for none."),
+    )
+
+    strategy = models.CharField(
+        _("strategy"),
+        max_length=15,
+        choices=STRATEGIES,
+        default=Strategy.CONSECUTIVE.value,
+        help_text=_("What opens the circuit: failures in a row, or their share of the calls."),
+    )
+    window_seconds = _policy(
+        models.FloatField,
+        "window_seconds",
+        _("window in seconds"),
+        _("Seconds the failure rate is taken over; several times FLUSH_SECONDS."),
+    )
+    window_calls = _policy(
+        models.PositiveIntegerField,
+        "window_calls",
+        _("window in calls"),
+        _("Take the failure rate over this many last calls instead; 0 goes by seconds."),
+    )
+    failure_rate = _policy(
+        models.FloatField,
+        "failure_rate",
+        _("failure rate"),
+        _("Share of failed calls that opens the circuit, up to 1."),
+    )
+    minimum_calls = _policy(
+        models.PositiveIntegerField,
+        "minimum_calls",
+        _("minimum of calls"),
+        _("Calls the window must hold before its rate counts."),
+    )
+    slow_call_seconds = _policy(
+        models.FloatField,
+        "slow_call_seconds",
+        _("slow from"),
+        _("Seconds from which an answer is too late; 0 for never."),
+    )
+    slow_call_rate = _policy(
+        models.FloatField,
+        "slow_call_rate",
+        _("slow call rate"),
+        _("Share of slow calls that opens the circuit; in a row, a slow call is a failure."),
+    )
+    respect_retry_after = models.BooleanField(
+        _("respect Retry-After"),
+        default=False,
+        help_text=_("Open for as long as the remote asks with Retry-After, on 429 and 503."),
+    )
+    max_concurrent = _policy(
+        models.PositiveIntegerField,
+        "max_concurrent",
+        _("concurrent calls"),
+        _("Calls that each process may have under way at once; 0 for no limit."),
+    )
+    failure_statuses = models.CharField(
+        _("failure statuses"),
+        max_length=200,
+        blank=True,
+        validators=[validate_statuses],
+        help_text=_("HTTP statuses that count as failures, such as 500-599, 429."),
+    )
+
     state = models.CharField(_("state"), max_length=10, choices=STATES, default=State.CLOSED.value)
     mode = models.CharField(_("mode"), max_length=15, choices=MODES, default=Mode.AUTOMATIC.value)
     generation = models.PositiveBigIntegerField(_("generation"), default=0)
@@ -145,6 +221,8 @@ class Circuit(models.Model):
     reopen_count = models.PositiveIntegerField(_("failed recoveries"), default=0)
     trial_successes = models.PositiveIntegerField(_("successful trials"), default=0)
     leases = models.JSONField(_("trial leases"), default=list, blank=True)
+    recovered_at = models.DateTimeField(_("recovered at"), null=True, blank=True)
+    window = models.JSONField(_("window"), default=dict, blank=True)
     state_changed_at = models.DateTimeField(_("state changed at"), null=True, blank=True)
 
     last_attempt_at = models.DateTimeField(_("last attempt"), null=True, blank=True)
@@ -173,6 +251,10 @@ class Circuit(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(mode__in=[m.value for m in Mode]), name="circuits_mode_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(strategy__in=[s.value for s in Strategy]),
+                name="circuits_strategy_known",
             ),
             models.CheckConstraint(condition=~Q(name=""), name="circuits_name_not_empty"),
             models.CheckConstraint(

@@ -22,10 +22,11 @@ from django.utils import timezone
 from . import conf, machine
 from .exceptions import TooManyCircuitsError
 from .fields import NOW_SQL, DatabaseNow
-from .machine import Change, Lease, Mode, Permit, Policy, State, Status, Step
+from .machine import Change, Lease, Mode, Permit, Policy, State, Status, Step, Strategy
 from .models import Circuit, Transition
 from .signals import state_changed
-from .validation import check_name
+from .validation import check_name, parse_statuses
+from .windows import Bucket, Window
 
 logger = logging.getLogger("circuits")
 
@@ -40,6 +41,7 @@ class Snapshot:
     """What a store knew of a circuit at one moment.
 
     Args:
+        failure_statuses: HTTP statuses that count as failures; None for the site's.
         now: That moment, in seconds on the store's clock.
         read_at: The same moment on this process's monotonic clock.
     """
@@ -48,6 +50,7 @@ class Snapshot:
     status: Status
     policy: Policy
     timeout: float
+    failure_statuses: frozenset[int] | None
     now: float
     read_at: float
 
@@ -137,6 +140,9 @@ class Store(Protocol):
     def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
         """Count a failure that changes no state; false if it might, or counts no more."""
 
+    def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
+        """Note a failure that the rate strategy counts elsewhere."""
+
     def clear_failures(self, snapshot: Snapshot, permit: Permit) -> None:
         """Set the run of failures of a closed circuit back to none."""
 
@@ -187,13 +193,15 @@ class DatabaseStore:
             .update(
                 failure_count=F("failure_count") + 1,
                 run_started_at=Coalesce("run_started_at", now),
-                total_failures=F("total_failures") + 1,
-                last_attempt_at=now,
-                last_failure_at=now,
-                last_error=error,
+                **_failure_noted(error, now),
             )
         )
         return counted == 1
+
+    def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
+        """Note the error of a failure that the rate strategy counts by its windows."""
+        now = to_datetime(snapshot.time(monotonic()))
+        self._closed(snapshot.name, permit).update(**_failure_noted(error, now))
 
     def clear_failures(self, snapshot: Snapshot, permit: Permit) -> None:
         """Set the run of failures of a closed circuit back to none, in one conditional UPDATE."""
@@ -350,11 +358,17 @@ def _snapshot(row: Any) -> Snapshot:
     return Snapshot(
         name=row.name,
         status=_status(row),
-        policy=Policy(**{name: getattr(row, name) for name in machine.POLICY_LIMITS}),
+        policy=_policy(row),
         timeout=row.timeout,
+        failure_statuses=parse_statuses(row.failure_statuses) or None,
         now=row.db_now / 1_000_000,
         read_at=monotonic(),
     )
+
+
+def _policy(row: Circuit) -> Policy:
+    values = {name: getattr(row, name) for name in machine.POLICY_NAMES}
+    return Policy(**{**values, "strategy": Strategy(row.strategy)})
 
 
 def _status(row: Circuit) -> Status:
@@ -369,8 +383,15 @@ def _status(row: Circuit) -> Status:
         reopen_count=row.reopen_count,
         trial_successes=row.trial_successes,
         leases=tuple(Lease(token, expires_at) for token, expires_at in row.leases),
+        recovered_at=_optional(to_seconds, row.recovered_at),
+        window=_window(row.window),
         changed_at=_optional(to_seconds, row.state_changed_at),
     )
+
+
+def _window(kept: dict[str, Any]) -> Window:
+    buckets = tuple(Bucket(*bucket) for bucket in kept.get("buckets", ()))
+    return Window(buckets=buckets, recent=kept.get("recent", ""))
 
 
 def _columns(status: Status) -> dict[str, Any]:
@@ -385,21 +406,27 @@ def _columns(status: Status) -> dict[str, Any]:
         "reopen_count": status.reopen_count,
         "trial_successes": status.trial_successes,
         "leases": [[lease.token, lease.expires_at] for lease in status.leases],
+        "recovered_at": _optional(to_datetime, status.recovered_at),
+        "window": {"buckets": status.window.buckets, "recent": status.window.recent},
         "state_changed_at": _optional(to_datetime, status.changed_at),
     }
 
 
 def _noted(note: Note, now: datetime) -> dict[str, Any]:
     if note.error:
-        return {
-            "last_attempt_at": now,
-            "last_failure_at": now,
-            "last_error": note.error,
-            "total_failures": F("total_failures") + 1,
-        }
+        return _failure_noted(note.error, now)
     if note.success:
         return {"last_attempt_at": now, "last_success_at": now}
     return {}
+
+
+def _failure_noted(error: str, now: datetime) -> dict[str, Any]:
+    return {
+        "last_attempt_at": now,
+        "last_failure_at": now,
+        "last_error": error,
+        "total_failures": F("total_failures") + 1,
+    }
 
 
 def _transition(row: Circuit, change: Change, note: Note) -> Transition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ NAME_LENGTH: Final = 100
 
 # Control characters, lone surrogates and line separators: they break logs, terminals and
 # database drivers, and no one can type them into a search box.
+_STATUSES: Final = re.compile(r"([0-9]{3})(?:\s*-\s*([0-9]{3}))?")
+
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -72,3 +75,21 @@ def check_probe_url(url: object) -> str:
             "A probe URL must not hold a query string or fragment: it is stored."
         )
     return parts.geturl()
+
+
+def parse_statuses(text: str) -> frozenset[int]:
+    """Return the HTTP statuses that a text such as ``500-599, 429`` lists; none for an empty one.
+
+    Raises:
+        InvalidInputError: It is not a list of statuses and ranges from 100 to 599.
+    """
+    found: set[int] = set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = _STATUSES.fullmatch(part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 100 <= first <= last <= 599:
+            raise InvalidInputError(
+                f"{part!r} is not an HTTP status or range; write for instance 500-599, 429."
+            )
+        found.update(range(first, last + 1))
+    return frozenset(found)
