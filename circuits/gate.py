@@ -216,7 +216,8 @@ class Gate:
         if snapshot is None or not permit.counts or not self._is_current(permit):
             return
         settle = conf.get().snapshot_seconds
-        own_run = self._count_own_failure(permit)
+        # Without snapshots the shared run is exact, and alone decides.
+        own_run = self._count_own_failure(permit) if settle > 0 else 0
         never_opens = snapshot.status.mode is Mode.FORCED_CLOSED
         may_stay_closed = permit.lease is None and (
             never_opens or own_run < snapshot.policy.threshold

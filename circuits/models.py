@@ -16,6 +16,7 @@ from .conf import DEFAULT_TIMEOUT, TIMEOUT_LIMITS
 from .fields import NameField, validate_name, validate_probe_url
 from .machine import POLICY_LIMITS, Limits, Mode, Policy, Reason, State
 from .redaction import ERROR_LENGTH
+from .validation import URL_LENGTH
 
 STATES = [
     (State.CLOSED.value, _("closed")),
@@ -48,9 +49,12 @@ def _validators(limits: Limits) -> list[Any]:
 
 
 def _policy(kind: type[models.Field[Any, Any]], name: str, label: Any, help_text: Any) -> Any:
+    default = getattr(_DEFAULTS, name)
     return kind(
         label,
-        default=getattr(_DEFAULTS, name),
+        default=default,
+        # In the database too, so that code from before a field was added can still make rows.
+        db_default=default,
         validators=_validators(POLICY_LIMITS[name]),
         help_text=help_text,
     )
@@ -74,7 +78,7 @@ class Circuit(models.Model):
     name: models.CharField[str, str] = NameField(_("name"), unique=True, validators=[validate_name])
     probe_url = models.CharField(
         _("probe URL"),
-        max_length=500,
+        max_length=URL_LENGTH,
         blank=True,
         validators=[validate_probe_url],
         help_text=_("Where a probe calls: http or https, without password or query string."),
@@ -82,6 +86,7 @@ class Circuit(models.Model):
     timeout = models.FloatField(
         _("timeout"),
         default=DEFAULT_TIMEOUT,
+        db_default=DEFAULT_TIMEOUT,
         validators=_validators(TIMEOUT_LIMITS),
         help_text=_("Seconds to wait for the remote, unless the call itself says otherwise."),
     )
