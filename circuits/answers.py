@@ -61,10 +61,8 @@ def judge(
         is_failure: Decides in place of the circuit's failure statuses.
     """
     status: int = response.status_code
-    if is_failure is None:
-        failed = status in ticket.gate.failure_statuses
-    else:
-        failed = is_failure(response)
+    decided = None if is_failure is None else is_failure(response)
+    failed = status in ticket.gate.failure_statuses if decided is None else decided
     retry_after = None
     if status in RETRY_STATUSES and ticket.gate.heeds_retry_after:
         retry_after = seconds_to_wait(response.headers)

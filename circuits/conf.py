@@ -83,7 +83,7 @@ def _number(least: float, most: float, *, whole: bool = False) -> Check:
 
 
 def _check_database(key: str, value: object) -> Iterator[str]:
-    if value not in settings.DATABASES:
+    if not isinstance(value, str) or value not in settings.DATABASES:
         yield f"CIRCUITS: {key} names {value!r}, which is not in DATABASES."
 
 

@@ -300,9 +300,11 @@ class Gate:
         snapshot = self.snapshot
         if snapshot is None or not permit.counts or not self._is_current(permit):
             return
+        settle = conf.get().snapshot_seconds
         failure = Failure(
-            own_run=self._count_own_failure(permit),
-            settle_seconds=conf.get().snapshot_seconds,
+            # Without snapshots the shared run is exact, and alone decides.
+            own_run=self._count_own_failure(permit) if settle > 0 else 0,
+            settle_seconds=settle,
             chance=random.random(),
             retry_after=retry_after,
         )

@@ -16,6 +16,7 @@ from .conf import DEFAULT_TIMEOUT, TIMEOUT_LIMITS
 from .fields import NameField, validate_name, validate_probe_url, validate_statuses
 from .machine import POLICY_LIMITS, POLICY_NAMES, Limits, Mode, Policy, Reason, State, Strategy
 from .redaction import ERROR_LENGTH
+from .validation import URL_LENGTH
 
 STATES = [
     (State.CLOSED.value, _("closed")),
@@ -55,9 +56,12 @@ def _validators(limits: Limits) -> list[Any]:
 
 
 def _policy(kind: type[models.Field[Any, Any]], name: str, label: Any, help_text: Any) -> Any:
+    default = getattr(_DEFAULTS, name)
     return kind(
         label,
-        default=getattr(_DEFAULTS, name),
+        default=default,
+        # In the database too, so that code from before a field was added can still make rows.
+        db_default=default,
         validators=_validators(POLICY_LIMITS[name]),
         help_text=help_text,
     )
@@ -81,7 +85,7 @@ class Circuit(models.Model):
     name: models.CharField[str, str] = NameField(_("name"), unique=True, validators=[validate_name])
     probe_url = models.CharField(
         _("probe URL"),
-        max_length=500,
+        max_length=URL_LENGTH,
         blank=True,
         validators=[validate_probe_url],
         help_text=_("Where a probe calls: http or https, without password or query string."),
@@ -89,6 +93,7 @@ class Circuit(models.Model):
     timeout = models.FloatField(
         _("timeout"),
         default=DEFAULT_TIMEOUT,
+        db_default=DEFAULT_TIMEOUT,
         validators=_validators(TIMEOUT_LIMITS),
         help_text=_("Seconds to wait for the remote, unless the call itself says otherwise."),
     )
@@ -154,6 +159,7 @@ class Circuit(models.Model):
         max_length=15,
         choices=STRATEGIES,
         default=Strategy.CONSECUTIVE.value,
+        db_default=Strategy.CONSECUTIVE.value,
         help_text=_("What opens the circuit: failures in a row, or their share of the calls."),
     )
     window_seconds = _policy(
@@ -195,6 +201,7 @@ class Circuit(models.Model):
     respect_retry_after = models.BooleanField(
         _("respect Retry-After"),
         default=False,
+        db_default=False,
         help_text=_("Open for as long as the remote asks with Retry-After, on 429 and 503."),
     )
     max_concurrent = _policy(
@@ -207,6 +214,8 @@ class Circuit(models.Model):
         _("failure statuses"),
         max_length=200,
         blank=True,
+        default="",
+        db_default="",
         validators=[validate_statuses],
         help_text=_("HTTP statuses that count as failures, such as 500-599, 429."),
     )
@@ -222,7 +231,7 @@ class Circuit(models.Model):
     trial_successes = models.PositiveIntegerField(_("successful trials"), default=0)
     leases = models.JSONField(_("trial leases"), default=list, blank=True)
     recovered_at = models.DateTimeField(_("recovered at"), null=True, blank=True)
-    window = models.JSONField(_("window"), default=dict, blank=True)
+    window = models.JSONField(_("window"), null=True, blank=True)
     state_changed_at = models.DateTimeField(_("state changed at"), null=True, blank=True)
 
     last_attempt_at = models.DateTimeField(_("last attempt"), null=True, blank=True)

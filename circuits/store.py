@@ -26,7 +26,7 @@ from .machine import Change, Lease, Mode, Permit, Policy, State, Status, Step, S
 from .models import Circuit, Transition
 from .signals import state_changed
 from .validation import check_name, parse_statuses
-from .windows import Bucket, Window
+from .windows import EMPTY, Bucket, Window
 
 logger = logging.getLogger("circuits")
 
@@ -389,9 +389,16 @@ def _status(row: Circuit) -> Status:
     )
 
 
-def _window(kept: dict[str, Any]) -> Window:
-    buckets = tuple(Bucket(*bucket) for bucket in kept.get("buckets", ()))
-    return Window(buckets=buckets, recent=kept.get("recent", ""))
+def _window(kept: dict[str, Any] | None) -> Window:
+    if kept is None:
+        return EMPTY
+    return Window(tuple(Bucket(*bucket) for bucket in kept["buckets"]), kept["recent"])
+
+
+def _window_column(window: Window) -> dict[str, Any] | None:
+    if window == EMPTY:
+        return None
+    return {"buckets": window.buckets, "recent": window.recent}
 
 
 def _columns(status: Status) -> dict[str, Any]:
@@ -407,7 +414,7 @@ def _columns(status: Status) -> dict[str, Any]:
         "trial_successes": status.trial_successes,
         "leases": [[lease.token, lease.expires_at] for lease in status.leases],
         "recovered_at": _optional(to_datetime, status.recovered_at),
-        "window": {"buckets": status.window.buckets, "recent": status.window.recent},
+        "window": _window_column(status.window),
         "state_changed_at": _optional(to_datetime, status.changed_at),
     }
 

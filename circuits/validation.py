@@ -11,6 +11,9 @@ from .exceptions import InvalidInputError
 
 NAME_LENGTH: Final = 100
 
+#: The longest probe URL, in characters.
+URL_LENGTH: Final = 500
+
 # Control characters, lone surrogates and line separators: they break logs, terminals and
 # database drivers, and no one can type them into a search box.
 _STATUSES: Final = re.compile(r"([0-9]{3})(?:\s*-\s*([0-9]{3}))?")
@@ -31,7 +34,7 @@ def check_name(name: object) -> str:
         raise InvalidInputError(
             f"A circuit's name must have 1 to {NAME_LENGTH} characters, not {len(name)}."
         )
-    if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
+    if _has_unprintable(name):
         raise InvalidInputError(f"A circuit's name must not hold control characters: {name!a}.")
     if name != name.strip():
         raise InvalidInputError(f"A circuit's name must not begin or end with a space: {name!r}.")
@@ -46,11 +49,14 @@ def check_url(url: object) -> str:
     """
     if not isinstance(url, str):
         raise InvalidInputError(f"A URL must be a string, not {type(url).__name__}.")
+    if _has_unprintable(url.strip()):
+        raise InvalidInputError("The URL must not hold control characters.")
     try:
         parts = urlsplit(url.strip())
         host, _port = parts.hostname, parts.port
-    except ValueError as error:
-        raise InvalidInputError("The URL cannot be read; write it as http://host/path.") from error
+    except ValueError:
+        # Not chained: the cause quotes what may be part of a password.
+        raise InvalidInputError("The URL cannot be read; write it as http://host/path.") from None
     if parts.scheme.lower() not in ("http", "https"):
         raise InvalidInputError(
             f"The URL must begin with http:// or https://, not {parts.scheme[:20] or 'nothing'!r}."
@@ -64,8 +70,8 @@ def check_probe_url(url: object) -> str:
     """Return a URL that can be stored with a circuit: callable and without secrets.
 
     Raises:
-        InvalidInputError: It cannot be called, or has user info, a query string or a fragment,
-            which are never kept.
+        InvalidInputError: It cannot be called, is too long, or has user info, a query string or
+            a fragment, which are never kept.
     """
     parts = urlsplit(check_url(url).strip())
     if "@" in parts.netloc:
@@ -74,6 +80,8 @@ def check_probe_url(url: object) -> str:
         raise InvalidInputError(
             "A probe URL must not hold a query string or fragment: it is stored."
         )
+    if len(parts.geturl()) > URL_LENGTH:
+        raise InvalidInputError(f"A probe URL must have at most {URL_LENGTH} characters.")
     return parts.geturl()
 
 
@@ -93,3 +101,10 @@ def parse_statuses(text: str) -> frozenset[int]:
             )
         found.update(range(first, last + 1))
     return frozenset(found)
+
+
+def _has_unprintable(text: str) -> bool:
+    # isprintable is the fast answer for nearly all, but refuses more than is meant here.
+    return not text.isprintable() and any(
+        unicodedata.category(character) in _UNPRINTABLE for character in text
+    )

@@ -1,0 +1,56 @@
+"""What the commands' arguments may be. Each refusal says what is wanted."""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS, ArgumentTypeError
+from collections.abc import Callable
+from contextlib import suppress
+from math import isnan
+
+from django.core.management.base import CommandParser
+from django.utils.translation import gettext as _
+
+
+def add_base_options(parser: CommandParser) -> None:
+    """Let Django's own options stand behind an action as well as before it."""
+    for option in ("--no-color", "--force-color", "--traceback", "--skip-checks"):
+        parser.add_argument(option, action="store_true", default=SUPPRESS, help=SUPPRESS)
+    parser.add_argument("-v", "--verbosity", type=int, default=SUPPRESS, help=SUPPRESS)
+    for option in ("--settings", "--pythonpath"):
+        parser.add_argument(option, default=SUPPRESS, help=SUPPRESS)
+
+
+def add_json(parser: CommandParser) -> None:
+    """Let the command answer in JSON."""
+    parser.add_argument(
+        "--json", action="store_true", dest="as_json", help=_("print JSON and nothing else")
+    )
+
+
+def number(text: str) -> float:
+    """Return the number that the text is."""
+    with suppress(ValueError):
+        value = float(text)
+        if not isnan(value):
+            return value
+    raise ArgumentTypeError(_("it must be a number, not %r") % text)
+
+
+def whole_number(text: str) -> int:
+    """Return the whole number that the text is."""
+    with suppress(ValueError):
+        return int(text)
+    raise ArgumentTypeError(_("it must be a whole number, not %r") % text)
+
+
+def line(most: int) -> Callable[[str], str]:
+    """Return a check for one line of at most so many characters."""
+
+    def check(text: str) -> str:
+        if len(text) > most or not text.isprintable():
+            raise ArgumentTypeError(
+                _("it must be one line of at most %(most)d characters") % {"most": most}
+            )
+        return text
+
+    return check

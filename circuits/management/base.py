@@ -1,0 +1,50 @@
+"""What the commands have in common: how they read circuits, show things and refuse bad input."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandError
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DatabaseError
+from django.utils.translation import gettext as _
+
+from ..exceptions import InvalidInputError, TooManyCircuitsError
+from ..redaction import describe
+from .tables import Screen, clean, encoding_of, screen
+
+#: Exit status where the command could not do what it was asked, and did nothing.
+BAD_INPUT: Final = 2
+
+
+class CircuitsCommand(BaseCommand):
+    """A command whose bad input is one sentence and the exit status 2."""
+
+    def handle(self, **options: Any) -> None:
+        """Run the command."""
+        try:
+            self.run(**options)
+        except (InvalidInputError, TooManyCircuitsError) as error:
+            raise CommandError(str(error), returncode=BAD_INPUT) from error
+        except DatabaseError as error:
+            sentence = _("The circuits' database cannot be used; is it up, and migrated? (%s)")
+            raise CommandError(sentence % describe(error), returncode=BAD_INPUT) from error
+
+    @abstractmethod
+    def run(self, **options: Any) -> None:
+        """Do the work."""
+
+    def screen(self, *, no_color: bool, force_color: bool, **options: Any) -> Screen:
+        """Return where to show tables."""
+        return screen(self.stdout, no_color=no_color, force_color=force_color)
+
+    def say(self, text: str) -> None:
+        """Write one line."""
+        self.stdout.write(clean(text, encoding_of(self.stdout)))
+
+    def say_json(self, value: Any, *, indent: int | None = 2) -> None:
+        """Write a JSON document."""
+        self.stdout.write(json.dumps(value, indent=indent, cls=DjangoJSONEncoder))
+        self.stdout.flush()

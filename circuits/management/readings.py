@@ -1,0 +1,66 @@
+"""Circuits as they are read for people: the row, and the database's clock at that moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..fields import DatabaseNow
+from ..machine import Mode, State
+from ..models import Circuit, Transition
+from ..store import to_seconds
+
+_HIDDEN: Final = frozenset({"id", "leases"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A circuit's row and when it was read, in seconds on the database's clock."""
+
+    circuit: Circuit
+    now: float
+
+    @property
+    def time_in_state(self) -> float:
+        """Seconds since the state or the mode last changed."""
+        since = self.circuit.state_changed_at or self.circuit.created_at
+        return max(0.0, self.now - to_seconds(since))
+
+    @property
+    def retry_in(self) -> float | None:
+        """Seconds until an open circuit lets a call through; None where time changes nothing."""
+        circuit = self.circuit
+        waits = circuit.state == State.OPEN and circuit.mode != Mode.FORCED_OPEN
+        if not waits or circuit.retry_at is None:
+            return None
+        return max(0.0, to_seconds(circuit.retry_at) - self.now)
+
+    @property
+    def trials_under_way(self) -> int:
+        """How many trial calls hold a lease."""
+        return sum(expires_at > self.now for _token, expires_at in self.circuit.leases)
+
+    def values(self) -> dict[str, Any]:
+        """Return everything there is to know, by the names of the fields."""
+        return {
+            **_values(self.circuit, _HIDDEN),
+            "time_in_state": round(self.time_in_state, 3),
+            "retry_in": None if self.retry_in is None else round(self.retry_in, 3),
+            "trials_under_way": self.trials_under_way,
+        }
+
+
+def read_circuits(**lookups: Any) -> list[Reading]:
+    """Return the circuits that fit, by name."""
+    rows: Any = Circuit.objects.filter(**lookups).annotate(db_now=DatabaseNow())
+    return [Reading(row, row.db_now / 1_000_000) for row in rows]
+
+
+def transition_values(transition: Transition) -> dict[str, Any]:
+    """Return a row of the history, by the names of its fields."""
+    return _values(transition, frozenset({"id", "circuit"}))
+
+
+def _values(row: Circuit | Transition, hidden: frozenset[str]) -> dict[str, Any]:
+    names = [field.name for field in row._meta.concrete_fields if field.name not in hidden]
+    return {name: getattr(row, name) for name in names}
