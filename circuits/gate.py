@@ -83,12 +83,12 @@ class Ticket:
     def succeed_in_memory(self) -> bool:
         """Report success as far as memory goes; return whether the store must hear of it."""
         gate = self.gate
+        if not (gate.is_plain and self.is_plain):
+            return gate.hear_success(self)
         gate.tick_success()
         gate.succeeded_at = monotonic()
         gate.own_run = 0
-        if gate.is_plain and self.is_plain:
-            return False
-        return gate.hear_success(self)
+        return False
 
     def fail(self, error: str, retry_after: float | None = None) -> None:
         """Report that the call failed.
@@ -269,11 +269,20 @@ class Gate:
     def hear_success(self, ticket: Ticket) -> bool:
         """Take a success in that needs more than to be counted; true if the store must hear it."""
         ticket.leave()
+        is_trial = ticket.permit.lease is not None
         slow = self._is_slow(ticket)
-        window = self._window
-        if window is None or ticket.permit.lease is not None:
-            return slow or self.dirty or ticket.permit.lease is not None
-        if ticket.permit.generation == window.generation and ticket.permit.counts:
+        if slow and (is_trial or self._window is None):
+            return True  # it counts as a failure
+        self.tick_success()
+        self.succeeded_at = monotonic()
+        self.own_run = 0
+        if self._window is None or is_trial:
+            return self.dirty or is_trial
+        return self._hear_in_window(self._window, ticket.permit, slow)
+
+    def _hear_in_window(self, window: OwnWindow, permit: Permit, slow: bool) -> bool:
+        """Gather a success for the rate strategy; true if it is one slow call too many."""
+        if permit.generation == window.generation and permit.counts:
             window.hear(Outcome.SLOW if slow else Outcome.GOOD)
         return slow and self._is_past_limit(window)
 
