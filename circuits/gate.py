@@ -14,10 +14,11 @@ from time import monotonic
 from typing import Final, NoReturn, TypeVar
 from uuid import uuid4
 
-from . import conf, machine, windows
+from . import conf, machine, observers, windows
 from .exceptions import CircuitBusyError, CircuitOpenError
 from .gathering import OwnWindow
 from .machine import Admission, Batch, Failure, Mode, Permit, State, Step, Strategy
+from .observers import CallOutcome
 from .store import NO_NOTE, Changed, Note, Snapshot, Store, Tally, announce
 from .windows import Outcome
 
@@ -97,20 +98,22 @@ class Ticket:
             error: Is kept, so it must hold no secrets.
             retry_after: Seconds the remote asked callers to wait, if it did.
         """
-        self.leave()
+        self.end(CallOutcome.FAILURE)
         self.gate.store_failure(self.permit, error, retry_after)
 
     def release(self) -> None:
         """Report that the call came to nothing, and give its places back."""
-        self.leave()
+        self.end(CallOutcome.IGNORED)
         if self.permit.lease is not None:
             self.gate.store_release(self.permit)
 
-    def leave(self) -> None:
-        """Give the place among the concurrent calls back."""
+    def end(self, outcome: CallOutcome) -> None:
+        """Give a place among the concurrent calls back, and tell who listens."""
         if self.counted:
             self.counted = False
             self.gate.leave()
+        if self.started_at and observers.any_listens():
+            observers.notify(self.gate.name, outcome, monotonic() - self.started_at)
 
 
 class Gate:
@@ -241,15 +244,18 @@ class Gate:
         limit = self.snapshot.policy.max_concurrent if self.snapshot else 0
         ticket = Ticket(self, admission.permit, monotonic(), counted=limit > 0)
         if limit and not self._enter(limit):
-            ticket.counted = False  # it has no place to give back, but perhaps a lease
-            ticket.release()
-            self._refusals.tick()
-            raise CircuitBusyError(self.name, BUSY_RETRY_SECONDS)
+            if ticket.permit.lease is not None:
+                self.store_release(ticket.permit)
+            self._refuse(BUSY_RETRY_SECONDS, CircuitBusyError)
         return ticket
 
-    def _refuse(self, retry_after: float) -> NoReturn:
+    def _refuse(
+        self, retry_after: float, error: type[CircuitOpenError] = CircuitOpenError
+    ) -> NoReturn:
         self._refusals.tick()
-        raise CircuitOpenError(self.name, retry_after)
+        if observers.any_listens():
+            observers.notify(self.name, CallOutcome.REFUSED, 0.0)
+        raise error(self.name, retry_after)
 
     def _enter(self, limit: int) -> bool:
         """Take one of the places for concurrent calls, if there is one."""
@@ -268,7 +274,7 @@ class Gate:
 
     def hear_success(self, ticket: Ticket) -> bool:
         """Take a success in that needs more than to be counted; true if the store must hear it."""
-        ticket.leave()
+        ticket.end(CallOutcome.SUCCESS)
         is_trial = ticket.permit.lease is not None
         slow = self._is_slow(ticket)
         if slow and (is_trial or self._window is None):
@@ -447,7 +453,8 @@ class Gate:
         """Whether every call needs a ticket of its own: one for all will not do."""
         policy = snapshot.policy
         return bool(
-            policy.slow_call_seconds
+            observers.any_listens()
+            or policy.slow_call_seconds
             or policy.max_concurrent
             or machine.ramp_remaining(snapshot.status, policy, snapshot.now)
         )
