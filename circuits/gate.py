@@ -274,11 +274,12 @@ class Gate:
 
     def hear_success(self, ticket: Ticket) -> bool:
         """Take a success in that needs more than to be counted; true if the store must hear it."""
-        ticket.end(CallOutcome.SUCCESS)
         is_trial = ticket.permit.lease is not None
         slow = self._is_slow(ticket)
         if slow and (is_trial or self._window is None):
-            return True  # it counts as a failure
+            ticket.end(CallOutcome.FAILURE)
+            return True
+        ticket.end(CallOutcome.SUCCESS)
         self.tick_success()
         self.succeeded_at = monotonic()
         self.own_run = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from threading import local
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -37,7 +38,8 @@ async def in_thread(
     Args:
         undo: Called in the thread with the result if nobody is left to receive it.
     """
-    future = _pool().submit(_run, function, *args)
+    # In the caller's context, so that whoever observes calls finds the caller's span.
+    future = _pool().submit(copy_context().run, _run, function, *args)
     try:
         return await asyncio.shield(asyncio.wrap_future(future))
     except asyncio.CancelledError:
