@@ -32,7 +32,26 @@ def fail(name: str, count: int, snapshot_seconds: float) -> dict[str, int]:
     return {"made": made, "refused": refused}
 
 
-TASKS = {task.__name__: task for task in (fail,)}
+def mixed_calls(name: str, count: int, every: int) -> dict[str, int]:
+    """Make that many calls of which every ``every``-th fails, and flush."""
+    import circuits
+
+    failed = refused = 0
+    for number in range(1, count + 1):
+        try:
+            with circuits.guard(name):
+                if number % every == 0:
+                    failed += 1
+                    raise ConnectionError("the remote is down")
+        except circuits.CircuitOpenError:
+            refused += 1
+        except ConnectionError:
+            pass
+    circuits.flush()
+    return {"failed": failed, "refused": refused}
+
+
+TASKS = {task.__name__: task for task in (fail, mixed_calls)}
 
 
 def main(task: str, arguments: str) -> None:
