@@ -122,7 +122,13 @@ DATABASES = {
 DATABASE_ROUTERS = ["circuits.routers.CircuitsRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-CIRCUITS: dict[str, Any] = {"DATABASE": "circuits"}
+CIRCUITS: dict[str, Any] = {
+    "DATABASE": "circuits",
+    "PROMETHEUS": env.bool("CIRCUITS_PROMETHEUS", default=False),
+    # Its requirements have it installed for the tests, which is no wish to trace every call.
+    "OPENTELEMETRY": env.bool("CIRCUITS_OPENTELEMETRY", default=False),
+    "HEALTH_TOKEN": env.str("CIRCUITS_HEALTH_TOKEN", default=""),
+}
 
 
 # Celery: by default through files in a folder, so that no server is needed

@@ -11,6 +11,7 @@ ENDPOINT = "(?P<endpoint>success|faulty|slow|flaky)"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
+    path("circuits/", include("circuits.urls")),
     re_path(f"^examples/{ENDPOINT}$", views.remote, name="example"),
     re_path(f"^examples/async/{ENDPOINT}$", views.remote_async, name="example-async"),
 ]

@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adapters import CircuitAdapter
     from .breaker import CircuitBreaker, flush, guard, protect
+    from .celery import circuit_task
     from .exceptions import (
         CircuitBusyError,
         CircuitOpenError,
@@ -20,16 +22,21 @@ if TYPE_CHECKING:
     )
     from .handle import get
     from .http import acall, call
+    from .transports import AsyncCircuitTransport, CircuitTransport
 
 __all__ = [
+    "AsyncCircuitTransport",
+    "CircuitAdapter",
     "CircuitBreaker",
     "CircuitBusyError",
     "CircuitOpenError",
+    "CircuitTransport",
     "InvalidInputError",
     "RemoteCallFailedException",
     "TooManyCircuitsError",
     "acall",
     "call",
+    "circuit_task",
     "flush",
     "get",
     "guard",
@@ -37,14 +44,18 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AsyncCircuitTransport": "transports",
+    "CircuitAdapter": "adapters",
     "CircuitBreaker": "breaker",
     "CircuitBusyError": "exceptions",
     "CircuitOpenError": "exceptions",
+    "CircuitTransport": "transports",
     "InvalidInputError": "exceptions",
     "RemoteCallFailedException": "exceptions",
     "TooManyCircuitsError": "exceptions",
     "acall": "http",
     "call": "http",
+    "circuit_task": "celery",
     "flush": "breaker",
     "get": "handle",
     "guard": "breaker",

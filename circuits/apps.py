@@ -21,7 +21,8 @@ class CircuitsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks, and make the circuits named in the settings after a migration."""
+        """Register the checks and who listens; after a migration, make the settings' circuits."""
+        from . import extras
         from .checks import check_settings
         from .routers import is_same_database
 
@@ -29,6 +30,7 @@ class CircuitsConfig(AppConfig):
             is_same_database(first, second)
         checks.register(check_settings)
         post_migrate.connect(create_configured, sender=self)
+        extras.connect()
 
 
 def create_configured(using: str, plan: Sequence[tuple[Any, bool]] = (), **kwargs: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
@@ -10,7 +12,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 
-from . import conf
+from . import conf, extras
 
 ROUTER = "circuits.routers.CircuitsRouter"
 
@@ -23,7 +25,10 @@ def check_settings(
     errors: list[CheckMessage] = [
         Error(problem, id="circuits.E001") for problem in conf.problems(raw)
     ]
-    return errors or check_database(conf.load(raw).database)
+    if errors:
+        return errors
+    config = conf.load(raw)
+    return [*check_database(config.database), *check_prometheus(config.prometheus)]
 
 
 def check_database(alias: str) -> list[CheckMessage]:
@@ -68,3 +73,27 @@ def check_database(alias: str) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def check_prometheus(is_on: bool) -> list[CheckMessage]:
+    """Check that metrics which are asked for can be kept."""
+    if not is_on:
+        return []
+    if not extras.is_installed(extras.PROMETHEUS):
+        return [
+            Error(
+                "CIRCUITS['PROMETHEUS'] is on, but prometheus_client is not installed.",
+                hint="Run pip install 'django-circuits[prometheus]', or turn it off.",
+                id="circuits.E004",
+            )
+        ]
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None or Path(folder).is_dir():
+        return []
+    return [
+        Error(
+            f"PROMETHEUS_MULTIPROC_DIR names {folder!r}, which is not a folder.",
+            hint="Make it, empty, before the processes start; or take the variable away.",
+            id="circuits.E005",
+        )
+    ]

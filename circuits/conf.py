@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +19,9 @@ from .validation import check_name, check_probe_url, parse_statuses
 DEFAULT_TIMEOUT: Final = 10.0
 
 TIMEOUT_LIMITS: Final = Limits(0.001, 3600)
+
+#: What an HTTP header can carry as a bearer token; empty for none.
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]*")
 
 #: Yields what is wrong with the value of a key.
 Check = Callable[[str, object], Iterator[str]]
@@ -37,6 +41,9 @@ class Config:
         failure_statuses: HTTP statuses that count as failures.
         defaults: Policy of a new circuit.
         circuits: Policies by name, over the defaults; these circuits are made at once.
+        prometheus: Whether calls and transitions are counted for Prometheus.
+        opentelemetry: Whether calls are told to OpenTelemetry where it is installed.
+        health_token: Opens the health and metrics pages to its bearer; empty for staff only.
     """
 
     database: str = "default"
@@ -48,6 +55,9 @@ class Config:
     failure_statuses: frozenset[int] = frozenset(range(500, 600))
     defaults: Mapping[str, Any] = field(default_factory=dict)
     circuits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    prometheus: bool = False
+    opentelemetry: bool = True
+    health_token: str = field(default="", repr=False)
 
     def circuit(self, name: str) -> dict[str, Any]:
         """Return the field values of a new circuit.
@@ -90,6 +100,19 @@ def _check_database(key: str, value: object) -> Iterator[str]:
 def _check_on_store_error(key: str, value: object) -> Iterator[str]:
     if value not in ("local", "raise"):
         yield f"CIRCUITS: {key} must be 'local' or 'raise', not {value!r}."
+
+
+def _check_switch(key: str, value: object) -> Iterator[str]:
+    if not isinstance(value, bool):
+        yield f"CIRCUITS: {key} must be True or False, not {value!r}."
+
+
+def _check_token(key: str, value: object) -> Iterator[str]:
+    # The value is a secret, so no sentence repeats it.
+    if not isinstance(value, str):
+        yield f"CIRCUITS: {key} must be a text, not {type(value).__name__}."
+    elif not _TOKEN.fullmatch(value):
+        yield f"CIRCUITS: {key} may hold only letters, digits and -._~+/=, as a bearer token does."
 
 
 def _check_statuses(key: str, value: object) -> Iterator[str]:
@@ -154,6 +177,9 @@ _CHECKS: Final[dict[str, Check]] = {
     "FAILURE_STATUSES": _check_statuses,
     "DEFAULTS": _check_defaults,
     "CIRCUITS": _check_circuits,
+    "PROMETHEUS": _check_switch,
+    "OPENTELEMETRY": _check_switch,
+    "HEALTH_TOKEN": _check_token,
 }
 
 

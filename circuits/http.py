@@ -14,6 +14,7 @@ import requests
 from requests.cookies import RequestsCookieJar
 
 from .answers import judge
+from .bodies import settle_with_body
 from .breaker import aadmit, admit, asettle_error, settle_error
 from .exceptions import RemoteCallFailedException
 from .outcomes import Failures
@@ -33,6 +34,7 @@ FAILURES: Final = Failures(
         requests.Timeout,
         requests.exceptions.ChunkedEncodingError,
         requests.exceptions.ContentDecodingError,
+        requests.exceptions.RetryError,
     )
 )
 
@@ -60,7 +62,9 @@ def call(
         fallback: Receives the exception of a failed or refused call; what it returns is returned
             instead. The failure counts all the same.
         is_failure: Says whether a response is a failure, in place of the circuit's statuses.
-        **requests_kwargs: Anything else that ``requests.request`` takes.
+        **requests_kwargs: Anything else that ``requests.request`` takes. With ``stream=True`` the
+            call ends with the answer's body: one that breaks counts as a failure, and raises what
+            requests raises.
 
     Returns:
         The ``requests.Response``, or what the fallback returned.
@@ -97,7 +101,7 @@ def _call(
         if settle_error(ticket, error, FAILURES):
             raise _failed(name, describe(error)) from error
         raise
-    answer.settle(ticket)
+    settle_with_body(ticket, answer, response)
     if answer.failed:
         cause = requests.HTTPError(answer.error, response=response)
         raise _failed(name, answer.error, response) from cause
@@ -141,14 +145,15 @@ async def _acall(
 ) -> httpx.Response:
     import httpx
 
+    from . import transports
+
     ticket = await aadmit(name)
     timeout = ticket.gate.timeout if seconds is None else seconds
     try:
         response = await _client().request(method, url, timeout=timeout, **httpx_kwargs)
         answer = judge(ticket, response, url, is_failure)
     except BaseException as error:
-        failures = Failures((httpx.TransportError, httpx.DecodingError))
-        if await asettle_error(ticket, error, failures):
+        if await asettle_error(ticket, error, transports.FAILURES):
             raise _failed(name, describe(error)) from error
         raise
     await answer.asettle(ticket)

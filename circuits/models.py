@@ -1,4 +1,4 @@
-"""The tables: a row for each circuit, and a row for each change of its state or mode.
+"""The tables: a row for each circuit, for each change of its state or mode, for each heartbeat.
 
 State is read and written by :mod:`circuits.store` only; the policy fields are for people.
 """
@@ -16,7 +16,7 @@ from .conf import DEFAULT_TIMEOUT, TIMEOUT_LIMITS
 from .fields import NameField, validate_name, validate_probe_url, validate_statuses
 from .machine import POLICY_LIMITS, POLICY_NAMES, Limits, Mode, Policy, Reason, State, Strategy
 from .redaction import ERROR_LENGTH
-from .validation import URL_LENGTH
+from .validation import NAME_LENGTH, URL_LENGTH
 
 STATES = [
     (State.CLOSED.value, _("closed")),
@@ -318,3 +318,17 @@ class Transition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.circuit}: {self.from_state} -> {self.to_state}"
+
+
+class Heartbeat(models.Model):
+    """When something that should run regularly last did, by the database's clock."""
+
+    name = models.CharField(_("name"), max_length=NAME_LENGTH, unique=True)
+    at = models.DateTimeField(_("at"))
+
+    class Meta:
+        verbose_name = _("heartbeat")
+        verbose_name_plural = _("heartbeats")
+
+    def __str__(self) -> str:
+        return self.name

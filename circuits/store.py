@@ -23,7 +23,7 @@ from . import conf, machine
 from .exceptions import TooManyCircuitsError
 from .fields import NOW_SQL, DatabaseNow
 from .machine import Change, Lease, Mode, Permit, Policy, State, Status, Step, Strategy
-from .models import Circuit, Transition
+from .models import Circuit, Heartbeat, Transition
 from .signals import state_changed
 from .validation import check_name, parse_statuses
 from .windows import EMPTY, Bucket, Window
@@ -34,6 +34,9 @@ S = TypeVar("S", bound=Step)
 
 #: How many circuits one transaction of :meth:`DatabaseStore.expire_due` may lock.
 EXPIRE_BATCH: Final = 500
+
+#: The heartbeat of the task that moves circuits whose delay has passed.
+EXPIRY: Final = "half_open_expired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +260,20 @@ class DatabaseStore:
         for name in names - present:
             self._made(name, self._all())
         return len(names - present)
+
+    def beat(self, name: str) -> None:
+        """Note that what should run regularly has run just now."""
+        beats = Heartbeat.objects.using(self.alias)
+        at = to_datetime(self.now())
+        if not beats.filter(name=name).update(at=at):
+            beats.get_or_create(name=name, defaults={"at": at})
+
+    def last_beat(self, name: str) -> float | None:
+        """Return how many seconds ago it last ran; None for never."""
+        beats: Any = Heartbeat.objects.using(self.alias).annotate(db_now=DatabaseNow())
+        beat = beats.filter(name=name).first()
+        # A clock set back is no reason for a time in the future.
+        return None if beat is None else max(0.0, beat.db_now / 1_000_000 - to_seconds(beat.at))
 
     def _all(self) -> QuerySet[Circuit]:
         return Circuit.objects.using(self.alias)

@@ -6,7 +6,7 @@ from typing import Final
 
 from celery import shared_task
 
-from .store import EXPIRE_BATCH, DatabaseStore
+from .store import EXPIRE_BATCH, EXPIRY, DatabaseStore
 
 #: Seconds after which a pass that no worker has begun is dropped: the next one is already queued,
 #: and a worker that was away must not find a backlog.
@@ -27,4 +27,5 @@ def half_open_expired() -> int:
         moved = store.expire_due()
         total += moved
         if moved < EXPIRE_BATCH:
+            store.beat(EXPIRY)
             return total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from threading import Thread
+from threading import Barrier, Thread
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -17,7 +17,7 @@ from django.test.utils import setup_databases, teardown_databases
 from pytest_django.plugin import DjangoDbBlocker
 
 from circuits import breaker, conf, threads
-from circuits.models import Circuit, Transition
+from circuits.models import Circuit, Heartbeat, Transition
 from mockapi.hits import hits
 
 
@@ -41,10 +41,22 @@ def django_db_setup(
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False)
         yield
-        # Threads end, and with them their connections: a database in use cannot be dropped.
-        threads._pool().shutdown()
-        threads.forget()
+        _end_pool()
         teardown_databases(made, verbosity=0)
+
+
+def _end_pool() -> None:
+    """End the threads of async code and their connections: a database in use cannot be dropped."""
+    together = Barrier(threads.THREADS)
+
+    def close() -> None:
+        together.wait()  # so that each thread does this once
+        connections.close_all()
+
+    for _ in range(threads.THREADS):
+        threads._pool().submit(close)
+    threads._pool().shutdown()
+    threads.forget()
 
 
 @pytest.fixture
@@ -62,7 +74,7 @@ def committed(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iter
 
 
 def _empty_tables() -> None:
-    for model in (Transition, Circuit, LogEntry, Session, get_user_model()):
+    for model in (Transition, Circuit, Heartbeat, LogEntry, Session, get_user_model()):
         model._default_manager.all().delete()
 
 

@@ -15,7 +15,15 @@ TEST_DATABASE = os.environ.setdefault("TEST_DATABASE", "sqlite")
 
 # The suite must run alike everywhere, so nothing of the developer's own set-up may reach it. A
 # folder that the process above made is kept: workers and child processes share its files.
-for name in ("DATABASE_URL", "CIRCUITS_DATABASE_URL", "CELERY_BROKER_URL", "REMOTE_URL"):
+for name in (
+    "DATABASE_URL",
+    "CIRCUITS_DATABASE_URL",
+    "CIRCUITS_HEALTH_TOKEN",
+    "CIRCUITS_OPENTELEMETRY",
+    "CIRCUITS_PROMETHEUS",
+    "CELERY_BROKER_URL",
+    "REMOTE_URL",
+):
     os.environ.pop(name, None)
 os.environ["DJANGO_ENV_FILE"] = os.devnull
 os.environ["DJANGO_DEBUG"] = "true"

@@ -51,7 +51,22 @@ def mixed_calls(name: str, count: int, every: int) -> dict[str, int]:
     return {"failed": failed, "refused": refused}
 
 
-TASKS = {task.__name__: task for task in (fail, mixed_calls)}
+def measure(name: str, count: int) -> dict[str, int]:
+    """Make that many good calls through one circuit, then that many failing ones, for Prometheus.
+
+    It counts in the files of PROMETHEUS_MULTIPROC_DIR.
+    """
+    import circuits
+    from circuits import metrics
+
+    metrics.connect()
+    for _ in range(count):
+        with circuits.guard(f"{name} good"):
+            pass
+    return fail(name, count, snapshot_seconds=0)
+
+
+TASKS = {task.__name__: task for task in (fail, mixed_calls, measure)}
 
 
 def main(task: str, arguments: str) -> None:
