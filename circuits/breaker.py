@@ -11,6 +11,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
+from asgiref.sync import iscoroutinefunction
+
 from . import conf, threads
 from .exceptions import CircuitOpenError, InvalidInputError, RemoteCallFailedException
 from .failsafe import FailSafeStore
@@ -73,6 +75,13 @@ def settle_error(ticket: Ticket, error: BaseException, exceptions: Exceptions) -
         return True
     ticket.release()
     return False
+
+
+def failed(name: str, error: BaseException) -> RemoteCallFailedException:
+    """Return what to raise from the exception of a failed call."""
+    return RemoteCallFailedException(
+        f"The call to {name} failed: {describe(error)}", name, getattr(error, "response", None)
+    )
 
 
 async def asucceed(ticket: Ticket) -> None:
@@ -215,7 +224,7 @@ def protect(
                 f"protect cannot decorate the generator {function.__qualname__}; "
                 f"use `with circuits.guard({name!r}):` inside it."
             )
-        if inspect.iscoroutinefunction(function):
+        if iscoroutinefunction(function):
             call = _protected_async(name, function, exceptions)
             guarded = call if fallback is None else _with_async_fallback(call, fallback, exceptions)
             return cast(Callable[P, R], guarded)
@@ -320,7 +329,7 @@ class CircuitBreaker:
         delay: float = 10,
         name: str | None = None,
     ) -> None:
-        if inspect.iscoroutinefunction(func):
+        if iscoroutinefunction(func):
             raise TypeError(
                 "CircuitBreaker cannot call a coroutine function; use circuits.protect."
             )
@@ -342,9 +351,7 @@ class CircuitBreaker:
             result = self.func(*args, **kwargs)
         except BaseException as error:
             if settle_error(ticket, error, self.exceptions):
-                raise RemoteCallFailedException(
-                    f"The call to {self.name} failed: {describe(error)}", self.name
-                ) from error
+                raise failed(self.name, error) from error
             raise
         ticket.succeed()
         return result

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import inspect
+import os
+from collections.abc import AsyncGenerator, Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from threading import local
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 import requests
 from requests.cookies import RequestsCookieJar
 
 from . import conf
-from .breaker import aadmit, admit, asettle_error, asucceed, settle_error
+from .breaker import aadmit, admit, asettle_error, asucceed, failed, settle_error
 from .exceptions import RemoteCallFailedException
-from .redaction import describe, redact
+from .redaction import redact_url
 from .validation import check_url
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def call(
             the exception of requests; its ``response`` the answer, where there was one.
         InvalidInputError: The name or the URL cannot be used.
     """
-    check_url(url)
+    url = check_url(url).strip()
     try:
         return _call(name, url, method, timeout, requests_kwargs)
     except RemoteCallFailedException as error:
@@ -84,7 +85,7 @@ def _call(
         _raise_for_failure(response, url, requests.HTTPError)
     except BaseException as error:
         if settle_error(ticket, error, (*FAILURES, requests.HTTPError)):
-            raise _failed(name, error) from error
+            raise failed(name, error) from error
         raise
     ticket.succeed()
     return response
@@ -106,51 +107,58 @@ async def acall(
     Returns:
         The ``httpx.Response``, or what the fallback returned.
     """
-    check_url(url)
+    url = check_url(url).strip()
     try:
         return await _acall(name, url, method, timeout, httpx_kwargs)
     except RemoteCallFailedException as error:
         if fallback is None:
             raise
         value = fallback(error)
-        return await value if asyncio.iscoroutine(value) else value
+        return await value if inspect.isawaitable(value) else value
 
 
 async def _acall(
     name: str, url: str, method: str, seconds: float | None, httpx_kwargs: dict[str, Any]
 ) -> httpx.Response:
-    import httpx
-
+    failures = _httpx_failures()
     ticket = await aadmit(name)
     timeout = ticket.gate.timeout if seconds is None else seconds
     try:
-        response = await _client().request(method, url, timeout=timeout, **httpx_kwargs)
+        client = await _client()
+        response = await client.request(method, url, timeout=timeout, **httpx_kwargs)
         _raise_for_failure(response, url, _httpx_status_error)
     except BaseException as error:
-        failures = (httpx.TransportError, httpx.DecodingError, httpx.HTTPStatusError)
         if await asettle_error(ticket, error, failures):
-            raise _failed(name, error) from error
+            raise failed(name, error) from error
         raise
     await asucceed(ticket)
     return response
 
 
+def _httpx_failures() -> tuple[type[Exception], ...]:
+    """As :data:`FAILURES`; httpx's other transport errors are mistakes of the caller."""
+    import httpx
+
+    return (
+        httpx.NetworkError,
+        httpx.TimeoutException,
+        httpx.RemoteProtocolError,
+        httpx.ProxyError,
+        httpx.DecodingError,
+        httpx.HTTPStatusError,
+    )
+
+
 def _raise_for_failure(response: Any, url: str, error: Callable[..., Exception]) -> None:
     status = response.status_code
     if status in conf.get().failure_statuses:
-        raise error(f"HTTP {status} from {redact(url)}", response=response)
+        raise error(f"HTTP {status} from {redact_url(url)}", response=response)
 
 
 def _httpx_status_error(message: str, response: httpx.Response) -> httpx.HTTPStatusError:
     import httpx
 
     return httpx.HTTPStatusError(message, request=response.request, response=response)
-
-
-def _failed(name: str, error: BaseException) -> RemoteCallFailedException:
-    return RemoteCallFailedException(
-        f"The call to {name} failed: {describe(error)}", name, getattr(error, "response", None)
-    )
 
 
 # Connection pools --------------------------------------------------------------------------------
@@ -172,18 +180,47 @@ def _session() -> requests.Session:
     return session
 
 
-_clients: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient]] = (
-    WeakKeyDictionary()
-)
+def _leave_session_to_parent() -> None:
+    """Start anew in a forked child: on a shared connection two processes mix up their answers."""
+    _local.session = None
 
 
-def _client() -> httpx.AsyncClient:
+os.register_at_fork(after_in_child=_leave_session_to_parent)
+
+
+#: Each event loop's client, and the generator that closes it at the loop's end.
+_clients: Final[
+    dict[
+        asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[httpx.AsyncClient, None]]
+    ]
+] = {}
+
+
+async def _client() -> httpx.AsyncClient:
     """Return this event loop's client: its connections belong to the loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _clients:
+        for closed in [each for each in list(_clients) if each.is_closed()]:
+            _clients.pop(closed, None)  # it was closed without an end to its generators
+        generator = _open_client(loop)
+        _clients[loop] = await anext(generator), generator
+    return _clients[loop][0]
+
+
+async def _open_client(
+    loop: asyncio.AbstractEventLoop,
+) -> AsyncGenerator[httpx.AsyncClient, None]:
+    """Yield a client and close it when the loop ends, as ``asyncio.run`` ends all generators."""
     import httpx
 
-    loop = asyncio.get_running_loop()
-    client = _clients.get(loop)
-    if client is None:
-        jar = CookieJar(_no_cookies())
-        client = _clients[loop] = httpx.AsyncClient(cookies=jar, follow_redirects=True)
-    return client
+    client = httpx.AsyncClient(
+        cookies=CookieJar(_no_cookies()),
+        follow_redirects=True,
+        # As many connections as there are calls: those of one circuit must not wait for another's.
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+    )
+    try:
+        yield client
+    finally:
+        _clients.pop(loop, None)
+        await client.aclose()
