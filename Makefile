@@ -23,7 +23,7 @@ run: setup migrate  ## Serve site, mock remote, Celery worker and beat until Ctr
 		honcho --env /dev/null start --port $$PORT || [ $$? -eq 130 ]  # 130 is how Ctrl-C ends it
 
 test: .venv/ready  ## Run the tests on SQLite, no servers needed
-	$(BIN)/pytest -n 2 --cov --cov-fail-under=95
+	$(BIN)/pytest -n 2 -m "not services" --cov --cov-fail-under=95
 
 test-services: .venv/services  ## Run the tests on PostgreSQL and MariaDB, with Redis and RabbitMQ
 	@$(BIN)/python -m tests.services

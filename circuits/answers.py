@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from . import threads
 from .gate import Ticket
-from .redaction import redact
+from .redaction import redact_url
 
 #: The statuses that carry a ``Retry-After`` (RFC 9110, 10.2.3, and RFC 6585, 4).
 RETRY_STATUSES: Final = frozenset({429, 503})
@@ -66,7 +66,7 @@ def judge(
     retry_after = None
     if status in RETRY_STATUSES and ticket.gate.heeds_retry_after:
         retry_after = seconds_to_wait(response.headers)
-    return Answer(f"HTTP {status} from {redact(url)}", failed, retry_after)
+    return Answer(f"HTTP {status} from {redact_url(url)}", failed, retry_after)
 
 
 def seconds_to_wait(headers: Any) -> float | None:

@@ -11,6 +11,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
+from asgiref.sync import iscoroutinefunction
+
 from . import conf, threads
 from .exceptions import CircuitOpenError, InvalidInputError, RemoteCallFailedException
 from .failsafe import FailSafeStore
@@ -73,6 +75,16 @@ def settle_error(ticket: Ticket, error: BaseException, failures: Failures) -> bo
         return True
     ticket.release()
     return False
+
+
+def failed(name: str, error: BaseException, words: str = "") -> RemoteCallFailedException:
+    """Return what to raise from the exception of a failed call.
+
+    Args:
+        words: What to say of it, free of secrets; the exception's type and message by default.
+    """
+    message = f"The call to {name} failed: {words or describe(error)}"
+    return RemoteCallFailedException(message, name, getattr(error, "response", None))
 
 
 async def asucceed(ticket: Ticket) -> None:
@@ -222,7 +234,7 @@ def protect(
                 f"protect cannot decorate the generator {function.__qualname__}; "
                 f"use `with circuits.guard({name!r}):` inside it."
             )
-        if inspect.iscoroutinefunction(function):
+        if iscoroutinefunction(function):
             call = _protected_async(name, function, failures)
             guarded = (
                 call if fallback is None else _with_async_fallback(name, call, fallback, failures)
@@ -334,7 +346,7 @@ class CircuitBreaker:
         *,
         exclude: Exceptions = (),
     ) -> None:
-        if inspect.iscoroutinefunction(func):
+        if iscoroutinefunction(func):
             raise TypeError(
                 "CircuitBreaker cannot call a coroutine function; use circuits.protect."
             )
@@ -356,9 +368,7 @@ class CircuitBreaker:
             result = self.func(*args, **kwargs)
         except BaseException as error:
             if settle_error(ticket, error, self.failures):
-                raise RemoteCallFailedException(
-                    f"The call to {self.name} failed: {describe(error)}", self.name
-                ) from error
+                raise failed(self.name, error) from error
             raise
         ticket.succeed()
         return result

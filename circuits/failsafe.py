@@ -100,7 +100,7 @@ class FailSafeStore:
         return result
 
     def _may_try(self) -> bool:
-        if not self._down:
+        if not self._down or conf.get().on_store_error == "raise":
             return True
         with self._lock:
             now = self._clock()

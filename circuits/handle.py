@@ -38,7 +38,8 @@ class CircuitHandle:
     def retry_after(self) -> float:
         """Seconds until a call may be let through; 0 if one would be now."""
         now = self._read()
-        return machine.admit(now.status, now.policy, now.now, "").retry_after or 0.0
+        admission = machine.admit(now.status, now.policy, now.now, "")
+        return 0.0 if admission.permit else admission.retry_after or 0.0
 
     def reset(self, *, actor: str = "", words: str = "") -> bool:
         """Close the circuit and forget its failures. A forced_open circuit stays as it is."""

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import AsyncGenerator, Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from threading import local
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 import requests
 from requests.cookies import RequestsCookieJar
 
 from .answers import judge
 from .bodies import settle_with_body
-from .breaker import aadmit, admit, asettle_error, settle_error
+from .breaker import aadmit, admit, asettle_error, failed, settle_error
 from .exceptions import RemoteCallFailedException
 from .outcomes import Failures
-from .redaction import describe
 from .validation import check_url
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def call(
             the exception of requests; its ``response`` the answer, where there was one.
         InvalidInputError: The name or the URL cannot be used.
     """
-    check_url(url)
+    url = check_url(url).strip()
     try:
         return _call(name, url, method, timeout, is_failure, requests_kwargs)
     except RemoteCallFailedException as error:
@@ -99,12 +98,12 @@ def _call(
         answer = judge(ticket, response, url, is_failure)
     except BaseException as error:
         if settle_error(ticket, error, FAILURES):
-            raise _failed(name, describe(error)) from error
+            raise failed(name, error) from error
         raise
     settle_with_body(ticket, answer, response)
     if answer.failed:
         cause = requests.HTTPError(answer.error, response=response)
-        raise _failed(name, answer.error, response) from cause
+        raise failed(name, cause, answer.error) from cause
     return response
 
 
@@ -125,7 +124,7 @@ async def acall(
     Returns:
         The ``httpx.Response``, or what the fallback returned.
     """
-    check_url(url)
+    url = check_url(url).strip()
     try:
         return await _acall(name, url, method, timeout, is_failure, httpx_kwargs)
     except RemoteCallFailedException as error:
@@ -150,22 +149,19 @@ async def _acall(
     ticket = await aadmit(name)
     timeout = ticket.gate.timeout if seconds is None else seconds
     try:
-        response = await _client().request(method, url, timeout=timeout, **httpx_kwargs)
+        client = await _client()
+        response = await client.request(method, url, timeout=timeout, **httpx_kwargs)
         answer = judge(ticket, response, url, is_failure)
     except BaseException as error:
         if await asettle_error(ticket, error, transports.FAILURES):
-            raise _failed(name, describe(error)) from error
+            raise failed(name, error) from error
         raise
     await answer.asettle(ticket)
     if answer.failed:
         request = response.request
         cause = httpx.HTTPStatusError(answer.error, request=request, response=response)
-        raise _failed(name, answer.error, response) from cause
+        raise failed(name, cause, answer.error) from cause
     return response
-
-
-def _failed(name: str, error: str, response: Any = None) -> RemoteCallFailedException:
-    return RemoteCallFailedException(f"The call to {name} failed: {error}", name, response)
 
 
 # Connection pools --------------------------------------------------------------------------------
@@ -187,18 +183,47 @@ def _session() -> requests.Session:
     return session
 
 
-_clients: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient]] = (
-    WeakKeyDictionary()
-)
+def _leave_session_to_parent() -> None:
+    """Start anew in a forked child: on a shared connection two processes mix up their answers."""
+    _local.session = None
 
 
-def _client() -> httpx.AsyncClient:
+os.register_at_fork(after_in_child=_leave_session_to_parent)
+
+
+#: Each event loop's client, and the generator that closes it at the loop's end.
+_clients: Final[
+    dict[
+        asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[httpx.AsyncClient, None]]
+    ]
+] = {}
+
+
+async def _client() -> httpx.AsyncClient:
     """Return this event loop's client: its connections belong to the loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _clients:
+        for closed in [each for each in list(_clients) if each.is_closed()]:
+            _clients.pop(closed, None)  # it was closed without an end to its generators
+        generator = _open_client(loop)
+        _clients[loop] = await anext(generator), generator
+    return _clients[loop][0]
+
+
+async def _open_client(
+    loop: asyncio.AbstractEventLoop,
+) -> AsyncGenerator[httpx.AsyncClient, None]:
+    """Yield a client and close it when the loop ends, as ``asyncio.run`` ends all generators."""
     import httpx
 
-    loop = asyncio.get_running_loop()
-    client = _clients.get(loop)
-    if client is None:
-        jar = CookieJar(_no_cookies())
-        client = _clients[loop] = httpx.AsyncClient(cookies=jar, follow_redirects=True)
-    return client
+    client = httpx.AsyncClient(
+        cookies=CookieJar(_no_cookies()),
+        follow_redirects=True,
+        # As many connections as there are calls: those of one circuit must not wait for another's.
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+    )
+    try:
+        yield client
+    finally:
+        _clients.pop(loop, None)
+        await client.aclose()

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .conf import DEFAULT_TIMEOUT, TIMEOUT_LIMITS
@@ -241,7 +242,7 @@ class Circuit(models.Model):
     total_successes = models.PositiveBigIntegerField(_("successes"), default=0)
     total_failures = models.PositiveBigIntegerField(_("failures"), default=0)
     total_refusals = models.PositiveBigIntegerField(_("refusals"), default=0)
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     objects = CircuitManager()
 

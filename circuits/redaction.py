@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 ERROR_LENGTH: Final = 500
 
@@ -18,6 +19,12 @@ _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]
 def redact(text: str) -> str:
     """Return the text with the secrets taken out of every URL in it."""
     return _QUERY.sub(r"\1", _USER_INFO.sub("", text))
+
+
+def redact_url(url: str) -> str:
+    """Return a URL without its secrets, also where they hold spaces."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def describe(error: BaseException) -> str:

@@ -163,22 +163,24 @@ class DatabaseStore:
 
     def read(self, name: str) -> Snapshot:
         """Return the circuit, made from the settings at its first use."""
-        row = self._rows().filter(name=name).first() or self._made(name, self._rows())
+        rows = self._rows().filter(name=name)
+        row = rows.first()
+        if row is None:
+            self._make(name)
+            row = rows.get()
         return _snapshot(row)
 
     def change(
         self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
     ) -> Changed[S]:
         """Put the circuit to ``decide`` under its row lock, and write what it returns."""
-        with transaction.atomic(using=self.alias):
-            rows = self._rows().select_for_update()
-            row = rows.filter(name=name).first() or self._made(name, rows)
-            before = _snapshot(row)
-            step = decide(before)
-            transition = self._write(row.pk, before, step, note)
-        if transition is not None:
-            transition.circuit = row
-        return Changed(before=before, step=step, transition=transition)
+        while True:
+            with transaction.atomic(using=self.alias):
+                row = self._rows().select_for_update().filter(name=name).first()
+                if row is not None:
+                    return self._decided(row, decide, note)
+            # Not in that transaction: on MariaDB, many that make the row at once would deadlock.
+            self._make(name)
 
     def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
         """Count a failure that changes no state, in one conditional UPDATE.
@@ -258,7 +260,7 @@ class DatabaseStore:
         names = conf.get().circuits.keys()
         present = set(self._all().filter(name__in=names).values_list("name", flat=True))
         for name in names - present:
-            self._made(name, self._all())
+            self._make(name)
         return len(names - present)
 
     def beat(self, name: str) -> None:
@@ -297,15 +299,22 @@ class DatabaseStore:
             .order_by("pk")[:batch]
         )
 
-    def _made(self, name: str, rows: QuerySet[Any]) -> Any:
-        """Make the circuit, or find the one that another process has just made."""
+    def _make(self, name: str) -> None:
+        """Make the circuit, unless another process has just made it."""
         check_name(name)
         limit = conf.get().max_circuits
         if self._all().count() >= limit:
             raise TooManyCircuitsError(name, limit)
-        values = conf.get().circuit(name)
+        values = {"created_at": to_datetime(self.now()), **conf.get().circuit(name)}
         self._all().get_or_create(name=name, defaults=values)
-        return rows.get(name=name)
+
+    def _decided(self, row: Any, decide: Callable[[Snapshot], S], note: Note) -> Changed[S]:
+        before = _snapshot(row)
+        step = decide(before)
+        transition = self._write(row.pk, before, step, note)
+        if transition is not None:
+            transition.circuit = row
+        return Changed(before=before, step=step, transition=transition)
 
     def _write(self, pk: int, before: Snapshot, step: Step, note: Note) -> Transition | None:
         """Write a step and what is noted beside it; nothing where nothing happened."""

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any, Final, TypeVar
 
+from django.conf import settings
 from django.db import connections
 
 T = TypeVar("T")
@@ -38,24 +39,29 @@ def in_threads(number: int, work: Callable[[int], T]) -> list[T]:
 def start_worker(task: str, **arguments: Any) -> subprocess.Popen[str]:
     """Start a function of :mod:`tests.worker` in a process of its own.
 
-    It has the databases of this test. It prints ``ready`` and waits for a line before it begins,
-    so that many can begin at once; its last line is what it returned, as JSON.
+    It has the databases and the ``CIRCUITS`` setting of this test. It prints ``ready`` and waits
+    for a line before it begins, so that many can begin at once; its last line is what it
+    returned, as JSON.
     """
     names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.worker", task, json.dumps(arguments)],
-        env={**os.environ, "TEST_DATABASE_NAMES": json.dumps(names)},
+        env={
+            **os.environ,
+            "TEST_DATABASE_NAMES": json.dumps(names),
+            "TEST_CIRCUITS": json.dumps(settings.CIRCUITS),
+        },
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-def let_go(*workers: subprocess.Popen[str]) -> None:
-    """Let workers begin once all of them are ready."""
+def let_go(*workers: subprocess.Popen[str], at: str = "ready") -> None:
+    """Let workers go on once all of them have come to the word at which they wait."""
     for worker in workers:
         assert worker.stdout
-        assert worker.stdout.readline() == "ready\n"
+        assert worker.stdout.readline() == f"{at}\n"
     for worker in workers:
         assert worker.stdin
         worker.stdin.write("go\n")

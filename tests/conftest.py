@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from threading import Barrier, Thread
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -41,22 +42,19 @@ def django_db_setup(
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False)
         yield
-        _end_pool()
+        _close_the_pools_connections()
         teardown_databases(made, verbosity=0)
 
 
-def _end_pool() -> None:
-    """End the threads of async code and their connections: a database in use cannot be dropped."""
-    together = Barrier(threads.THREADS)
+def _close_the_pools_connections() -> None:
+    """Close those of the threads that wait for async code: a database in use cannot be dropped."""
+    all_at_once = Barrier(threads.THREADS)
 
-    def close() -> None:
-        together.wait()  # so that each thread does this once
+    def close(_: int) -> None:
+        all_at_once.wait()  # so that no thread takes a second turn and another none
         connections.close_all()
 
-    for _ in range(threads.THREADS):
-        threads._pool().submit(close)
-    threads._pool().shutdown()
-    threads.forget()
+    list(threads._pool().map(close, range(threads.THREADS)))
 
 
 @pytest.fixture
@@ -83,11 +81,22 @@ class _QuietHandler(WSGIRequestHandler):
         pass
 
 
+_application = get_wsgi_application()
+
+
+def _without_open_connections(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+    """The project, in a thread that holds on to no database: one in use cannot be dropped."""
+    try:
+        return _application(environ, start)
+    finally:
+        connections.close_all()
+
+
 @pytest.fixture(scope="session")
 def _mock_server() -> Iterator[str]:
     server = ThreadedWSGIServer(("127.0.0.1", 0), _QuietHandler)
     server.daemon_threads = True
-    server.set_app(get_wsgi_application())
+    server.set_app(_without_open_connections)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"

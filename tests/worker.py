@@ -13,12 +13,25 @@ from typing import Any
 import django
 from django.conf import settings
 
+import circuits
 
-def fail(name: str, count: int, snapshot_seconds: float) -> dict[str, int]:
-    """Make that many failing calls; return how many were made and how many refused."""
-    import circuits
 
-    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": snapshot_seconds}
+def say_and_wait(word: str) -> None:
+    """Tell the test how far this process has come, and wait until it is let go."""
+    print(word, flush=True)
+    sys.stdin.readline()
+
+
+def fail(name: str, count: int) -> dict[str, int]:
+    """Make failing calls; return how many were made, how many refused, how many changes told."""
+    from circuits.signals import state_changed
+
+    told: list[str] = []
+
+    def receive(**details: Any) -> None:
+        told.append(details["name"])
+
+    state_changed.connect(receive)
     made = refused = 0
     for _ in range(count):
         try:
@@ -29,7 +42,7 @@ def fail(name: str, count: int, snapshot_seconds: float) -> dict[str, int]:
             refused += 1
         except ConnectionError:
             pass
-    return {"made": made, "refused": refused}
+    return {"made": made, "refused": refused, "told": len(told)}
 
 
 def mixed_calls(name: str, count: int, every: int) -> dict[str, int]:
@@ -63,20 +76,94 @@ def measure(name: str, count: int) -> dict[str, int]:
     for _ in range(count):
         with circuits.guard(f"{name} good"):
             pass
-    return fail(name, count, snapshot_seconds=0)
+    return fail(name, count)
 
 
-TASKS = {task.__name__: task for task in (fail, mixed_calls, measure)}
+def succeed(name: str, count: int) -> None:
+    """Make calls that succeed."""
+    for _ in range(count):
+        with circuits.guard(name):
+            pass
+
+
+def succeed_each(names: list[str]) -> None:
+    """Make one call that succeeds through each circuit."""
+    for name in names:
+        succeed(name, 1)
+
+
+def flush_by_itself(name: str) -> None:
+    """Make a call that succeeds, and wait until it is written down without being asked for."""
+    from circuits.models import Circuit
+    from tests.concurrency import wait_until
+
+    succeed(name, 1)
+    wait_until(lambda: Circuit.objects.get(name=name).total_successes == 1)
+
+
+def fork(name: str, before: int, after: int) -> int:
+    """Make calls, and others in a forked child; return what the child ended with."""
+    from django.db import connections
+
+    succeed(name, before)
+    connections.close_all()  # as every server does that forks
+    child = os.fork()
+    if not child:
+        try:
+            succeed(name, after)
+            circuits.flush()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def expire() -> int:
+    """Run the task once; return how many circuits it moved."""
+    from circuits.tasks import half_open_expired
+
+    return half_open_expired()
+
+
+def try_once(name: str, url: str) -> float | None:
+    """Call a URL and hold the call until let go; return the seconds to wait if it was refused."""
+    import requests
+
+    try:
+        with circuits.guard(name):
+            requests.get(url, timeout=10)
+            say_and_wait("answered")
+    except circuits.CircuitOpenError as error:
+        say_and_wait("answered")
+        return error.retry_after
+    return None
+
+
+TASKS = {
+    task.__name__: task
+    for task in (
+        fail,
+        mixed_calls,
+        measure,
+        succeed,
+        succeed_each,
+        flush_by_itself,
+        fork,
+        expire,
+        try_once,
+    )
+}
 
 
 def main(task: str, arguments: str) -> None:
     """Set Django up on the test's databases, wait for the start, and print the result."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    settings.CIRCUITS = json.loads(os.environ["TEST_CIRCUITS"])
     for alias, database in json.loads(os.environ["TEST_DATABASE_NAMES"]).items():
         settings.DATABASES[alias]["NAME"] = database
     django.setup()
-    print("ready", flush=True)
-    sys.stdin.readline()
+    say_and_wait("ready")
     result: Any = TASKS[task](**json.loads(arguments))
     print(json.dumps(result))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from abc import abstractmethod
 from typing import Any, Final
 
@@ -18,6 +20,9 @@ from .tables import Screen, clean, encoding_of, screen
 #: Exit status where the command could not do what it was asked, and did nothing.
 BAD_INPUT: Final = 2
 
+#: Exit status where nobody reads the output any more, as shells have it for SIGPIPE.
+NO_READER: Final = 141
+
 
 class CircuitsCommand(BaseCommand):
     """A command whose bad input is one sentence and the exit status 2."""
@@ -31,6 +36,11 @@ class CircuitsCommand(BaseCommand):
         except DatabaseError as error:
             sentence = _("The circuits' database cannot be used; is it up, and migrated? (%s)")
             raise CommandError(sentence % describe(error), returncode=BAD_INPUT) from error
+        except BrokenPipeError:
+            # Who read the output, such as `head`, has seen enough. What is left goes nowhere, or
+            # Python would complain at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(NO_READER)
 
     @abstractmethod
     def run(self, **options: Any) -> None:

@@ -16,9 +16,9 @@ from .tables import Cell, Table, duration
 
 # A sign beside the word, so that colour is never the only sign.
 _STATES: Final = {
-    State.CLOSED: ("●", "green"),
+    State.CLOSED: ("✓", "green"),
     State.HALF_OPEN: ("◐", "yellow"),
-    State.OPEN: ("○", "red"),
+    State.OPEN: ("✕", "red"),
 }
 
 

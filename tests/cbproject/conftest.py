@@ -1,34 +1,31 @@
-"""Runs the reference project as a user does: `manage.py` in a process of its own."""
+"""Runs the reference project as a user does, in processes of its own."""
 
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 from django.conf import settings
 
+DEVELOPMENT = {"DJANGO_SECRET_KEY": "only-for-tests", "DJANGO_DEBUG": "true"}
 
-class Manage(Protocol):
+
+class Run(Protocol):
     def __call__(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]: ...
 
 
 @pytest.fixture
-def manage(tmp_path: Path) -> Manage:
-    """Runs a command under the project's own settings, all defaults but for `env`."""
+def python(tmp_path: Path) -> Run:
+    """Runs Python under the project's own settings, all defaults but for `env`."""
 
     def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
+            [sys.executable, *arguments],
             cwd=settings.BASE_DIR,
-            env={
-                "PATH": os.environ["PATH"],
-                "DJANGO_SETTINGS_MODULE": "cbproject.settings",
-                "DJANGO_ENV_FILE": os.devnull,
-                "VAR_DIR": str(tmp_path / "var"),
-                **env,
-            },
+            env={**project_environment(tmp_path), **env},
             capture_output=True,
             text=True,
             timeout=120,
@@ -36,3 +33,29 @@ def manage(tmp_path: Path) -> Manage:
         )
 
     return run
+
+
+@pytest.fixture
+def manage(python: Run) -> Run:
+    """Runs a management command likewise."""
+    return partial(python, "manage.py")
+
+
+@pytest.fixture
+def migrated(manage: Run) -> Run:
+    """The same for development, with both databases migrated."""
+    run: Run = partial(manage, **DEVELOPMENT)
+    for alias in ("default", "circuits"):
+        result = run("migrate", "--verbosity", "0", "--database", alias)
+        assert result.returncode == 0, result.stderr
+    return run
+
+
+def project_environment(folder: Path) -> dict[str, str]:
+    """What a process of the project needs, and nothing that the tests or a developer have set."""
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DJANGO_SETTINGS_MODULE": "cbproject.settings",
+        "DJANGO_ENV_FILE": os.devnull,
+        "VAR_DIR": str(folder / "var"),
+    }

@@ -1,29 +1,24 @@
 """The demo as a user runs it, and what it says when the story goes otherwise."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import requests
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from rich.console import Console
 
 from cbproject import server, story
 from cbproject.ports import free_port
-from tests.cbproject.conftest import Manage
-
-ENVIRONMENT = {"DJANGO_SECRET_KEY": "only-for-tests", "DJANGO_DEBUG": "true"}
+from tests.cbproject.conftest import DEVELOPMENT, Run, project_environment
 
 
-@pytest.fixture
-def migrated(manage: Manage) -> Manage:
-    for alias in ("default", "circuits"):
-        result = manage("migrate", "--verbosity", "0", "--database", alias, **ENVIRONMENT)
-        assert result.returncode == 0, result.stderr
-    return manage
-
-
-def test_the_story_goes_as_told_and_can_be_told_again(migrated: Manage) -> None:
+def test_the_story_goes_as_told_and_can_be_told_again(migrated: Run) -> None:
     for _ in range(2):
-        result = migrated("demo", "--delay", "1", **ENVIRONMENT)
+        result = migrated("demo", "--delay", "1")
         assert result.returncode == 0, result.stdout + result.stderr
         assert result.stdout.count("Retry after") >= 2
         assert "No request reached the server" in result.stdout
@@ -32,8 +27,27 @@ def test_the_story_goes_as_told_and_can_be_told_again(migrated: Manage) -> None:
         assert "All went as told." in result.stdout
 
 
-def test_databases_that_were_not_migrated_are_named(manage: Manage) -> None:
-    result = manage("demo", **ENVIRONMENT)
+def test_ctrl_c_stops_the_server_too(migrated: Run, tmp_path: Path) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "manage.py", "demo"],
+        cwd=settings.BASE_DIR,
+        env={**project_environment(tmp_path), **DEVELOPMENT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert demo.stdout is not None
+    base_url = demo.stdout.readline().split()[-1].rstrip(".")
+    assert requests.get(f"{base_url}/health", timeout=5).ok
+    demo.send_signal(signal.SIGINT)
+    _, complaint = demo.communicate(timeout=20)
+    assert (demo.returncode, complaint) == (130, "CommandError: Stopped.\n")
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{base_url}/health", timeout=5)
+
+
+def test_databases_that_were_not_migrated_are_named(manage: Run) -> None:
+    result = manage("demo", **DEVELOPMENT)
     assert result.returncode == 1
     assert "Were both databases migrated" in result.stderr
 

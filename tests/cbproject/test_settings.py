@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.cbproject.conftest import Manage
+from tests.cbproject.conftest import Run
 
 PRODUCTION = {
     "DJANGO_SECRET_KEY": "a-long-random-text-of-your-own-which-nobody-else-can-guess-0123456789",
@@ -10,31 +10,31 @@ PRODUCTION = {
 }
 
 
-def read(manage: Manage, *names: str, **env: str) -> list[object]:
+def read(python: Run, *names: str, **env: str) -> list[object]:
     """The values of settings under an environment."""
     values = ", ".join(f"settings.{name}" for name in names)
-    code = f"import json; from django.conf import settings; print(json.dumps([{values}]))"
-    result = manage("shell", "--no-imports", "--command", code, **env)
+    code = f"import json; from cbproject import settings; print(json.dumps([{values}]))"
+    result = python("-c", code, **env)
     assert result.returncode == 0, result.stderr
     answer: list[object] = json.loads(result.stdout)
     return answer
 
 
-def test_production_passes_the_deployment_check(manage: Manage) -> None:
+def test_production_passes_the_deployment_check(manage: Run) -> None:
     result = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION)
     assert result.returncode == 0, result.stderr
     assert "no issues" in result.stdout
 
 
-def test_a_missing_secret_key_is_named(manage: Manage) -> None:
+def test_a_missing_secret_key_is_named(manage: Run) -> None:
     result = manage("check")
     assert result.returncode != 0
     assert "Set the environment variable DJANGO_SECRET_KEY" in result.stderr
 
 
-def test_production_is_the_default(manage: Manage) -> None:
+def test_production_is_the_default(python: Run) -> None:
     debug, mock, hosts, redirect = read(
-        manage,
+        python,
         "DEBUG",
         "MOCKAPI_ENABLED",
         "ALLOWED_HOSTS",
@@ -44,9 +44,9 @@ def test_production_is_the_default(manage: Manage) -> None:
     assert (debug, mock, hosts, redirect) == (False, False, [], True)
 
 
-def test_debug_serves_this_machine_and_the_mock(manage: Manage) -> None:
+def test_debug_serves_this_machine_and_the_mock(python: Run) -> None:
     mock, hosts, redirect = read(
-        manage,
+        python,
         "MOCKAPI_ENABLED",
         "ALLOWED_HOSTS",
         "SECURE_SSL_REDIRECT",
@@ -56,9 +56,9 @@ def test_debug_serves_this_machine_and_the_mock(manage: Manage) -> None:
     assert (mock, hosts, redirect) == (True, ["localhost", "127.0.0.1", "[::1]"], False)
 
 
-def test_sqlite_gives_the_circuits_a_file_of_their_own(manage: Manage) -> None:
+def test_sqlite_gives_the_circuits_a_file_of_their_own(python: Run) -> None:
     default, circuits = read(
-        manage,
+        python,
         "DATABASES['default']['NAME']",
         "DATABASES['circuits']['NAME']",
         DJANGO_SECRET_KEY="x",
@@ -68,9 +68,9 @@ def test_sqlite_gives_the_circuits_a_file_of_their_own(manage: Manage) -> None:
 
 
 @pytest.mark.parametrize("url", ["postgres://site@db.test/shop", "mysql://site@db.test/shop"])
-def test_a_server_takes_the_circuits_as_a_second_connection(manage: Manage, url: str) -> None:
+def test_a_server_takes_the_circuits_as_a_second_connection(python: Run, url: str) -> None:
     default, circuits = read(
-        manage,
+        python,
         "DATABASE_URL",
         "CIRCUITS_DATABASE_URL",
         DJANGO_SECRET_KEY="x",

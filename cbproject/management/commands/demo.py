@@ -28,4 +28,6 @@ class Command(BaseCommand):
                 story.play(story.Stage(base_url, console), delay)
         except (OSError, ServerNotStartedError, story.WentOtherwiseError) as error:
             raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError("Stopped.", returncode=130) from None
         console.print("\n[green]All went as told.[/green]")

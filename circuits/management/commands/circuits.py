@@ -13,18 +13,18 @@ from django.utils.translation import gettext as _
 
 from ... import conf
 from ...exceptions import InvalidInputError, TooManyCircuitsError
-from ...handle import get
 from ...machine import WHOLE_NUMBERS, Mode, State
 from ...models import POLICY_FIELDS, Circuit
+from ...operations import OPERATIONS
 from ...redaction import ERROR_LENGTH
 from ...validation import check_name
 from ..arguments import add_base_options, add_json, line, number, whole_number
 from ..base import CircuitsCommand
-from ..operations import OPERATIONS
 from ..readings import read_circuits, transition_values
 from ..reports import fields_table, history_table, list_table
 from ..tables import clean
 
+#: As much of an actor as the history keeps.
 ACTOR_LENGTH: Final = 150
 
 #: How many of the last transitions `show` shows.
@@ -49,11 +49,11 @@ class Command(CircuitsCommand):
             add_base_options(added)
             return added
 
-        _add_list_arguments(action("list", _("list the circuits"), self._list))
-        _add_show_arguments(action("show", _("show all there is to know of one"), self._show))
-        for name, operation in OPERATIONS.items():
-            _add_operation_arguments(action(name, operation.help, self._operate))
-        _add_create_arguments(action("create", _("make a circuit"), self._create))
+        _add_list_arguments(action("list", _("List the circuits."), self._list))
+        _add_show_arguments(action("show", _("Show all there is to know of one."), self._show))
+        for key, operation in OPERATIONS.items():
+            _add_operation_arguments(action(_words(key), operation.help, self._operate))
+        _add_create_arguments(action("create", _("Make a circuit."), self._create))
 
     def run(self, **options: Any) -> None:
         """Perform the action."""
@@ -88,9 +88,10 @@ class Command(CircuitsCommand):
     ) -> None:
         names = list(dict.fromkeys(names))
         _check_known(names)
+        operation = OPERATIONS[action.replace("-", "_")]
         who = _system_user() if actor is None else actor
         for name in names:
-            self.say(OPERATIONS[action].perform(get(name), who, reason))
+            self.say(operation.perform(name, actor=who, words=reason).message)
 
     def _create(self, name: str, **options: Any) -> None:
         given = {field: options[field] for field in POLICY_FIELDS if options[field] is not None}
@@ -137,8 +138,13 @@ def _add_create_arguments(parser: CommandParser) -> None:
         parser.add_argument(_option(name), type=_kind(name), help=_help(name))
 
 
+def _words(name: str) -> str:
+    """Return a name of code as it is typed at a shell."""
+    return name.replace("_", "-")
+
+
 def _option(field: str) -> str:
-    return "--" + field.replace("_", "-")
+    return f"--{_words(field)}"
 
 
 def _help(field: str) -> str:

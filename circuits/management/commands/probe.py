@@ -84,8 +84,8 @@ class Command(CircuitsCommand):
         with self._live(**options) as report, suppress(KeyboardInterrupt):
             while True:
                 results = probe_round()
-                report(results)
                 status = _status(results)
+                report(results)
                 sleep(interval)
         return status
 
@@ -140,6 +140,6 @@ def _row(result: ProbeResult) -> list[Cell]:
 def _outcome_cell(outcome: str) -> Cell:
     return {
         "passed": Cell("✓ " + _("passed"), "green"),
-        "failed": Cell("✗ " + _("failed"), "red"),
+        "failed": Cell("✕ " + _("failed"), "red"),
         "refused": Cell("⊘ " + _("refused"), "yellow"),
     }[outcome]

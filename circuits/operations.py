@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 
-from ..handle import CircuitHandle
-from ..machine import Mode
+from .handle import CircuitHandle, get
+from .machine import Mode
+
+
+class Done(NamedTuple):
+    """What came of an operation: whether anything is different, and a sentence about it."""
+
+    changed: bool
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +25,25 @@ class Operation:
 
     Args:
         run: The handle's method, which returns whether anything changed.
+        mode: The mode it puts the circuit in, if it does.
+        label: What its button says.
         help: What it does.
         changed: What is said where it changed something.
         unchanged: What is said where it did not.
     """
 
     run: Callable[..., bool]
+    mode: Mode | None
+    label: Any
     help: Any
     changed: Any
     unchanged: Any
 
-    def perform(self, handle: CircuitHandle, actor: str, reason: str) -> str:
-        """Steer the circuit; return a sentence that says what happened."""
-        changed = self.run(handle, actor=actor, words=reason)
-        return str(self._said(handle, changed) % {"name": handle.name})
+    def perform(self, name: str, *, actor: str = "", words: str = "") -> Done:
+        """Steer the circuit; ``actor`` and ``words`` go into its history."""
+        handle = get(name)
+        changed = self.run(handle, actor=actor, words=words)
+        return Done(changed, str(self._said(handle, changed) % {"name": name}))
 
     def _said(self, handle: CircuitHandle, changed: bool) -> Any:
         if changed:
@@ -41,38 +53,47 @@ class Operation:
         return _STAYS_OPEN if stays_open else self.unchanged
 
 
-_STAYS_OPEN: Final = _(
-    "%(name)s stays forced open; `circuits automatic` sets it back to work by itself."
-)
+_STAYS_OPEN: Final = _("%(name)s stays forced open; put it back to automatic first.")
 
+#: The operations by the name of the handle's method.
 OPERATIONS: Final = {
     "reset": Operation(
         run=CircuitHandle.reset,
-        help=_("close circuits and forget their failures"),
+        mode=None,
+        label=_("Reset"),
+        help=_("Close it and forget its failures."),
         changed=_("%(name)s: reset."),
         unchanged=_("%(name)s: already closed, nothing to reset."),
     ),
-    "force-open": Operation(
+    "force_open": Operation(
         run=CircuitHandle.force_open,
-        help=_("refuse all calls until somebody sets it back"),
+        mode=Mode.FORCED_OPEN,
+        label=_("Force open"),
+        help=_("Refuse all calls until somebody sets it back."),
         changed=_("%(name)s: forced open."),
         unchanged=_("%(name)s: already forced open."),
     ),
-    "force-closed": Operation(
+    "force_closed": Operation(
         run=CircuitHandle.force_closed,
-        help=_("let all calls pass until somebody sets it back"),
+        mode=Mode.FORCED_CLOSED,
+        label=_("Force closed"),
+        help=_("Let all calls pass until somebody sets it back."),
         changed=_("%(name)s: forced closed."),
         unchanged=_("%(name)s: already forced closed."),
     ),
     "observe": Operation(
         run=CircuitHandle.observe,
-        help=_("work as usual but refuse nothing, to try a policy"),
+        mode=Mode.OBSERVE,
+        label=_("Observe"),
+        help=_("Work as usual but refuse nothing, to try a policy."),
         changed=_("%(name)s: observing, no call is refused."),
         unchanged=_("%(name)s: already observing."),
     ),
     "automatic": Operation(
         run=CircuitHandle.automatic,
-        help=_("go back to working by itself"),
+        mode=Mode.AUTOMATIC,
+        label=_("Back to automatic"),
+        help=_("Let it open and close by itself again."),
         changed=_("%(name)s: automatic."),
         unchanged=_("%(name)s: already automatic."),
     ),

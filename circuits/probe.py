@@ -1,0 +1,110 @@
+"""One real call through a circuit, made because somebody wants to know how it goes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final, Literal
+
+import requests
+from django.db import Error
+from django.utils.translation import gettext as _
+
+from .breaker import flush
+from .exceptions import CircuitOpenError, InvalidInputError, RemoteCallFailedException
+from .handle import get
+from .http import call
+from .models import Circuit
+from .redaction import describe, redact_url
+from .validation import check_name, check_url
+
+Outcome = Literal["passed", "failed", "refused"]
+
+#: What requests and urllib3 raise for a URL that looks right but cannot be called.
+_BAD_URL: Final = (requests.RequestException, ValueError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """How a probe went.
+
+    Args:
+        url: Where it called, without secrets.
+        outcome: ``refused`` means that the circuit let no call through.
+        status: The HTTP status, where there was an answer.
+        seconds: How long the call took.
+        detail: The error or the refusal in words, without secrets; empty when it passed.
+        state: The circuit's state after it.
+    """
+
+    name: str
+    url: str
+    outcome: Outcome
+    status: int | None
+    seconds: float
+    detail: str
+    state: str
+
+
+def probe(name: str, url: str | None = None) -> ProbeResult:
+    """Make a GET request through a circuit; it counts as any other call does.
+
+    An answer that counts as no failure passes, a redirect too: it is not followed, since a probe
+    must not wander to another host. The body is not read, however long it is.
+
+    Args:
+        url: Where to call; the circuit's probe URL by default. It is not kept.
+
+    Raises:
+        InvalidInputError: The circuit is unknown, or there is no URL that can be called.
+    """
+    url = _chosen_url(name, url)
+    began = perf_counter()
+    outcome, status, detail = _call(name, url)
+    seconds = perf_counter() - began
+    with suppress(Error):
+        flush()  # so that who looks at the circuit next finds this call in it
+    return ProbeResult(
+        name=name,
+        url=redact_url(url.strip()),
+        outcome=outcome,
+        status=status,
+        seconds=seconds,
+        detail=detail,
+        state=get(name).state.value,
+    )
+
+
+def _call(name: str, url: str) -> tuple[Outcome, int | None, str]:
+    try:
+        response = call(name, url, allow_redirects=False, stream=True)
+    except CircuitOpenError as error:
+        return "refused", None, str(error)
+    except RemoteCallFailedException as error:
+        return "failed", _status(error.response), describe(error.__cause__ or error)
+    except _BAD_URL as error:
+        message = _("The URL cannot be called: %(error)s") % {"error": describe(error)}
+        raise InvalidInputError(message) from None
+    return "passed", _status(response), ""
+
+
+def _status(response: requests.Response | None) -> int | None:
+    if response is None:
+        return None
+    response.close()
+    return response.status_code
+
+
+def _chosen_url(name: str, given: str | None) -> str:
+    rows = Circuit.objects.filter(name=check_name(name))
+    stored = rows.values_list("probe_url", flat=True).first()
+    if stored is None:
+        # A probe never makes a circuit.
+        raise InvalidInputError(_("There is no circuit named %(name)s.") % {"name": name})
+    if given is None and not stored:
+        raise InvalidInputError(
+            _("%(name)s has no probe URL; give one, or set one on its page in the admin.")
+            % {"name": name}
+        )
+    return check_url(stored if given is None else given)

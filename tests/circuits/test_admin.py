@@ -1,0 +1,820 @@
+"""The admin, as staff use it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.contrib.messages import get_messages
+from django.contrib.staticfiles import finders
+from django.db import OperationalError, connections
+from django.db.models.signals import pre_save
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import Settings
+
+from circuits import conf
+from circuits.machine import Mode, Reason, State
+from circuits.models import POLICY_FIELDS, Circuit, Transition
+from circuits.probe import ProbeResult, probe
+from mockapi.hits import hits
+from tests.calls import fail
+from tests.factories import CircuitFactory, TransitionFactory
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+LIST = reverse("admin:circuits_circuit_changelist")
+ADD = reverse("admin:circuits_circuit_add")
+HISTORY = reverse("admin:circuits_transition_changelist")
+
+SCRIPT = "<script>alert(1)</script>"
+
+#: What a circuit's form holds when nobody has changed anything.
+FORM = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
+
+
+def page(circuit: Circuit) -> str:
+    return reverse("admin:circuits_circuit_change", args=[circuit.pk])
+
+
+def operate(circuit: Circuit) -> str:
+    return reverse("admin:circuits_circuit_operate", args=[circuit.pk])
+
+
+def delete(circuit: Circuit) -> str:
+    return reverse("admin:circuits_circuit_delete", args=[circuit.pk])
+
+
+def signed_in(*permissions: str, **options: Any) -> Client:
+    """Return the browser of a member of staff with these permissions."""
+    client = Client(**options)
+    user = get_user_model().objects.create_user("ann", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def ann() -> Client:
+    """The browser of a superuser."""
+    client = Client()
+    client.force_login(get_user_model().objects.create_superuser("ann"))
+    return client
+
+
+def text(html: str) -> str:
+    """Return what a person reads."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+
+
+def seen(client: Client, url: str, **query: str) -> str:
+    """Return a page as it is sent."""
+    response = client.get(url, query)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def names(client: Client, **query: str) -> list[str]:
+    """Return the circuits of the list, from the top."""
+    return [circuit.name for circuit in client.get(LIST, query).context["cl"].result_list]
+
+
+def cell(html: str, field: str) -> str:
+    """Return the cell of a list with one row."""
+    (found,) = re.findall(rf'<t[dh] class="field-{field}[^"]*">(.*?)</t[dh]>', html, re.DOTALL)
+    return str(found)
+
+
+def readonly(html: str, field: str) -> str:
+    """Return what a form shows of a field that is not for people to set."""
+    found = re.search(
+        rf'class="form-row field-{field}">.*?<div class="readonly">(.*?)</div>', html, re.DOTALL
+    )
+    assert found
+    return text(found[1])
+
+
+def said(response: Any) -> list[tuple[str, str]]:
+    """Return the messages that an answer left for the next page."""
+    return [(each.level_tag, each.message) for each in get_messages(response.wsgi_request)]
+
+
+def rows() -> list[Any]:
+    """Return everything that an operation could change."""
+    return [
+        list(model.objects.order_by("pk").values()) for model in (Circuit, Transition, LogEntry)
+    ]
+
+
+# The list ----------------------------------------------------------------------------------------
+
+
+def test_what_is_down_comes_first(ann: Client) -> None:
+    CircuitFactory.create(name="b")
+    CircuitFactory.create(name="a")
+    CircuitFactory.create(name="watched", mode=Mode.OBSERVE)
+    CircuitFactory.create(name="recovering", state=State.HALF_OPEN)
+    CircuitFactory.create(name="let through", mode=Mode.FORCED_CLOSED)
+    CircuitFactory.create(name="shut", opened=True, mode=Mode.FORCED_OPEN)
+    CircuitFactory.create(name="down", opened=True)
+    expected = ["down", "shut", "let through", "recovering", "a", "b", "watched"]
+    assert names(ann) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(State.CLOSED, "✓ closed"), (State.OPEN, "✕ open"), (State.HALF_OPEN, "◐ half open")],
+)
+def test_a_state_is_a_sign_a_word_and_a_colour(ann: Client, state: State, words: str) -> None:
+    CircuitFactory.create(opened=True)
+    Circuit.objects.update(state=state)
+    badge = cell(seen(ann, LIST), "state_badge")
+    assert text(badge) == words
+    assert f"circuits-badge circuits-{state}" in badge
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_mode_that_is_not_automatic_stands_out(ann: Client, mode: Mode) -> None:
+    CircuitFactory.create(opened=True, mode=mode)
+    shown = cell(seen(ann, LIST), "mode_words")
+    assert text(shown) == mode.replace("_", " ")
+    assert ("<strong" in shown) == (mode is not Mode.AUTOMATIC)
+
+
+def test_failures_are_shown_against_the_threshold(ann: Client) -> None:
+    CircuitFactory.create(failure_count=3, threshold=7)
+    assert cell(seen(ann, LIST), "failures") == "3 / 7"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(1.5, "1 second"), (12.5, "12 seconds"), (200, "3 minutes"), (3900, "1 hour, 5 minutes")],
+)
+def test_time_in_state_is_relative_with_the_moment_as_title(
+    ann: Client, seconds: float, words: str
+) -> None:
+    moment = timezone.now() - timedelta(seconds=seconds)
+    CircuitFactory.create(opened=True, state_changed_at=moment)
+    shown = cell(seen(ann, LIST), "time_in_state")
+    assert text(shown) == words
+    assert f'title="{moment:%Y-%m-%d %H:%M:%S} UTC"' in shown
+
+
+def test_a_circuit_that_never_changed_is_in_its_state_since_it_was_made(ann: Client) -> None:
+    CircuitFactory.create()
+    Circuit.objects.update(created_at=timezone.now() - timedelta(days=2, seconds=1))
+    assert text(cell(seen(ann, LIST), "time_in_state")) == "2 days"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "mode", "words"),
+    [
+        (7, Mode.AUTOMATIC, "in 7 s"),
+        (7, Mode.OBSERVE, "in 7 s"),
+        (7, Mode.FORCED_OPEN, "—"),
+        (125, Mode.AUTOMATIC, "in 2 minutes"),
+        (-1, Mode.AUTOMATIC, "now"),
+    ],
+)
+def test_when_an_open_circuit_lets_a_call_through(
+    ann: Client, seconds: float, mode: Mode, words: str
+) -> None:
+    moment = timezone.now() + timedelta(seconds=seconds)
+    CircuitFactory.create(opened=True, mode=mode, retry_at=moment)
+    assert text(cell(seen(ann, LIST), "retry_in")) == words
+
+
+def test_a_circuit_that_is_not_open_waits_for_nothing(ann: Client) -> None:
+    CircuitFactory.create()
+    assert cell(seen(ann, LIST), "retry_in") == "—"
+
+
+def test_times_count_by_the_clock_of_the_database(ann: Client) -> None:
+    moment = timezone.now() - timedelta(minutes=5)
+    wait = timezone.now() + timedelta(minutes=5)
+    CircuitFactory.create(opened=True, state_changed_at=moment, retry_at=wait)
+    with time_machine.travel(timezone.now() + timedelta(hours=1)):
+        html = seen(ann, LIST)
+    assert text(cell(html, "time_in_state")) == "5 minutes"
+    assert text(cell(html, "retry_in")) in ("in 4 minutes", "in 5 minutes")
+
+
+def test_a_long_error_is_shortened_with_all_of_it_as_title(ann: Client) -> None:
+    CircuitFactory.create(last_error="x" * 300)
+    shown = cell(seen(ann, LIST), "error")
+    assert len(text(shown)) == 60
+    assert f'title="{"x" * 300}"' in shown
+    Circuit.objects.update(last_error="short")
+    assert cell(seen(ann, LIST), "error") == "short"
+
+
+def test_filters_and_search(ann: Client) -> None:
+    CircuitFactory.create(name="payments", opened=True, mode=Mode.OBSERVE)
+    CircuitFactory.create(name="mail", probe_url="http://smtp.example/")
+    assert names(ann, state__exact="open") == ["payments"]
+    assert names(ann, mode__exact="automatic") == ["mail"]
+    assert names(ann, q="pay") == ["payments"]
+    assert names(ann, q="smtp") == ["mail"]
+
+
+@pytest.mark.parametrize("url", [LIST, HISTORY])
+def test_more_rows_cost_no_more_queries(ann: Client, url: str) -> None:
+    TransitionFactory.create_batch(2)
+    few = count_queries(lambda: ann.get(url))
+    TransitionFactory.create_batch(30)
+    assert count_queries(lambda: ann.get(url)) == few
+
+
+def count_queries(ask: Callable[[], object]) -> int:
+    with (
+        CaptureQueriesContext(connections["default"]) as site,
+        CaptureQueriesContext(connections["circuits"]) as circuits,
+    ):
+        ask()
+    assert len(circuits)
+    return len(site) + len(circuits)
+
+
+def test_nothing_is_left_unescaped(ann: Client) -> None:
+    circuit = CircuitFactory.create(name=SCRIPT, last_error=SCRIPT, probe_url=f"http://h/{SCRIPT}")
+    transition = TransitionFactory.create(circuit=circuit, detail=SCRIPT, actor=SCRIPT)
+    one = reverse("admin:circuits_transition_change", args=[transition.pk])
+    ann.post(operate(circuit), {"operation": "force_open"})  # its message names the circuit
+    for url in (LIST, page(circuit), delete(circuit), HISTORY, one):
+        html = seen(ann, url)
+        assert "&lt;script&gt;alert(1)" in html
+        assert SCRIPT not in html
+
+
+def test_a_strict_content_policy_blocks_nothing(ann: Client) -> None:
+    circuit = TransitionFactory.create().circuit
+    for url in (LIST, page(circuit), HISTORY):
+        html = seen(ann, url)
+        assert "circuits/admin.css" in html
+        assert not re.search(r"\sstyle=|\son\w+=|<style|<script(?![^>]*\ssrc=)", html)
+
+
+# The colours -------------------------------------------------------------------------------------
+
+#: Behind the text: Django's own, of even and odd rows.
+BACKGROUNDS = {"light": ("#ffffff", "#f8f8f8"), "dark": ("#121212", "#212121")}
+
+
+@pytest.mark.parametrize("theme", BACKGROUNDS)
+def test_the_colours_can_be_read(theme: str) -> None:
+    css = Path(str(finders.find("circuits/admin.css"))).read_text()
+    block = re.search(rf'html\[data-theme="{theme}"\][^{{]*{{(.*?)}}', css, re.DOTALL)
+    assert block
+    colours = dict(re.findall(r"--circuits-([\w-]+): (#\w+);", block[1]))
+    for state in ("open", "half-open"):
+        assert contrast(colours[state], colours["on-colour"]) >= 4.5
+        assert all(contrast(colours[state], ground) >= 3 for ground in BACKGROUNDS[theme])
+    assert all(contrast(colours["closed"], ground) >= 4.5 for ground in BACKGROUNDS[theme])
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours as WCAG defines it."""
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+# Steering ----------------------------------------------------------------------------------------
+
+Press = Callable[[Client, str, Circuit], Any]
+
+
+def press_in_list(client: Client, key: str, *circuits: Circuit) -> Any:
+    chosen = [circuit.pk for circuit in circuits]
+    return client.post(LIST, {"action": key, "_selected_action": chosen})
+
+
+def press_on_page(client: Client, key: str, circuit: Circuit) -> Any:
+    return client.post(operate(circuit), {"operation": key})
+
+
+@pytest.fixture(params=[press_in_list, press_on_page])
+def press(request: pytest.FixtureRequest) -> Press:
+    """Each of the two places from which a circuit is steered."""
+    where: Press = request.param
+    return where
+
+
+FORCED_OPEN = {"opened": True, "mode": Mode.FORCED_OPEN}
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after", "message"),
+    [
+        ("reset", {"opened": True}, ("closed", "automatic"), "payments: reset."),
+        ("force_open", {}, ("open", "forced_open"), "payments: forced open."),
+        ("force_closed", {"opened": True}, ("closed", "forced_closed"), "payments: forced closed."),
+        ("observe", {}, ("closed", "observe"), "payments: observing, no call is refused."),
+        ("automatic", FORCED_OPEN, ("open", "automatic"), "payments: automatic."),
+    ],
+)
+def test_an_operation(
+    ann: Client,
+    press: Press,
+    key: str,
+    before: dict[str, Any],
+    after: tuple[str, str],
+    message: str,
+) -> None:
+    circuit = CircuitFactory.create(name="payments", **before)
+    response = press(ann, key, circuit)
+    assert response.status_code == 302
+    assert said(response) == [("success", message)]
+    circuit.refresh_from_db()
+    assert (circuit.state, circuit.mode) == after
+    assert Transition.objects.get().actor == "ann"
+    assert_logged(circuit, message)
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "message"),
+    [
+        ("reset", {}, "payments: already closed, nothing to reset."),
+        ("reset", FORCED_OPEN, "payments stays forced open; put it back to automatic first."),
+        ("force_open", FORCED_OPEN, "payments: already forced open."),
+        ("force_closed", {"mode": Mode.FORCED_CLOSED}, "payments: already forced closed."),
+        ("observe", {"mode": Mode.OBSERVE}, "payments: already observing."),
+        ("automatic", {}, "payments: already automatic."),
+    ],
+)
+def test_an_operation_that_changes_nothing(
+    ann: Client, press: Press, key: str, before: dict[str, Any], message: str
+) -> None:
+    circuit = CircuitFactory.create(name="payments", **before)
+    assert said(press(ann, key, circuit)) == [("info", message)]
+    assert not Transition.objects.exists()
+    assert_logged(circuit, message)
+
+
+def assert_logged(circuit: Circuit, message: str) -> None:
+    entry = LogEntry.objects.get()
+    assert (entry.object_id, entry.change_message) == (str(circuit.pk), message)
+    assert (entry.user.get_username(), entry.is_change()) == ("ann", True)
+
+
+def test_the_page_is_where_one_comes_back_to(ann: Client) -> None:
+    circuit = CircuitFactory.create()
+    response = press_on_page(ann, "force_open", circuit)
+    assert response.headers["Location"] == page(circuit)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "before", "level", "message"),
+    [
+        ("success", {}, "success", r"Probe of payments passed: HTTP 200 in \d+ ms\."),
+        ("faulty", {}, "error", r"Probe of payments failed: HTTP 500 from \S+/faulty"),
+        ("success", {"opened": True}, "warning", r"Probe of payments refused: Retry after .* secs"),
+        ("", {}, "warning", r"payments has no probe URL; give one, or set one on its page .*"),
+    ],
+)
+def test_a_probe(
+    ann: Client,
+    press: Press,
+    remote: str,
+    endpoint: str,
+    before: dict[str, Any],
+    level: str,
+    message: str,
+) -> None:
+    url = f"{remote}/{endpoint}" if endpoint else ""
+    circuit = CircuitFactory.create(name="payments", probe_url=url, **before)
+    response = press(ann, "probe", circuit)
+    assert response.status_code == 302
+    ((tag, sentence),) = said(response)
+    assert tag == level
+    assert re.fullmatch(message, sentence)
+    assert_logged(circuit, sentence)
+
+
+def test_no_transaction_of_the_site_is_open_while_a_probe_waits(
+    ann: Client, press: Press, remote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_transaction: list[bool] = []
+
+    def watched(name: str) -> ProbeResult:
+        in_transaction.extend(connections[alias].in_atomic_block for alias in connections)
+        return probe(name)
+
+    monkeypatch.setattr("circuits.steering.probe", watched)
+    press(ann, "probe", CircuitFactory.create(probe_url=f"{remote}/success"))
+    assert in_transaction == [False, False]
+
+
+def test_a_database_that_refuses_is_a_message(
+    ann: Client, press: Press, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> bool:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr("circuits.handle.operate", refuse)
+    response = press(ann, "reset", CircuitFactory.create(name="payments"))
+    ((tag, sentence),) = said(response)
+    assert (response.status_code, tag) == (302, "error")
+    assert sentence.startswith("payments: nothing was done")
+    assert "database is locked" in sentence
+
+
+def test_many_at_once_name_what_did_not_work_and_count_the_rest(ann: Client, remote: str) -> None:
+    well = [CircuitFactory.create(probe_url=f"{remote}/success") for _ in range(11)]
+    refused = CircuitFactory.create(name="zz", probe_url=f"{remote}/success", opened=True)
+    failed = CircuitFactory.create(name="zzz", probe_url=f"{remote}/faulty")
+    messages = said(press_in_list(ann, "probe", *well, refused, failed))
+    assert [tag for tag, _ in messages] == ["error", "warning"] + ["success"] * 9
+    assert messages[0][1].startswith("Probe of zzz failed")
+    assert messages[-1][1] == "And 3 more: 3 done."
+    assert LogEntry.objects.count() == 13
+
+
+def test_probes_of_many_end_in_time(
+    ann: Client, remote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("circuits.admin.PROBE_SECONDS", -1)
+    chosen = CircuitFactory.create_batch(2, probe_url=f"{remote}/success")
+    ((tag, sentence),) = said(press_in_list(ann, "probe", *chosen))
+    assert tag == "warning"
+    assert sentence.startswith("2 circuits were not probed")
+    assert hits.snapshot()["success"] == 0
+    press_in_list(ann, "force_open", *chosen)  # what needs no remote is not cut short
+    assert Circuit.objects.filter(mode=Mode.FORCED_OPEN).count() == 2
+
+
+def test_an_unknown_operation_or_circuit_is_not_found(ann: Client) -> None:
+    circuit = CircuitFactory.create()
+    before = rows()
+    assert press_on_page(ann, "explode", circuit).status_code == 404
+    assert press_on_page(ann, "reset", Circuit(pk=circuit.pk + 1)).status_code == 404
+    assert ann.post("/admin/circuits/circuit/x/operate/").status_code == 404
+    assert rows() == before
+
+
+def test_other_sites_cannot_press_the_buttons(press: Press) -> None:
+    client = signed_in("view_circuit", "operate_circuit", enforce_csrf_checks=True)
+    circuit = CircuitFactory.create()
+    before = rows()
+    assert press(client, "force_open", circuit).status_code == 403
+    assert rows() == before
+
+
+# A circuit's page --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("circuit", "sentence"),
+    [
+        ({}, "Calls pass."),
+        ({"opened": True}, "Calls are refused. A trial call is let through in "),
+        ({"expired": True}, "the next call is let through to try."),
+        (
+            {"state": State.HALF_OPEN, "success_threshold": 3, "trial_successes": 1},
+            "Successes so far: 1 of 3.",
+        ),
+        (FORCED_OPEN, "All calls are refused until somebody puts it back to automatic."),
+        ({"mode": Mode.FORCED_CLOSED}, "All calls pass, failing or not, until somebody"),
+        ({"opened": True, "mode": Mode.OBSERVE}, "No call is refused"),
+    ],
+)
+def test_the_page_says_what_becomes_of_calls(
+    ann: Client, circuit: dict[str, Any], sentence: str
+) -> None:
+    assert sentence in text(seen(ann, page(CircuitFactory.create(**circuit))))
+
+
+def test_the_page_says_where_it_stands_and_what_it_saw(ann: Client) -> None:
+    an_hour_ago = timezone.now() - timedelta(hours=1, seconds=1)
+    circuit = CircuitFactory.create(
+        opened=True,
+        threshold=6,
+        success_threshold=2,
+        opened_at=an_hour_ago,
+        last_failure_at=an_hour_ago,
+        last_error="ReadTimeout: gone",
+        total_refusals=42,
+    )
+    html = seen(ann, page(circuit))
+    moment = f"{an_hour_ago:%Y-%m-%d %H:%M:%S} UTC (1 hour ago)"
+    assert readonly(html, "state_badge") == "✕ open"
+    assert readonly(html, "mode_words") == "automatic"
+    assert readonly(html, "failures") == "5 / 6"
+    assert readonly(html, "trials") == "0 / 2"
+    assert readonly(html, "opened_at") == moment
+    assert readonly(html, "last_failure_at") == moment
+    assert readonly(html, "last_success_at") == "—"
+    assert readonly(html, "last_error") == "ReadTimeout: gone"
+    assert readonly(html, "total_refusals") == "42"
+    assert f"Last error, at {moment}: ReadTimeout: gone" in text(html)
+
+
+def test_the_page_says_who_had_a_hand_in_it_last(ann: Client) -> None:
+    circuit = CircuitFactory.create(**FORCED_OPEN)
+    transition = TransitionFactory.create(circuit=circuit, actor="bob", detail="deploy")
+    said_so = f"Last changed by bob at {transition.at:%Y-%m-%d %H:%M:%S} UTC: deploy"
+    assert said_so in text(seen(ann, page(circuit)))
+    TransitionFactory.create(circuit=circuit)
+    assert "Last changed by" not in seen(ann, page(circuit))
+
+
+def test_the_last_transitions_are_on_the_page_newest_first(ann: Client) -> None:
+    circuit = CircuitFactory.create()
+    for number in range(25):
+        TransitionFactory.create(
+            circuit=circuit, detail=f"detail {number}.", actor="bob", reason=Reason.TRIAL_FAILED
+        )
+    TransitionFactory.create(detail="of another circuit")
+    html = seen(ann, page(circuit)).partition("Last changes")[2]
+    assert re.findall(r"detail \d+", html) == [f"detail {number}" for number in range(24, 4, -1)]
+    assert "closed → open trial failed bob detail 24." in text(html)
+    assert "of another circuit" not in html
+    (link,) = re.findall(rf'href="({HISTORY}\?[^"]*)"', html)
+    everything = seen(ann, link)
+    assert len(set(re.findall(r"detail \d+", everything))) == 25
+    assert "of another circuit" not in everything
+
+
+def test_buttons_that_would_do_nothing_are_off(ann: Client) -> None:
+    off = r'value="(\w+)"[^>]*\sdisabled'
+    circuit = CircuitFactory.create()
+    assert re.findall(off, seen(ann, page(circuit))) == ["probe", "automatic"]
+    circuit = CircuitFactory.create(mode=Mode.OBSERVE, probe_url="http://h/")
+    html = seen(ann, page(circuit))
+    assert re.findall(off, html) == ["observe"]
+    assert re.search(r'class="button default" name="operation" value="automatic"', html)
+
+
+# Editing -----------------------------------------------------------------------------------------
+
+
+def test_a_policy_is_edited(ann: Client) -> None:
+    circuit = CircuitFactory.create(name="payments")
+    new = {"threshold": 7, "delay": 2.5, "probe_url": "http://h/health", "timeout": 3}
+    response = ann.post(page(circuit), FORM | new)
+    assert response.status_code == 302
+    circuit.refresh_from_db()
+    assert {name: getattr(circuit, name) for name in FORM} == FORM | new
+
+
+def test_a_form_that_was_open_for_a_while_writes_back_no_stale_state(ann: Client) -> None:
+    circuit = CircuitFactory.create(name="payments", threshold=2)
+    ann.get(page(circuit))
+    with traffic_at_the_save():
+        response = ann.post(page(circuit), FORM | {"threshold": 9})
+    assert response.status_code == 302
+    circuit.refresh_from_db()
+    assert (circuit.state, circuit.generation, circuit.failure_count) == ("open", 1, 2)
+    assert circuit.last_error
+    assert circuit.threshold == 9
+
+
+@contextmanager
+def traffic_at_the_save() -> Iterator[None]:
+    """Let the circuit be opened after the form has read its row and before it writes it."""
+
+    def open_it(instance: Circuit, **kwargs: object) -> None:
+        pre_save.disconnect(open_it, sender=Circuit)
+        fail(instance.name, times=2)
+
+    pre_save.connect(open_it, sender=Circuit)
+    yield
+    assert not pre_save.disconnect(open_it, sender=Circuit)  # it came to that
+
+
+BAD = [
+    ("threshold", "0"),
+    ("threshold", "1.5"),
+    ("delay", "-1"),
+    ("delay", "nan"),
+    ("jitter", "2"),
+    ("timeout", "0"),
+    ("probe_url", "http://ann:secret@h/"),
+    ("probe_url", "http://h/?key=secret"),
+    ("probe_url", "ftp://h/"),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), BAD)
+def test_a_bad_policy_is_an_error_at_its_field(ann: Client, field: str, value: str) -> None:
+    circuit = CircuitFactory.create()
+    before = rows()
+    response = ann.post(page(circuit), FORM | {field: value})
+    assert response.status_code == 200
+    assert list(response.context["adminform"].form.errors) == [field]
+    assert rows() == before
+
+
+def test_what_is_not_policy_cannot_be_posted(ann: Client) -> None:
+    circuit = CircuitFactory.create(name="payments", opened=True, last_error="x")
+    forged = {"name": "other", "state": "closed", "mode": "observe", "last_error": ""}
+    assert ann.post(page(circuit), FORM | forged).status_code == 302
+    circuit.refresh_from_db()
+    assert (circuit.name, circuit.state, circuit.mode) == ("payments", "open", "automatic")
+    assert circuit.last_error == "x"
+
+
+def test_a_circuit_is_made_with_the_defaults_of_the_site(ann: Client, settings: Settings) -> None:
+    settings.CIRCUITS = settings.CIRCUITS | {"DEFAULTS": {"threshold": 8}}
+    html = seen(ann, ADD)
+    assert re.search(r'name="threshold" value="8"', html)
+    assert "Where it stands" not in html
+    assert ann.post(ADD, FORM | {"name": "payments"}).status_code == 302
+    circuit = Circuit.objects.get()
+    assert (circuit.name, circuit.state, circuit.mode) == ("payments", "closed", "automatic")
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines", "x" * 101, "taken"])
+def test_a_bad_name_is_an_error(ann: Client, name: str) -> None:
+    CircuitFactory.create(name="taken")
+    response = ann.post(ADD, FORM | {"name": name})
+    assert list(response.context["adminform"].form.errors) == ["name"]
+    assert Circuit.objects.count() == 1
+
+
+def test_there_may_not_be_too_many(ann: Client, settings: Settings) -> None:
+    settings.CIRCUITS = settings.CIRCUITS | {"MAX_CIRCUITS": 1}
+    circuit = CircuitFactory.create()
+    response = ann.post(ADD, FORM | {"name": "one more"})
+    assert "CIRCUITS[&#x27;MAX_CIRCUITS&#x27;]" in response.content.decode()
+    assert Circuit.objects.count() == conf.get().max_circuits
+    assert ann.post(page(circuit), FORM).status_code == 302  # those there are can be edited
+
+
+# Who may what ------------------------------------------------------------------------------------
+
+VIEW = ("view_circuit",)
+OPERATE = ("view_circuit", "operate_circuit")
+EVERYTHING = (*OPERATE, "add_circuit", "change_circuit", "delete_circuit")
+
+
+def answers(client: Client, circuit: Circuit) -> dict[str, int]:
+    """Try everything; return the statuses."""
+    return {
+        "list": client.get(LIST).status_code,
+        "page": client.get(page(circuit)).status_code,
+        "history": client.get(HISTORY).status_code,
+        "add": client.get(ADD).status_code,
+        "operate": press_on_page(client, "force_open", circuit).status_code,
+        "save": client.post(page(circuit), FORM | {"threshold": 9}).status_code,
+        "delete": client.get(delete(circuit)).status_code,
+    }
+
+
+TABLE = {
+    (): dict.fromkeys(["list", "page", "history", "add", "operate", "save", "delete"], 403),
+    VIEW: {"list": 200, "page": 200, "history": 200},
+    ("operate_circuit",): {},
+    ("view_transition",): {"history": 200},
+    OPERATE: {"list": 200, "page": 200, "history": 200, "operate": 302},
+    ("change_circuit",): {"list": 200, "page": 200, "save": 302},
+    ("add_circuit",): {"list": 403, "add": 200},
+    EVERYTHING: dict.fromkeys(["list", "page", "history", "add", "delete"], 200)
+    | {"operate": 302, "save": 302},
+}
+
+
+@pytest.mark.parametrize("permissions", TABLE)
+def test_who_may_what(permissions: tuple[str, ...]) -> None:
+    circuit = CircuitFactory.create()
+    allowed = TABLE[()] | TABLE[permissions]
+    assert answers(signed_in(*permissions), circuit) == allowed
+    circuit.refresh_from_db()
+    assert (circuit.mode == Mode.FORCED_OPEN) == (allowed["operate"] == 302)
+    assert (circuit.threshold == 9) == (allowed["save"] == 302)
+
+
+def test_a_superuser_may_everything(ann: Client) -> None:
+    assert answers(ann, CircuitFactory.create()) == TABLE[()] | TABLE[EVERYTHING]
+
+
+def test_who_is_not_signed_in_is_asked_to() -> None:
+    circuit = CircuitFactory.create()
+    before = rows()
+    assert set(answers(Client(), circuit).values()) == {302}
+    response = Client().get(page(circuit))
+    assert response.headers["Location"].startswith("/admin/login/")
+    assert rows() == before
+
+
+def test_who_may_not_operate_is_offered_nothing() -> None:
+    circuit = CircuitFactory.create()
+    client = signed_in("view_circuit", "change_circuit")
+    assert 'name="operation"' not in seen(client, page(circuit))
+    assert 'value="force_open"' not in seen(client, LIST)
+    press_in_list(client, "force_open", circuit)
+    circuit.refresh_from_db()
+    assert circuit.mode == Mode.AUTOMATIC
+
+
+def test_who_may_operate_is_offered_the_operations_but_no_form() -> None:
+    circuit = CircuitFactory.create()
+    client = signed_in(*OPERATE)
+    html = seen(client, page(circuit))
+    assert html.count('name="operation"') == 6
+    assert 'name="threshold"' not in html
+    for key in ("probe", "reset", "force_open", "force_closed", "observe", "automatic"):
+        assert f'<option value="{key}">' in seen(client, LIST)
+
+
+def test_looking_changes_nothing(ann: Client) -> None:
+    circuit = TransitionFactory.create(circuit=CircuitFactory.create(expired=True)).circuit
+    before = rows()
+    asked = {"action": "reset", "_selected_action": str(circuit.pk), "operation": "reset"}
+    for url in (LIST, page(circuit), ADD, delete(circuit), HISTORY):
+        assert ann.get(url).status_code == 200
+        assert ann.get(url, asked, follow=True).status_code == 200
+    assert ann.get(operate(circuit), asked).status_code == 405
+    assert rows() == before
+
+
+# The history -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("transition", "change"),
+    [
+        ({}, "closed → open"),
+        ({"from_state": "open", "to_mode": "observe"}, "automatic → observe"),
+        ({"to_mode": "forced_open"}, "closed → open, automatic → forced open"),
+    ],
+)
+def test_a_transition_says_what_changed(
+    ann: Client, transition: dict[str, str], change: str
+) -> None:
+    made = TransitionFactory.create(
+        circuit__name="payments", reason=Reason.MODE, actor="bob", detail="deploy", **transition
+    )
+    html = seen(ann, HISTORY)
+    assert cell(html, "change") == change
+    assert f"{made.at:%Y-%m-%d %H:%M:%S} UTC payments {change} mode changed deploy bob" in text(
+        html
+    )
+    assert f'href="{page(made.circuit)}"' in html
+
+
+def test_the_history_is_filtered_and_searched(ann: Client) -> None:
+    TransitionFactory.create(circuit__name="payments", actor="bob")
+    TransitionFactory.create(circuit__name="mail", to_state="half_open", reason="delay_passed")
+
+    def found(**query: str) -> list[str]:
+        result = ann.get(HISTORY, query).context["cl"].result_list
+        return [transition.circuit.name for transition in result]
+
+    assert found() == ["mail", "payments"]
+    assert found(to_state__exact="open") == ["payments"]
+    assert found(reason__exact="delay_passed") == ["mail"]
+    assert found(q="mai") == ["mail"]
+    assert found(q="bob") == ["payments"]
+
+
+def test_nobody_changes_the_history(ann: Client) -> None:
+    transition = TransitionFactory.create()
+    one = reverse("admin:circuits_transition_change", args=[transition.pk])
+    before = rows()
+    assert ann.get(one).status_code == 200
+    assert ann.post(one, {"detail": "never happened"}).status_code == 403
+    assert ann.post(reverse("admin:circuits_transition_add")).status_code == 403
+    gone = reverse("admin:circuits_transition_delete", args=[transition.pk])
+    assert ann.post(gone, {"post": "yes"}).status_code == 403
+    assert "delete_selected" not in seen(ann, HISTORY)
+    assert rows() == before
+
+
+def delete_in_list(client: Client, circuit: Circuit) -> Any:
+    chosen = {"action": "delete_selected", "_selected_action": circuit.pk, "post": "yes"}
+    return client.post(LIST, chosen)
+
+
+def delete_on_page(client: Client, circuit: Circuit) -> Any:
+    return client.post(delete(circuit), {"post": "yes"})
+
+
+@pytest.mark.parametrize("remove", [delete_in_list, delete_on_page])
+def test_the_history_goes_with_its_circuit(remove: Callable[[Client, Circuit], Any]) -> None:
+    circuit = TransitionFactory.create().circuit
+    kept = TransitionFactory.create()
+    response = remove(signed_in("view_circuit", "delete_circuit"), circuit)
+    assert response.status_code == 302
+    assert list(Transition.objects.all()) == [kept]
+    assert list(Circuit.objects.all()) == [kept.circuit]

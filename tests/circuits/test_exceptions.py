@@ -1,0 +1,86 @@
+"""The exceptions: their messages for people, their attributes for code, their way by pickle."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import requests
+
+from circuits.exceptions import (
+    CircuitOpenError,
+    InvalidInputError,
+    RemoteCallFailedException,
+    TooManyCircuitsError,
+)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "message"),
+    [
+        (8.69, "Retry after 8.69 secs"),
+        (8.6949, "Retry after 8.69 secs"),
+        (10, "Retry after 10.00 secs"),
+        (0.0, "Retry after 0.00 secs"),
+    ],
+)
+def test_a_refusal_says_when_to_retry(seconds: float, message: str) -> None:
+    error = CircuitOpenError("payments", seconds)
+    assert str(error) == message
+    assert (error.name, error.retry_after, error.response) == ("payments", seconds, None)
+
+
+def test_a_failed_call_says_what_it_was_told() -> None:
+    response = requests.Response()
+    error = RemoteCallFailedException("It is down.", "payments", response)
+    assert str(error) == "It is down."
+    assert (error.name, error.response) == ("payments", response)
+    bare = RemoteCallFailedException("It is down.")
+    assert (bare.name, bare.response) == ("", None)
+
+
+def test_one_circuit_too_many_is_named_with_the_fix() -> None:
+    error = TooManyCircuitsError("user 7", 10_000)
+    assert (error.name, error.limit) == ("user 7", 10_000)
+    assert str(error) == (
+        "The circuit 'user 7' was not made: there are 10000 already. "
+        "Use fewer names, or raise CIRCUITS['MAX_CIRCUITS']."
+    )
+
+
+def test_who_catches_the_base_catches_refusals_too() -> None:
+    assert issubclass(CircuitOpenError, RemoteCallFailedException)
+    assert not issubclass(RemoteCallFailedException, OSError)
+
+
+def test_bad_input_is_a_value_error_and_no_failed_call() -> None:
+    assert issubclass(InvalidInputError, ValueError)
+    assert not issubclass(InvalidInputError, RemoteCallFailedException)
+    assert not issubclass(TooManyCircuitsError, RemoteCallFailedException)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RemoteCallFailedException("It is down.", "payments", {"status": 500}),
+        RemoteCallFailedException("It is down."),
+        CircuitOpenError("payments", 8.69),
+        InvalidInputError("threshold must be a number."),
+        TooManyCircuitsError("payments", 3),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_it_comes_through_pickle_whole(error: Exception) -> None:
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is type(error)
+    assert (str(back), back.args, vars(back)) == (str(error), error.args, vars(error))
+
+
+def test_subclasses_come_through_pickle_too() -> None:
+    back = pickle.loads(pickle.dumps(PaymentsRefusedError("payments", 2.5)))
+    assert isinstance(back, PaymentsRefusedError)
+    assert (str(back), back.retry_after) == ("Retry after 2.50 secs", 2.5)
+
+
+class PaymentsRefusedError(CircuitOpenError):
+    """A site's own."""

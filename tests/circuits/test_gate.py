@@ -1,0 +1,260 @@
+"""One circuit as one process sees it: snapshots that age, late results, leases and tallies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Lock, get_ident
+from typing import Any
+
+import pytest
+from django.db import Error, connections
+
+import circuits
+from circuits import breaker
+from circuits.gate import Counter, Gate
+from circuits.machine import Mode
+from circuits.models import Circuit
+from circuits.store import DatabaseStore, Snapshot
+from tests.calls import fail, refusal, succeed
+from tests.clock import Clock
+from tests.concurrency import PATIENCE, in_threads
+from tests.factories import CircuitFactory
+from tests.outage import no_database
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+
+def process() -> Gate:
+    """The circuit as a new process sees it."""
+    return Gate("payments", DatabaseStore())
+
+
+def row() -> Any:
+    return Circuit.objects.get(name="payments")
+
+
+def columns() -> dict[str, Any]:
+    """All that is written in the row."""
+    return {**Circuit.objects.filter(name="payments").values().get()}
+
+
+# A snapshot ages
+
+
+class WatchedStore(DatabaseStore):
+    """Counts its reads, and can hold them up."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.go = Event()
+        self.go.set()
+        self._lock = Lock()
+
+    def read(self, name: str) -> Snapshot:
+        with self._lock:
+            self.reads += 1
+        assert self.go.wait(PATIENCE / 4)
+        return super().read(name)
+
+
+def test_an_aged_snapshot_is_renewed_by_one_thread_while_the_others_go_on(clock: Clock) -> None:
+    store = WatchedStore()
+    gate = Gate("payments", store)
+    gate.admit()
+    Circuit.objects.update(mode=Mode.FORCED_OPEN)
+    store.reads = 0
+    store.go.clear()
+    clock.pass_by(0.3)
+    let_through: list[int] = []
+
+    def work(index: int) -> bool:
+        try:
+            gate.admit()
+        except circuits.CircuitOpenError:
+            return False
+        let_through.append(index)
+        if len(let_through) == 49:
+            store.go.set()  # all but the one that reads have their answer
+        return True
+
+    assert sum(in_threads(50, work)) == 49
+    assert store.reads == 1
+
+
+def test_a_snapshot_of_twice_its_age_answers_nobody(clock: Clock) -> None:
+    store = WatchedStore()
+    gate = Gate("payments", store)
+    gate.admit()
+    Circuit.objects.update(mode=Mode.FORCED_OPEN)
+    store.reads = 0
+    clock.pass_by(0.4)
+
+    def work(index: int) -> None:
+        with pytest.raises(circuits.CircuitOpenError):
+            gate.admit()
+
+    in_threads(50, work)
+    assert store.reads == 1
+
+
+def test_of_many_threads_that_come_first_one_asks_the_database_for_all(clock: Clock) -> None:
+    asked_by: set[int] = set()
+
+    def record(execute: Callable[..., Any], *args: Any) -> Any:
+        asked_by.add(get_ident())
+        return execute(*args)
+
+    def work(index: int) -> None:
+        with connections["circuits"].execute_wrapper(record):
+            succeed("payments")
+
+    in_threads(50, work)
+    assert Circuit.objects.count() == 1
+    assert len(asked_by) == 1
+    circuits.flush()
+    assert row().total_successes == 50, "there is one gate, and it counted them all"
+
+
+def test_a_change_by_others_is_seen_when_the_snapshot_has_aged(clock: Clock) -> None:
+    succeed("payments")
+    Circuit.objects.update(mode=Mode.FORCED_OPEN)
+    succeed("payments")
+    clock.pass_by(0.2)
+    refusal("payments")
+
+
+# Results that come late
+
+
+@pytest.mark.parametrize("succeeds", [True, False], ids=["success", "failure"])
+@pytest.mark.parametrize("knows", [True, False], ids=["known here", "unknown here"])
+def test_a_result_of_an_older_generation_changes_nothing(knows: bool, succeeds: bool) -> None:
+    gate = breaker.gate("payments") if knows else process()
+    gate.admit().fail("the remote is down")
+    late = gate.admit()
+    circuits.get("payments").observe()
+    before = columns()
+    late.succeed() if succeeds else late.fail("too late")
+    assert columns() == before
+    assert (before["generation"], before["failure_count"]) == (1, 1)
+
+
+def test_failures_of_calls_begun_before_the_opening_change_nothing() -> None:
+    one, other = process(), process()
+    late = [one.admit(), other.admit()]
+    for _ in range(5):
+        one.admit().fail("the remote is down")
+    before = columns()
+    for ticket in late:
+        ticket.fail("too late")
+    assert columns() == before
+    assert before["state"] == "open"
+
+
+@pytest.mark.parametrize("succeeds", [True, False], ids=["success", "failure"])
+def test_a_trial_that_outlives_its_lease_changes_nothing(succeeds: bool) -> None:
+    CircuitFactory(name="payments", expired=True)
+    late = process().admit()
+    let_leases_expire()
+    trial = process().admit()
+    before = columns()
+    late.succeed() if succeeds else late.fail("too late")
+    assert columns() == before
+    trial.succeed()
+    assert row().state == "closed"
+
+
+# Leases
+
+
+def let_leases_expire() -> None:
+    leases = [[token, 0.0] for token, _ in row().leases]
+    Circuit.objects.update(leases=leases)
+
+
+def test_the_place_of_a_trial_whose_process_died_is_given_to_another() -> None:
+    CircuitFactory(name="payments", expired=True)
+    process().admit()
+    with pytest.raises(circuits.CircuitOpenError):
+        process().admit()
+    let_leases_expire()
+    process().admit().succeed()
+    assert row().state == "closed"
+
+
+def test_a_trial_that_came_to_nothing_gives_its_place_back() -> None:
+    CircuitFactory(name="payments", expired=True)
+    process().admit().release()
+    assert (row().state, row().leases) == ("half_open", [])
+    process().admit().succeed()
+    assert row().state == "closed"
+
+
+def test_a_call_that_came_to_nothing_asks_nothing(clock: Clock) -> None:
+    succeed("payments")
+    before = columns()
+    breaker.admit("payments").release()
+    assert columns() == before
+
+
+# Observe
+
+
+def test_observe_lets_pass_what_it_would_have_refused_and_counts_the_refusal() -> None:
+    CircuitFactory(name="payments", opened=True, mode=Mode.OBSERVE)
+    before = columns()
+    fail("payments")
+    succeed("payments")
+    assert columns() == before
+    circuits.flush()
+    assert row().total_refusals == 2
+
+
+# Tallies
+
+
+def test_a_flush_that_fails_keeps_the_tally_and_the_next_writes_it_once() -> None:
+    succeed("payments", 3)
+    circuits.get("payments").force_open()
+    refusal("payments")
+    with no_database(), pytest.raises(Error):
+        circuits.flush()
+    for _ in range(2):
+        circuits.flush()
+    assert (row().total_successes, row().total_refusals) == (3, 1)
+
+
+def test_a_later_success_elsewhere_is_not_dated_back_by_a_flush(clock: Clock) -> None:
+    one, other = process(), process()
+    one.admit().succeed()
+    clock.pass_by(60)
+    other.admit().succeed()
+    other.flush()
+    latest = row().last_success_at
+    one.flush()
+    assert row().total_successes == 2
+    assert row().last_success_at == latest
+
+
+def test_the_counter_is_exact_under_many_threads() -> None:
+    counter = Counter()
+    taken: list[int] = []
+
+    def work(index: int) -> None:
+        for _ in range(5000):
+            counter.tick()
+            if index == 0:
+                taken.append(counter.take())
+
+    in_threads(8, work)
+    assert sum(taken) + counter.take() == 8 * 5000
+    assert counter.take() == 0
+
+
+def test_the_counter_takes_again_what_was_given_back() -> None:
+    counter = Counter()
+    for _ in range(3):
+        counter.tick()
+    counter.give_back(counter.take())
+    counter.tick()
+    assert counter.take() == 4

@@ -1,0 +1,260 @@
+"""``circuits.get``: a circuit for people and scripts, to look at and to steer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models import F
+from django.utils import timezone
+
+import circuits
+from circuits import breaker
+from circuits.handle import CircuitHandle
+from circuits.machine import Mode
+from circuits.models import Circuit, Transition
+from tests.calls import fail, refusal, succeed
+from tests.factories import CircuitFactory
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+Operation = Callable[..., bool]
+
+
+@pytest.fixture
+def payments() -> CircuitHandle:
+    return circuits.get("payments")
+
+
+def row() -> Any:
+    return Circuit.objects.get(name="payments")
+
+
+def restart() -> None:
+    """Know as little as a process that has just begun, or as any other."""
+    breaker.forget()
+
+
+# Looking
+
+
+def test_a_circuit_never_called_is_made_and_closed(payments: CircuitHandle) -> None:
+    assert (payments.name, payments.state, payments.mode) == ("payments", "closed", "automatic")
+    assert payments.retry_after == 0
+    assert Circuit.objects.count() == 1
+
+
+def test_to_hold_a_handle_asks_and_makes_nothing(payments: CircuitHandle) -> None:
+    assert repr(payments) == "circuits.get('payments')"
+    assert not Circuit.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["", "x" * 101, "pay\nments", None])
+def test_a_name_that_cannot_be_a_circuits_is_refused(name: Any) -> None:
+    with pytest.raises(circuits.InvalidInputError, match="name"):
+        circuits.get(name)
+
+
+def test_it_tells_how_long_an_open_circuit_refuses(payments: CircuitHandle) -> None:
+    fail("payments", 5)
+    assert payments.state == "open"
+    assert 9 < payments.retry_after <= 10
+
+
+def test_it_tells_that_an_expired_circuit_would_let_a_call_through(
+    payments: CircuitHandle,
+) -> None:
+    CircuitFactory(name="payments", expired=True)
+    assert payments.retry_after == 0
+    assert payments.state == "open", "looking at it changes nothing"
+
+
+def test_it_tells_that_a_trial_is_under_way(payments: CircuitHandle) -> None:
+    CircuitFactory(name="payments", expired=True)
+    with circuits.guard("payments"):
+        assert payments.state == "half_open"
+        assert 0 < payments.retry_after <= 1
+
+
+def test_it_tells_that_a_circuit_under_observation_refuses_nothing(
+    payments: CircuitHandle,
+) -> None:
+    CircuitFactory(name="payments", opened=True, mode=Mode.OBSERVE)
+    assert (payments.state, payments.retry_after) == ("open", 0)
+
+
+def test_it_sees_what_others_did(payments: CircuitHandle) -> None:
+    assert payments.mode == "automatic"
+    Circuit.objects.update(mode=Mode.FORCED_CLOSED)
+    assert payments.mode == "forced_closed"
+
+
+# Every operation: who asked for it and what they said, once
+
+OPERATIONS: dict[str, tuple[dict[str, Any], Operation, tuple[str, str]]] = {
+    "reset": ({"opened": True}, CircuitHandle.reset, ("closed", "automatic")),
+    "force open": ({}, CircuitHandle.force_open, ("open", "forced_open")),
+    "force closed": ({"opened": True}, CircuitHandle.force_closed, ("closed", "forced_closed")),
+    "observe": ({}, CircuitHandle.observe, ("closed", "observe")),
+    "automatic": ({"mode": Mode.OBSERVE}, CircuitHandle.automatic, ("closed", "automatic")),
+}
+
+
+@pytest.mark.parametrize(("circuit", "operate", "after"), OPERATIONS.values(), ids=OPERATIONS)
+def test_an_operation_is_done_once_and_written_in_the_history(
+    payments: CircuitHandle, circuit: Any, operate: Operation, after: tuple[str, str]
+) -> None:
+    CircuitFactory(name="payments", **circuit)
+    before = row()
+    assert operate(payments, actor="ada", words="the bank asked for it") is True
+    assert operate(payments, actor="bob", words="for me too") is False
+
+    assert (payments.state, payments.mode) == after
+    transition = Transition.objects.get()
+    assert (transition.actor, transition.detail) == ("ada", "the bank asked for it")
+    assert (transition.from_state, transition.from_mode) == (before.state, before.mode)
+    assert (transition.to_state, transition.to_mode) == after
+    assert transition.reason == ("reset" if operate is CircuitHandle.reset else "mode")
+    assert transition.generation == row().generation == before.generation + 1
+
+
+@pytest.mark.parametrize(("circuit", "operate", "after"), OPERATIONS.values(), ids=OPERATIONS)
+def test_what_was_done_survives_a_restart(
+    payments: CircuitHandle, circuit: Any, operate: Operation, after: tuple[str, str]
+) -> None:
+    CircuitFactory(name="payments", **circuit)
+    operate(payments)
+    restart()
+    again = circuits.get("payments")
+    assert (again.state, again.mode) == after
+    assert Transition.objects.count() == 1
+
+
+@pytest.mark.parametrize(("circuit", "operate", "after"), OPERATIONS.values(), ids=OPERATIONS)
+def test_an_operation_is_in_force_in_its_own_process_at_once(
+    payments: CircuitHandle, circuit: Any, operate: Operation, after: tuple[str, str]
+) -> None:
+    CircuitFactory(name="payments", **circuit)
+    _let_through()
+    operate(payments)
+    assert _let_through() is (after[0] == "closed")
+
+
+def _let_through() -> bool:
+    try:
+        succeed("payments")
+    except circuits.CircuitOpenError:
+        return False
+    return True
+
+
+# Reset
+
+
+def test_a_reset_lets_calls_through(payments: CircuitHandle) -> None:
+    fail("payments", 5)
+    refusal("payments")
+    payments.reset()
+    assert row().failure_count == 0
+    assert (row().opened_at, row().retry_at) == (None, None)
+    fail("payments", 4)
+    assert payments.state == "closed", "it counts from none"
+
+
+def test_a_reset_of_a_closed_circuit_forgets_its_failures_and_is_no_transition(
+    payments: CircuitHandle,
+) -> None:
+    fail("payments", 3)
+    assert payments.reset(actor="ada") is True
+    assert (row().failure_count, Transition.objects.count()) == (0, 0)
+    assert payments.reset(actor="ada") is False
+
+
+def test_a_reset_leaves_a_forced_open_circuit_as_it_is(payments: CircuitHandle) -> None:
+    payments.force_open()
+    assert payments.reset() is False
+    assert (payments.state, payments.mode) == ("open", "forced_open")
+    refusal("payments")
+
+
+# Force open
+
+
+def test_a_forced_open_circuit_refuses_all_and_time_changes_nothing(
+    payments: CircuitHandle,
+) -> None:
+    payments.force_open()
+    Circuit.objects.update(retry_at=F("retry_at") - timedelta(days=1))
+    restart()
+    assert refusal("payments").retry_after == 10, "the delay"
+    assert payments.retry_after == 10
+    assert (payments.state, Transition.objects.count()) == ("open", 1)
+
+
+def test_out_of_forced_open_the_next_call_tries(payments: CircuitHandle) -> None:
+    payments.force_open()
+    assert payments.automatic() is True
+    assert payments.state == "open"
+    with circuits.guard("payments"):
+        assert payments.state == "half_open"
+    assert payments.state == "closed"
+
+
+# Force closed
+
+
+def test_a_forced_closed_circuit_lets_all_pass_and_records(payments: CircuitHandle) -> None:
+    payments.force_closed()
+    fail("payments", 7)
+    assert (row().state, row().failure_count, row().total_failures) == ("closed", 7, 7)
+    assert row().last_error == "ConnectionError: the remote is down"
+    assert Transition.objects.count() == 1
+
+
+def test_out_of_forced_closed_the_failures_count(payments: CircuitHandle) -> None:
+    payments.force_closed()
+    fail("payments", 7)
+    payments.automatic()
+    assert payments.state == "closed"
+    _let_settle()
+    fail("payments")
+    assert payments.state == "open"
+
+
+def _let_settle() -> None:
+    """Let the run of failures be older than any snapshot."""
+    Circuit.objects.update(run_started_at=timezone.now() - timedelta(minutes=1))
+
+
+# Observe
+
+
+def test_a_circuit_under_observation_refuses_nothing_while_its_states_go_on(
+    payments: CircuitHandle,
+) -> None:
+    payments.observe()
+    fail("payments", 5)
+    assert (payments.state, payments.mode) == ("open", "observe")
+    fail("payments")
+    succeed("payments")
+    assert payments.state == "open", "what would have been refused counts as nothing"
+
+    Circuit.objects.update(retry_at=F("retry_at") - timedelta(minutes=1))
+    restart()
+    succeed("payments")
+    changes = Transition.objects.order_by("id").values_list("from_state", "to_state", "to_mode")
+    assert list(changes) == [
+        ("closed", "closed", "observe"),
+        ("closed", "open", "observe"),
+        ("open", "half_open", "observe"),
+        ("half_open", "closed", "observe"),
+    ]
+
+
+def test_back_to_automatic_the_state_observed_counts(payments: CircuitHandle) -> None:
+    payments.observe()
+    fail("payments", 5)
+    payments.automatic()
+    refusal("payments")

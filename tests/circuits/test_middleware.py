@@ -1,0 +1,140 @@
+"""What a site's visitors are told while a circuit is open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db.transaction import non_atomic_requests
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncClient, Client
+from django.urls import path
+from pytest_django import Settings
+
+import circuits
+from circuits.threads import in_thread
+from tests.factories import CircuitFactory
+
+pytestmark = pytest.mark.usefixtures("committed", "urls")
+
+SECONDS = [("0", "1"), ("0.2", "1"), ("1", "1"), ("8.69", "9"), ("10", "10")]
+
+ERRORS: dict[str, Exception] = {
+    "failed": circuits.RemoteCallFailedException("The call failed.", "secret-circuit"),
+    "other": ValueError("no refusal"),
+}
+
+
+@pytest.fixture
+def urls(settings: Settings) -> None:
+    settings.ROOT_URLCONF = __name__
+
+
+def call(request: HttpRequest) -> HttpResponse:
+    with circuits.guard("secret-circuit"):
+        return HttpResponse("well")
+
+
+@non_atomic_requests  # Django cannot wrap an async view in a transaction
+async def acall(request: HttpRequest) -> HttpResponse:
+    async with circuits.guard("secret-circuit"):
+        return HttpResponse("well")
+
+
+def refused(request: HttpRequest) -> HttpResponse:
+    raise circuits.CircuitOpenError("secret-circuit", float(request.GET["seconds"]))
+
+
+@non_atomic_requests
+async def arefused(request: HttpRequest) -> HttpResponse:
+    raise circuits.CircuitOpenError("secret-circuit", float(request.GET["seconds"]))
+
+
+def raises(request: HttpRequest) -> HttpResponse:
+    raise ERRORS[request.GET["error"]]
+
+
+@non_atomic_requests
+async def araises(request: HttpRequest) -> HttpResponse:
+    raise ERRORS[request.GET["error"]]
+
+
+urlpatterns = [
+    path(function.__name__, function)
+    for function in (call, acall, refused, arefused, raises, araises)
+]
+
+
+def assert_unavailable(response: Any, seconds: str) -> None:
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == seconds
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def assert_discloses_nothing(response: Any) -> None:
+    told = [response.content.decode(), *response.headers.values()]
+    assert not [text for text in told if "secret-circuit" in text]
+
+
+def test_a_healthy_circuit_is_not_noticed(client: Client) -> None:
+    assert client.get("/call").content == b"well"
+
+
+async def test_async_a_healthy_circuit_is_not_noticed(async_client: AsyncClient) -> None:
+    assert (await async_client.get("/acall")).content == b"well"
+
+
+def test_an_open_circuit_is_a_503_that_does_not_name_it(client: Client) -> None:
+    CircuitFactory(name="secret-circuit", opened=True)
+    response = client.get("/call")
+    assert_unavailable(response, "60")
+    assert_discloses_nothing(response)
+
+
+async def test_async_an_open_circuit_is_a_503_that_does_not_name_it(
+    async_client: AsyncClient,
+) -> None:
+    await in_thread(lambda: CircuitFactory(name="secret-circuit", opened=True))
+    response = await async_client.get("/acall")
+    assert_unavailable(response, "60")
+    assert_discloses_nothing(response)
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), SECONDS)
+def test_the_seconds_are_rounded_up_to_whole_ones(
+    client: Client, retry_after: str, seconds: str
+) -> None:
+    assert_unavailable(client.get("/refused", {"seconds": retry_after}), seconds)
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), SECONDS)
+async def test_async_the_seconds_are_rounded_up_to_whole_ones(
+    async_client: AsyncClient, retry_after: str, seconds: str
+) -> None:
+    assert_unavailable(await async_client.get("/arefused", {"seconds": retry_after}), seconds)
+
+
+def test_the_sentence_counts_rightly(client: Client) -> None:
+    one = client.get("/refused", {"seconds": 1}).content.decode()
+    two = client.get("/refused", {"seconds": 2}).content.decode()
+    assert one.endswith("Try again in 1 second.")
+    assert two.endswith("Try again in 2 seconds.")
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_other_exceptions_are_left_alone(client: Client, error: str) -> None:
+    with pytest.raises(type(ERRORS[error])):
+        client.get("/raises", {"error": error})
+    client.raise_request_exception = False
+    response = client.get("/raises", {"error": error})
+    assert response.status_code == 500
+    assert "Retry-After" not in response.headers
+
+
+@pytest.mark.parametrize("error", ERRORS)
+async def test_async_other_exceptions_are_left_alone(async_client: AsyncClient, error: str) -> None:
+    async_client.raise_request_exception = False
+    response = await async_client.get("/araises", {"error": error})
+    assert response.status_code == 500
+    assert "Retry-After" not in response.headers

@@ -1,0 +1,156 @@
+"""When failures open a circuit, over processes that each see only a part of them.
+
+Two gates on one row are what two processes are: each with a snapshot and a run of its own.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models import F
+from pytest_django import Settings
+
+from circuits.gate import Gate
+from circuits.machine import Mode
+from circuits.models import Circuit
+from circuits.store import DatabaseStore
+from tests.clock import Clock
+from tests.factories import CircuitFactory
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+#: The threshold of the circuit in these tests is the default.
+THRESHOLD = 5
+
+
+@pytest.fixture(autouse=True)
+def _slow_snapshots(settings: Settings) -> None:
+    """Let no snapshot age and no run become old by itself while a test runs."""
+    _set_snapshot_seconds(settings, 60)
+
+
+def _set_snapshot_seconds(settings: Settings, seconds: float) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": seconds}
+
+
+def process() -> Gate:
+    """The circuit as a new process sees it."""
+    return Gate("payments", DatabaseStore())
+
+
+def fail(gate: Gate, times: int = 1) -> None:
+    for _ in range(times):
+        gate.admit().fail("the remote is down")
+
+
+def succeed(gate: Gate) -> None:
+    gate.admit().succeed()
+
+
+def let_run_grow_old() -> None:
+    Circuit.objects.update(run_started_at=F("run_started_at") - timedelta(seconds=61))
+
+
+def row() -> Any:
+    return Circuit.objects.get(name="payments")
+
+
+def test_a_process_that_sees_threshold_failures_in_a_row_opens_at_once() -> None:
+    one = process()
+    fail(one, THRESHOLD - 1)
+    assert row().state == "closed"
+    fail(one)
+    assert (row().state, row().failure_count) == ("open", THRESHOLD)
+
+
+def test_a_success_begins_the_run_of_its_process_anew() -> None:
+    one = process()
+    fail(one, THRESHOLD - 1)
+    succeed(one)
+    fail(one, THRESHOLD - 1)
+    assert (row().state, row().failure_count) == ("closed", THRESHOLD - 1)
+    fail(one)
+    assert row().state == "open"
+
+
+def test_an_old_shared_run_opens_though_no_process_saw_all_of_it() -> None:
+    one, other = process(), process()
+    fail(one, 3)
+    fail(other)
+    let_run_grow_old()
+    fail(other)
+    assert (row().state, row().failure_count) == ("open", THRESHOLD)
+
+
+def test_a_young_shared_run_does_not_open_however_long_it_is() -> None:
+    for _ in range(3):
+        fail(process(), THRESHOLD - 1)
+    assert (row().state, row().failure_count) == ("closed", 3 * (THRESHOLD - 1))
+
+
+def test_a_shared_run_that_has_grown_old_opens_at_the_next_failure() -> None:
+    for _ in range(3):
+        fail(process(), THRESHOLD - 1)
+    let_run_grow_old()
+    fail(process())
+    assert row().state == "open"
+
+
+def test_an_old_shared_run_below_the_threshold_does_not_open() -> None:
+    fail(process(), THRESHOLD - 2)
+    let_run_grow_old()
+    fail(process())
+    assert (row().state, row().failure_count) == ("closed", THRESHOLD - 1)
+
+
+def test_a_success_elsewhere_ends_the_shared_run() -> None:
+    fail(process(), THRESHOLD - 1)
+    let_run_grow_old()
+    succeed(process())
+    assert (row().failure_count, row().run_started_at) == (0, None)
+    fail(process())
+    assert (row().state, row().failure_count) == ("closed", 1)
+
+
+def test_a_success_elsewhere_ends_the_run_as_soon_as_its_snapshot_has_aged(
+    clock: Clock, settings: Settings
+) -> None:
+    _set_snapshot_seconds(settings, 0.2)
+    other = process()
+    succeed(other)
+    fail(process(), THRESHOLD - 1)
+    succeed(other)
+    assert row().failure_count == THRESHOLD - 1, "its snapshot still says that all is well"
+    clock.pass_by(0.2)
+    succeed(other)
+    assert row().failure_count == 0
+
+
+def test_without_snapshots_exactly_threshold_failures_open(settings: Settings) -> None:
+    _set_snapshot_seconds(settings, 0)
+    for _ in range(THRESHOLD - 1):
+        fail(process())
+    assert row().state == "closed"
+    fail(process())
+    assert (row().state, row().failure_count) == ("open", THRESHOLD)
+
+
+def test_without_snapshots_a_success_anywhere_ends_the_run(settings: Settings) -> None:
+    _set_snapshot_seconds(settings, 0)
+    one, other = process(), process()
+    succeed(other)
+    fail(one, THRESHOLD - 1)
+    succeed(other)
+    fail(process(), THRESHOLD - 1)
+    assert (row().state, row().failure_count) == ("closed", THRESHOLD - 1)
+
+
+def test_forced_closed_counts_every_failure_and_never_opens() -> None:
+    CircuitFactory(name="payments", mode=Mode.FORCED_CLOSED)
+    for _ in range(2):
+        fail(process(), THRESHOLD + 1)
+    let_run_grow_old()
+    fail(process())
+    assert (row().state, row().failure_count) == ("closed", 2 * THRESHOLD + 3)

@@ -1,0 +1,270 @@
+"""What the breaker promises of locks, transactions, queries and time."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.auth.models import User
+from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import include, path
+from django.utils import timezone
+from pytest_django import Settings
+
+import circuits
+from circuits import breaker
+from circuits.models import Circuit, Transition
+from circuits.store import DatabaseStore, to_seconds
+from tests.calls import fail, refusal, succeed
+from tests.clock import Clock
+from tests.concurrency import in_threads
+from tests.factories import CircuitFactory
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+
+def row() -> Any:
+    return Circuit.objects.get(name="payments")
+
+
+# 1. Nothing is locked while a remote call runs
+
+
+def lock_the_row(index: int = 0) -> bool:
+    """Lock the circuit from a connection that waits for nobody; on SQLite, lock all."""
+    with transaction.atomic(using="circuits"):
+        return Circuit.objects.select_for_update(nowait=True).filter(name="payments").exists()
+
+
+def test_the_row_can_be_locked_by_others_while_the_remote_call_of_a_closed_circuit_runs() -> None:
+    CircuitFactory(name="payments")
+    with circuits.guard("payments"):
+        assert in_threads(1, lock_the_row) == [True]
+
+
+def test_the_row_can_be_locked_by_others_while_a_call_after_a_failure_runs() -> None:
+    fail("payments")
+    with circuits.guard("payments"):
+        assert in_threads(1, lock_the_row) == [True]
+
+
+def test_the_row_can_be_locked_by_others_while_a_trial_runs() -> None:
+    CircuitFactory(name="payments", expired=True)
+    with circuits.guard("payments"):
+        assert row().state == "half_open"
+        assert in_threads(1, lock_the_row) == [True]
+
+
+# 2. No outcome is rolled back with the caller's transaction
+
+
+def broken_view(request: HttpRequest) -> HttpResponse:
+    """Write to the site's database, call a remote that fails, and fail itself."""
+    User.objects.create(username="written by the view")
+    circuits.call("payments", request.GET["url"])
+    return HttpResponse()
+
+
+urlpatterns = [path("broken", broken_view), path("", include("mockapi.urls"))]
+
+
+def test_a_view_in_a_transaction_that_raises_leaves_the_failure_counted(
+    remote: str, settings: Settings
+) -> None:
+    settings.ROOT_URLCONF = __name__
+    assert settings.DATABASES["default"]["ATOMIC_REQUESTS"]
+    response = Client(raise_request_exception=False).get("/broken", {"url": f"{remote}/faulty"})
+    assert response.status_code == 500
+    assert not User.objects.exists(), "the view's own work is rolled back"
+    assert (row().failure_count, row().total_failures) == (1, 1)
+
+
+def test_an_opening_outlives_the_rollback_of_the_callers_transaction() -> None:
+    with suppress(ZeroDivisionError), transaction.atomic():
+        User.objects.create(username="written by the caller")
+        fail("payments", 5)
+        raise ZeroDivisionError
+    assert not User.objects.exists()
+    assert row().state == "open"
+    assert Transition.objects.count() == 1
+
+
+# 3. A call on a healthy circuit, and a refusal, lock nothing, write nothing and ask nothing
+
+
+class Queries(ExitStack):
+    """Counts the queries of this thread, on both databases."""
+
+    def __enter__(self) -> Queries:
+        super().__enter__()
+        self._captured = [
+            self.enter_context(CaptureQueriesContext(connections[alias])) for alias in connections
+        ]
+        return self
+
+    @property
+    def sql(self) -> list[str]:
+        return [query["sql"] for captured in self._captured for query in captured]
+
+
+class NoLock:
+    """A lock that nobody may take."""
+
+    def acquire(self, *args: Any, **kwargs: Any) -> bool:
+        raise AssertionError("a lock was taken")
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *details: object) -> None:
+        pass
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no one take a lock of the circuit any more."""
+    for name in ("_lock", "_run_lock"):
+        monkeypatch.setattr(breaker.gate("payments"), name, NoLock())
+
+
+def test_a_success_on_a_fresh_snapshot_asks_and_locks_nothing(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeed("payments")
+    without_locks(monkeypatch)
+    with Queries() as queries:
+        succeed("payments", 100)
+    assert queries.sql == []
+
+
+def test_a_refusal_on_a_fresh_snapshot_asks_and_locks_nothing(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CircuitFactory(name="payments", opened=True)
+    refusal("payments")
+    without_locks(monkeypatch)
+    with Queries() as queries:
+        for _ in range(100):
+            refusal("payments")
+    assert queries.sql == []
+
+
+def test_an_opening_is_followed_by_refusals_that_ask_nothing(clock: Clock) -> None:
+    fail("payments", 5)
+    with Queries() as queries:
+        refusal("payments")
+    assert queries.sql == []
+
+
+def test_an_aged_snapshot_costs_one_query(clock: Clock) -> None:
+    succeed("payments")
+    clock.pass_by(0.2)
+    with Queries() as queries:
+        succeed("payments", 2)
+    assert len(queries.sql) == 1
+
+
+@pytest.mark.parametrize("count", [0, 10], ids=["below", "beyond"])
+def test_a_failure_that_opens_nothing_costs_one_update(settings: Settings, count: int) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
+    CircuitFactory(name="payments", failure_count=count, run_started_at=timezone.now())
+    breaker.admit("payments").release()
+    with Queries() as queries:
+        fail("payments", 2)
+    assert (row().state, row().failure_count) == ("closed", count + 2)
+    assert [sql.split()[0] for sql in queries.sql] == ["UPDATE", "UPDATE"]
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["success", "refusal"])
+def test_without_snapshots_each_call_costs_one_query(settings: Settings, opened: bool) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 0}
+    CircuitFactory(name="payments", opened=opened)
+    with Queries() as queries:
+        for _ in range(3):
+            refusal("payments") if opened else succeed("payments")
+    assert len(queries.sql) == 3
+    assert all(sql.startswith("SELECT") for sql in queries.sql)
+
+
+def test_what_was_gathered_is_written_by_a_flush_in_one_query(clock: Clock) -> None:
+    succeed("payments", 3)
+    assert (row().total_successes, row().last_success_at) == (0, None)
+    with Queries() as queries:
+        circuits.flush()
+    assert len(queries.sql) == 1
+    now = DatabaseStore().now()
+    assert row().total_successes == 3
+    assert row().last_success_at == row().last_attempt_at
+    assert now - 5 < to_seconds(row().last_success_at) <= now
+
+
+def test_refusals_are_gathered_and_are_no_attempts(clock: Clock) -> None:
+    CircuitFactory(name="payments", opened=True)
+    for _ in range(3):
+        refusal("payments")
+    circuits.flush()
+    assert (row().total_refusals, row().total_successes) == (3, 0)
+    assert (row().last_attempt_at, row().last_success_at) == (None, None)
+
+
+def test_a_flush_with_nothing_gathered_asks_nothing() -> None:
+    succeed("payments")
+    circuits.flush()
+    with Queries() as queries:
+        circuits.flush()
+    assert queries.sql == []
+
+
+# 4. Time is the database's
+
+
+@pytest.mark.parametrize("hours", [-1, 1], ids=["slow", "fast"])
+def test_a_worker_whose_wall_clock_is_an_hour_wrong_behaves_rightly(hours: int) -> None:
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours), tick=True):
+        fail("payments", 5)
+        assert 9 < refusal("payments").retry_after <= 10
+        assert_just_now(row().opened_at, row().last_failure_at, row().state_changed_at)
+        assert 9 < to_seconds(row().retry_at) - DatabaseStore().now() <= 10
+
+        Circuit.objects.update(retry_at=row().opened_at)
+        breaker.forget()
+        with circuits.guard("payments"):
+            assert row().state == "half_open"
+        assert row().state == "closed"
+        succeed("payments")
+        circuits.flush()
+        assert_just_now(row().last_success_at, row().last_attempt_at)
+        assert_just_now(*Transition.objects.values_list("at", flat=True))
+    assert Transition.objects.count() == 3
+
+
+@pytest.mark.parametrize("hours", [-1, 1], ids=["slow", "fast"])
+def test_a_circuit_is_made_at_the_databases_time(hours: int) -> None:
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours), tick=True):
+        succeed("payments")
+    assert_just_now(row().created_at)
+
+
+def assert_just_now(*moments: datetime) -> None:
+    now = DatabaseStore().now()
+    for moment in moments:
+        assert now - 5 < to_seconds(moment) <= now + 0.001
+
+
+def test_the_delay_is_counted_down_by_the_monotonic_clock_without_a_query(
+    clock: Clock, settings: Settings
+) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
+    fail("payments", 5)
+    with Queries() as queries:
+        assert refusal("payments").retry_after == pytest.approx(10)
+        clock.pass_by(4)
+        assert refusal("payments").retry_after == pytest.approx(6)
+        clock.pass_by(5.5)
+        assert str(refusal("payments")) == "Retry after 0.50 secs"
+    assert queries.sql == []

@@ -1,0 +1,166 @@
+"""The threads in which async code waits for the circuits' database."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import CancelledError
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Lock, get_ident
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from circuits import threads
+from circuits.threads import IDLE_SECONDS, THREADS, in_thread
+from tests.concurrency import PATIENCE, wait_until
+
+
+class Work:
+    """Work in a thread that waits until it is let go."""
+
+    def __init__(self, result: Any = None) -> None:
+        self.began, self.go, self.done = Event(), Event(), Event()
+        self.result = result
+
+    def __call__(self) -> Any:
+        self.began.set()
+        assert self.go.wait(PATIENCE / 6), "the event loop stands still"
+        self.done.set()
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+async def begun(work: Work, **how: Any) -> asyncio.Task[Any]:
+    """Start the work, and return when it is under way."""
+    task = asyncio.create_task(in_thread(work, **how))
+    await asyncio.to_thread(wait_until, work.began.is_set)
+    return task
+
+
+async def cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with pytest.raises(CancelledError):
+        await task
+
+
+async def test_it_runs_in_another_thread_and_returns_what_comes_of_it() -> None:
+    assert await in_thread(divmod, 7, 2) == (3, 1)
+    assert await in_thread(get_ident) != get_ident()
+
+
+async def test_it_raises_what_the_function_raises() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(divmod, 1, 0)
+
+
+async def test_the_event_loop_goes_on_meanwhile() -> None:
+    work = Work("result")
+    task = await begun(work)
+    assert not task.done()
+    work.go.set()
+    assert await task == "result"
+
+
+async def test_what_was_begun_is_done_even_if_nobody_waits_any_more() -> None:
+    work = Work()
+    await cancel(await begun(work))
+    work.go.set()
+    assert await asyncio.to_thread(work.done.wait, PATIENCE)
+
+
+async def test_the_result_is_undone_if_nobody_is_left_to_receive_it() -> None:
+    undone: list[str] = []
+    work = Work("result")
+    await cancel(await begun(work, undo=undone.append))
+    assert undone == []
+    work.go.set()
+    await asyncio.to_thread(wait_until, lambda: undone)
+    assert undone == ["result"]
+
+
+async def test_the_result_is_not_undone_if_it_is_received() -> None:
+    undone: list[str] = []
+    work = Work("result")
+    task = await begun(work, undo=undone.append)
+    work.go.set()
+    await task
+    await all_threads_idle()
+    assert undone == []
+
+
+async def test_what_failed_is_not_undone() -> None:
+    undone: list[str] = []
+    work = Work(ZeroDivisionError())
+    await cancel(await begun(work, undo=undone.append))
+    work.go.set()
+    await all_threads_idle()
+    assert undone == []
+
+
+async def all_threads_idle() -> None:
+    """Return when all that was asked of the threads has been done."""
+    works = [Work() for _ in range(THREADS)]
+    tasks = [await begun(work) for work in works]
+    for work in works:
+        work.go.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_many_callers_share_a_few_threads() -> None:
+    lock = Lock()
+    running = most = 0
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        Event().wait(0.01)
+        with lock:
+            running -= 1
+
+    await asyncio.gather(*(in_thread(work) for _ in range(5 * THREADS)))
+    assert most == THREADS
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let there be a single thread, so that the next work meets the connection of the last."""
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(threads, "_executor", pool)
+        yield
+        pool.submit(connections.close_all)
+
+
+def connection() -> Any:
+    """Use the thread's connection and return it."""
+    connections["circuits"].ensure_connection()
+    return connections["circuits"].connection
+
+
+@pytest.mark.usefixtures("committed", "one_thread")
+@pytest.mark.parametrize(("idle", "kept"), [(IDLE_SECONDS - 1, True), (IDLE_SECONDS + 1, False)])
+async def test_a_connection_long_idle_is_renewed(
+    monkeypatch: pytest.MonkeyPatch, idle: float, kept: bool
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(threads, "monotonic", lambda: now)
+    first = await in_thread(connection)
+    now += idle
+    assert (await in_thread(connection) is first) is kept
+
+
+async def test_after_a_fork_there_are_new_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    await in_thread(get_ident)
+    parents = threads._executor
+    monkeypatch.setattr(threads, "_executor", parents)  # and back again after the test
+    threads.forget()
+    try:
+        assert await in_thread(divmod, 7, 2) == (3, 1)
+        assert threads._executor is not parents
+    finally:
+        assert threads._executor
+        threads._executor.shutdown()

@@ -1,0 +1,43 @@
+"""A database that is gone, for this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections
+
+
+@contextmanager
+def no_database() -> Iterator[None]:
+    """Let the address of the circuits' database lead nowhere; other processes still reach it."""
+    connection = connections["circuits"]
+    where: dict[str, Any] = connection.settings_dict
+    is_file = connection.vendor == "sqlite"
+    nowhere = {"NAME": "/nowhere/circuits.sqlite3"} if is_file else {"PORT": "1"}
+    kept = {key: where[key] for key in nowhere}
+    connection.close()
+    where.update(nowhere)
+    try:
+        yield
+    finally:
+        connection.close()
+        where.update(kept)
+
+
+def cut_connection() -> None:
+    """End this thread's connection to the circuits' database from outside, as a server may."""
+    connection = connections["circuits"]
+    match connection.vendor:
+        case "postgresql":
+            _run("SELECT pg_terminate_backend(%s)", connection.connection.info.backend_pid)
+        case "mysql":
+            _run("KILL %s", connection.connection.thread_id())
+        case _:
+            connection.connection.close()
+
+
+def _run(sql: str, argument: int) -> None:
+    with connections["default"].cursor() as cursor:
+        cursor.execute(sql, [argument])
