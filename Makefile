@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-services lint types clean
+.PHONY: help setup demo run test test-services lint types wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -36,6 +36,10 @@ lint: .venv/dev  ## Check style and formatting
 
 types: .venv/dev  ## Check the type hints
 	$(BIN)/mypy
+
+wheel: .venv/ready  ## Build the wheel of the app, dist/django_circuits-*.whl
+	@rm -rf build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 clean:  ## Remove .venv and all that the project wrote, but not .env
 	rm -rf .venv var build dist .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -145,6 +145,11 @@ CELERY_BEAT_SCHEDULE = {
         # A copy that no worker took in time is dropped: the next one does its work.
         "options": {"expires": 2.0},
     },
+    "tell-of-circuits": {
+        "task": "circuits.tasks.notify",
+        "schedule": 5.0,
+        "options": {"expires": 30.0},
+    },
 }
 
 

@@ -6,7 +6,7 @@ import atexit
 import inspect
 import os
 from collections.abc import Awaitable, Callable
-from functools import wraps
+from functools import partial, wraps
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
@@ -108,7 +108,7 @@ def operate(name: str, decide: Callable[[Snapshot], Step], note: Note) -> bool:
         django.db.Error: The database does not answer. What people ask for is done for all
             processes or not at all, so this never falls back on memory.
     """
-    changed = store.shared.change(name, decide, note)
+    changed = store.for_people.change(name, decide, note)
     known = _gates.get(name)
     if known is not None:
         known.expire()
@@ -153,7 +153,7 @@ class guard:  # noqa: N801 - a context manager, used like a function
         InvalidInputError: The name cannot be a circuit's.
     """
 
-    __slots__ = ("_failures", "_name", "_ticket")
+    __slots__ = ("_failures", "_is_used", "_name", "_ticket")
 
     def __init__(
         self, name: str, *, exceptions: Exceptions = Exception, exclude: Exceptions = ()
@@ -161,10 +161,15 @@ class guard:  # noqa: N801 - a context manager, used like a function
         self._name = check_name(name)
         self._failures = Failures(exceptions, exclude)
         self._ticket: Ticket | None = None
+        self._is_used = False
 
     def __enter__(self) -> None:
-        self._check_unused()
-        self._ticket = admit(self._name)
+        self._begin()
+        try:
+            self._ticket = admit(self._name)
+        except BaseException:
+            self._is_used = False
+            raise
 
     def __exit__(
         self,
@@ -179,8 +184,12 @@ class guard:  # noqa: N801 - a context manager, used like a function
             settle_error(ticket, error, self._failures)
 
     async def __aenter__(self) -> None:
-        self._check_unused()
-        self._ticket = await aadmit(self._name)
+        self._begin()
+        try:
+            self._ticket = await aadmit(self._name)
+        except BaseException:
+            self._is_used = False
+            raise
 
     async def __aexit__(
         self,
@@ -194,12 +203,14 @@ class guard:  # noqa: N801 - a context manager, used like a function
         else:
             await asettle_error(ticket, error, self._failures)
 
-    def _check_unused(self) -> None:
-        if self._ticket is not None:
+    def _begin(self) -> None:
+        if self._is_used:
             raise RuntimeError("This guard is in use; make a new one for each block.")
+        self._is_used = True
 
     def _take(self) -> Ticket:
         ticket, self._ticket = cast(Ticket, self._ticket), None
+        self._is_used = False
         return ticket
 
 
@@ -377,7 +388,7 @@ class CircuitBreaker:
 def _name_of(func: Callable[..., Any]) -> str:
     name = getattr(func, "__qualname__", type(func).__qualname__)
     module = getattr(func, "__module__", None)
-    if "<" in name:
+    if "<" in name or isinstance(func, partial):
         raise InvalidInputError(f"{name} cannot name a circuit; pass CircuitBreaker a name.")
     return f"{module}.{name}" if module else name
 
@@ -399,6 +410,11 @@ def forget() -> None:
     """Forget all that this process knows of circuits, unwritten tallies included."""
     _gates.clear()
     store.forget()
+
+
+def forget_gate(name: str) -> None:
+    """Forget what this process knows of one circuit, unwritten tallies included."""
+    _gates.pop(name, None)
 
 
 def _after_fork() -> None:

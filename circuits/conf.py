@@ -13,7 +13,7 @@ from django.core.signals import setting_changed
 
 from .exceptions import InvalidInputError
 from .machine import POLICY_NAMES, Limits, check_number, check_policy_value
-from .validation import check_name, check_probe_url, parse_statuses
+from .validation import check_name, check_probe_url, check_url, parse_statuses
 
 #: Seconds a remote call may take, unless the circuit or the call says otherwise.
 DEFAULT_TIMEOUT: Final = 10.0
@@ -25,6 +25,25 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]*")
 
 #: Yields what is wrong with the value of a key.
 Check = Callable[[str, object], Iterator[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """Who is told when a circuit opens or closes.
+
+    Args:
+        emails: Addresses that get a mail.
+        webhook: A URL that gets a POST; it is a secret.
+        quiet_seconds: How long a circuit is not told of again; what happens meanwhile is told
+            together afterwards.
+    """
+
+    emails: Sequence[str] = ()
+    webhook: str = field(default="", repr=False)
+    quiet_seconds: float = 300.0
+
+    def __bool__(self) -> bool:
+        return bool(self.emails or self.webhook)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +62,7 @@ class Config:
         circuits: Policies by name, over the defaults; these circuits are made at once.
         prometheus: Whether calls and transitions are counted for Prometheus.
         opentelemetry: Whether calls are told to OpenTelemetry where it is installed.
+        notify: Who is told when a circuit opens or closes.
         health_token: Opens the health and metrics pages to its bearer; empty for staff only.
     """
 
@@ -57,6 +77,7 @@ class Config:
     circuits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     prometheus: bool = False
     opentelemetry: bool = True
+    notify: Notify = field(default_factory=Notify)
     health_token: str = field(default="", repr=False)
 
     def circuit(self, name: str) -> dict[str, Any]:
@@ -167,6 +188,27 @@ def _problem(where: str, check: Callable[..., object], *args: Any, **kwargs: Any
         yield f"{where}: {error}"
 
 
+_NOTIFY_KEYS: Final = {key.upper(): key for key in Notify.__dataclass_fields__}
+
+
+def _check_notify(key: str, value: object) -> Iterator[str]:
+    where = f"CIRCUITS[{key!r}]"
+    if not isinstance(value, Mapping):
+        yield f"{where} must be a dict with {', '.join(_NOTIFY_KEYS)}, not {type(value).__name__}."
+        return
+    for unknown in value.keys() - _NOTIFY_KEYS.keys():
+        yield f"{where} has an unknown key {unknown!r}; known are {', '.join(_NOTIFY_KEYS)}."
+    emails = value.get("EMAILS", ())
+    if isinstance(emails, str) or not all(
+        isinstance(email, str) and "@" in email for email in emails
+    ):
+        yield f"{where}: EMAILS must be a list of mail addresses, not {emails!r}."
+    if value.get("WEBHOOK"):
+        yield from _problem(f"{where}: WEBHOOK", check_url, value["WEBHOOK"])
+    quiet = value.get("QUIET_SECONDS", 0)
+    yield from _problem(where, check_number, "QUIET_SECONDS", quiet, Limits(0, 86_400), whole=False)
+
+
 _CHECKS: Final[dict[str, Check]] = {
     "DATABASE": _check_database,
     "SNAPSHOT_SECONDS": _number(0, 60),
@@ -179,6 +221,7 @@ _CHECKS: Final[dict[str, Check]] = {
     "CIRCUITS": _check_circuits,
     "PROMETHEUS": _check_switch,
     "OPENTELEMETRY": _check_switch,
+    "NOTIFY": _check_notify,
     "HEALTH_TOKEN": _check_token,
 }
 
@@ -204,6 +247,11 @@ def declare(name: str, **policy: Any) -> None:
     _declared[name] = policy
 
 
+def declared(name: str) -> Mapping[str, Any]:
+    """Return the policy that code wants for a circuit."""
+    return _declared.get(name, {})
+
+
 def forget_declared() -> None:
     """Forget what code has declared, as a new process would."""
     _declared.clear()
@@ -220,6 +268,9 @@ def load(raw: Any) -> Config:
     values = {_KEYS[key]: value for key, value in raw.items()}
     if "failure_statuses" in values:
         values["failure_statuses"] = frozenset(values["failure_statuses"])
+    if "notify" in values:
+        notify = values["notify"].items()
+        values["notify"] = Notify(**{_NOTIFY_KEYS[key]: value for key, value in notify})
     return Config(**values)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Final
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
@@ -48,3 +49,7 @@ def connect() -> None:
         from . import tracing
 
         tracing.connect()
+    if apps.is_installed("rest_framework"):
+        from . import drf
+
+        drf.connect()

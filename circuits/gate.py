@@ -33,6 +33,13 @@ BUSY_RETRY_SECONDS: Final = 1.0
 random: Final = Random()
 
 
+#: The classes that refusals are raised as; where another framework has its own, of both kinds.
+refusals: Final[dict[str, type[CircuitOpenError]]] = {
+    "open": CircuitOpenError,
+    "busy": CircuitBusyError,
+}
+
+
 class Counter:
     """A counter that threads tick without a lock: ``next`` of itertools.count is one step."""
 
@@ -246,16 +253,14 @@ class Gate:
         if limit and not self._enter(limit):
             if ticket.permit.lease is not None:
                 self.store_release(ticket.permit)
-            self._refuse(BUSY_RETRY_SECONDS, CircuitBusyError)
+            self._refuse(BUSY_RETRY_SECONDS, "busy")
         return ticket
 
-    def _refuse(
-        self, retry_after: float, error: type[CircuitOpenError] = CircuitOpenError
-    ) -> NoReturn:
+    def _refuse(self, retry_after: float, kind: str = "open") -> NoReturn:
         self._refusals.tick()
         if observers.any_listens():
             observers.notify(self.name, CallOutcome.REFUSED, 0.0)
-        raise error(self.name, retry_after)
+        raise refusals[kind](self.name, retry_after)
 
     def _enter(self, limit: int) -> bool:
         """Take one of the places for concurrent calls, if there is one."""

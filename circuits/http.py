@@ -23,7 +23,7 @@ from .validation import check_url
 if TYPE_CHECKING:
     import httpx
 
-Timeout = float | tuple[float, float] | None
+Timeout = float | tuple[float | None, float | None] | None
 
 #: The exceptions of requests that say the remote failed. Others, such as an invalid header, are
 #: mistakes of the caller and count as nothing.
@@ -92,7 +92,7 @@ def _call(
     requests_kwargs: dict[str, Any],
 ) -> requests.Response:
     ticket = admit(name)
-    seconds = ticket.gate.timeout if timeout is None else timeout
+    seconds = _ended(timeout, ticket.gate.timeout)
     try:
         response = _session().request(method, url, timeout=seconds, **requests_kwargs)
         answer = judge(ticket, response, url, is_failure)
@@ -105,6 +105,14 @@ def _call(
         cause = requests.HTTPError(answer.error, response=response)
         raise failed(name, cause, answer.error) from cause
     return response
+
+
+def _ended(timeout: Timeout, default: float) -> Timeout:
+    """Return the timeout with the circuit's own in place of none: nobody waits for ever."""
+    if isinstance(timeout, tuple):
+        connect, read = (default if part is None else part for part in timeout)
+        return connect, read
+    return default if timeout is None else timeout
 
 
 async def acall(

@@ -71,6 +71,17 @@ class MemoryStore:
     def flush(self, tally: Tally) -> None:
         """Keep nothing: there is no row to write to."""
 
+    def put(self, name: str, status: Status) -> None:
+        """Keep a circuit in a state of one's choosing, times on this store's clock."""
+        made = self._made(name)
+        with self._lock:
+            self._kept[name] = replace(made, status=replace(status, generation=MEMORY_GENERATION))
+
+    def drop(self, name: str) -> None:
+        """Forget one circuit."""
+        with self._lock:
+            self._kept.pop(name, None)
+
     def _current(self, name: str) -> Snapshot:
         kept = self._kept.get(name) or self._begun(name)
         now = self._clock()

@@ -233,6 +233,7 @@ class Circuit(models.Model):
     leases = models.JSONField(_("trial leases"), default=list, blank=True)
     recovered_at = models.DateTimeField(_("recovered at"), null=True, blank=True)
     window = models.JSONField(_("window"), null=True, blank=True)
+    notified_at = models.DateTimeField(_("last told"), null=True, blank=True, editable=False)
     state_changed_at = models.DateTimeField(_("state changed at"), null=True, blank=True)
 
     last_attempt_at = models.DateTimeField(_("last attempt"), null=True, blank=True)
@@ -305,6 +306,15 @@ class Transition(models.Model):
     )
     generation = models.PositiveBigIntegerField(_("generation"))
     at = models.DateTimeField(_("at"), db_index=True)
+
+    # The outbox of notifications, see circuits.outbox.
+    pending = models.BooleanField(
+        _("to be told"), default=False, db_default=False, db_index=True, editable=False
+    )
+    claimed_until = models.DateTimeField(null=True, blank=True, editable=False)
+    delivered_to = models.CharField(
+        max_length=50, blank=True, default="", db_default="", editable=False
+    )
 
     class Meta:
         verbose_name = _("transition")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from .exceptions import CircuitOpenError
+from .exceptions import CircuitOpenError, InvalidInputError
 
 Exceptions = type[BaseException] | tuple[type[BaseException], ...]
 
@@ -17,10 +17,17 @@ class Failures:
     Args:
         exceptions: The classes that count.
         excluded: Those among them that do not.
+
+    Raises:
+        InvalidInputError: One of them is neither an exception class nor a tuple of them.
     """
 
     exceptions: Exceptions = Exception
     excluded: Exceptions = ()
+
+    def __post_init__(self) -> None:
+        _check_classes(self.exceptions)
+        _check_classes(self.excluded)
 
     def include(self, error: BaseException, statuses: Collection[int]) -> bool:
         """Return whether an exception counts as a failed call.
@@ -34,3 +41,11 @@ class Failures:
             return False
         status = getattr(getattr(error, "response", None), "status_code", None)
         return status in statuses if isinstance(status, int) else True
+
+
+def _check_classes(given: object) -> None:
+    for each in given if isinstance(given, tuple) else (given,):
+        if not (isinstance(each, type) and issubclass(each, BaseException)):
+            raise InvalidInputError(
+                f"Name exceptions as a class or a tuple of classes; {each!r} is none."
+            )

@@ -474,4 +474,12 @@ def _transition(row: Circuit, change: Change, note: Note) -> Transition:
         actor=note.actor,
         generation=change.generation,
         at=to_datetime(change.at),
+        pending=_is_news(change) and bool(conf.get().notify),
     )
+
+
+def _is_news(change: Change) -> bool:
+    """Whether people want to hear of a change: a circuit opened, or closed again."""
+    was_closed = change.from_state is State.CLOSED
+    is_closed = change.to_state is State.CLOSED
+    return is_closed != was_closed and (is_closed or change.to_state is State.OPEN)

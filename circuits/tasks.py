@@ -6,11 +6,15 @@ from typing import Final
 
 from celery import shared_task
 
+from . import notifications
 from .store import EXPIRE_BATCH, EXPIRY, DatabaseStore
 
 #: Seconds after which a pass that no worker has begun is dropped: the next one is already queued,
 #: and a worker that was away must not find a backlog.
 EXPIRES: Final = 2.0
+
+#: The same for a pass of the notifications.
+NOTIFY_EXPIRES: Final = 30.0
 
 
 @shared_task(name="circuits.tasks.half_open_expired", expires=EXPIRES)
@@ -29,3 +33,13 @@ def half_open_expired() -> int:
         if moved < EXPIRE_BATCH:
             store.beat(EXPIRY)
             return total
+
+
+@shared_task(name="circuits.tasks.notify", expires=NOTIFY_EXPIRES)
+def notify() -> int:
+    """Tell people of the circuits that opened and closed, as ``CIRCUITS["NOTIFY"]`` says.
+
+    Returns:
+        How many notices went out. Safe to run any number of times at once.
+    """
+    return notifications.tell_all(DatabaseStore())

@@ -140,7 +140,8 @@ def test_a_refusal_can_be_pickled(session: requests.Session) -> None:
     assert type(copy) is CircuitOpenConnectionError
     assert (copy.name, copy.retry_after) == ("remote", refused.value.retry_after)
     assert str(copy) == str(refused.value)
-    assert copy.request.url == "http://127.0.0.1:1/charge"
+    request: Any = copy.request
+    assert request.url == "http://127.0.0.1:1/charge"
     assert CircuitOpenConnectionError("remote", 8.691).request is None
     assert str(CircuitOpenConnectionError("remote", 8.691)) == "Retry after 8.69 secs"
 

@@ -1,0 +1,122 @@
+"""For the tests of sites that use circuits: no database, and circuits in the state you want.
+
+    from circuits.testing import memory_circuits, override_circuit
+
+    with override_circuit("payments", state="open"):
+        response = client.post("/checkout/")
+    assert response.status_code == 503
+
+Both work as a context manager and as a decorator, of ``def`` and of ``async def`` alike. With
+pytest, the fixtures ``circuits_in_memory`` and ``override_circuit`` come with the package.
+"""
+
+from __future__ import annotations
+
+from contextlib import ContextDecorator
+from functools import wraps
+from time import monotonic
+from typing import Any, Final
+
+from asgiref.sync import iscoroutinefunction
+
+from . import conf
+from .breaker import forget, forget_gate, store
+from .machine import Mode, Policy, State, Status
+from .validation import check_name
+
+#: Seconds that an overridden open circuit refuses calls: longer than any test.
+LONG: Final = 3600.0
+
+
+class _Decorator(ContextDecorator):
+    """A context manager that decorates coroutine functions too."""
+
+    def __enter__(self) -> None:
+        raise NotImplementedError
+
+    def __exit__(self, *exc_info: object) -> None:
+        raise NotImplementedError
+
+    def __call__(self, function: Any) -> Any:
+        """Decorate a function, or a coroutine function."""
+        if not iscoroutinefunction(function):
+            return super().__call__(function)
+
+        @wraps(function)
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return await function(*args, **kwargs)
+
+        return call
+
+
+class memory_circuits(_Decorator):  # noqa: N801 - used like a function
+    """Keep every circuit in this process's memory, as new, for the length of a block."""
+
+    def __enter__(self) -> None:
+        self._was_pinned = store.pinned
+        forget()
+        store.pinned = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        store.pinned = self._was_pinned
+        forget()
+
+
+class override_circuit(_Decorator):  # noqa: N801 - used like a function
+    """Put a circuit in a state for the length of a block; all circuits are in memory meanwhile.
+
+    Args:
+        name: The circuit's name.
+        state: ``closed``, ``open`` or ``half_open``.
+        mode: ``automatic``, ``forced_open``, ``forced_closed`` or ``observe``.
+        retry_after: Seconds an open circuit refuses calls.
+        policy: Any policy field, such as ``threshold=1``.
+
+    Raises:
+        InvalidInputError: The name or a policy value cannot be used.
+        ValueError: There is no such state or mode.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        state: str = State.CLOSED,
+        mode: str = Mode.AUTOMATIC,
+        retry_after: float = LONG,
+        **policy: Any,
+    ) -> None:
+        self._name = check_name(name)
+        self._state, self._mode = State(state), Mode(mode)
+        self._retry_after = retry_after
+        self._policy = policy
+        Policy(**policy)
+
+    def __enter__(self) -> None:
+        self._memory = None if store.pinned else memory_circuits()
+        if self._memory is not None:
+            self._memory.__enter__()
+        self._before = conf.declared(self._name)
+        conf.declare(self._name, **{**self._before, **self._policy})
+        store.memory.put(self._name, self._status())
+        forget_gate(self._name)
+
+    def __exit__(self, *exc_info: object) -> None:
+        conf.declare(self._name, **self._before)
+        store.memory.drop(self._name)
+        forget_gate(self._name)
+        if self._memory is not None:
+            self._memory.__exit__(*exc_info)
+
+    def _status(self) -> Status:
+        now = monotonic()
+        opened = self._state is not State.CLOSED or self._mode is Mode.FORCED_OPEN
+        state = State.OPEN if self._mode is Mode.FORCED_OPEN else self._state
+        return Status(
+            state=state,
+            mode=self._mode,
+            opened_at=now if opened else None,
+            retry_at=now + self._retry_after if state is State.OPEN else None,
+            changed_at=now,
+        )
