@@ -14,7 +14,7 @@ import pytest
 from pytest_django import Settings
 
 import circuits
-from circuits import threads
+from circuits import breaker, threads
 from circuits.models import Circuit
 from circuits.store import DatabaseStore, Snapshot
 from circuits.threads import in_thread
@@ -154,7 +154,8 @@ async def test_an_answer_that_breaks_off_or_is_garbled_is_a_failure(illness: str
 async def test_the_circuits_own_timeout_is_the_default() -> None:
     await make(timeout=0.05)
     with silent_remote() as remote:
-        error = await failure(remote.url)
+        async with asyncio.timeout(5):
+            error = await failure(remote.url)
     assert isinstance(error.__cause__, httpx.TimeoutException)
     assert (await row()).total_failures == 1
 
@@ -317,9 +318,16 @@ async def test_a_call_cancelled_while_it_waits_for_leave_gives_its_place_back(
     held.go.set()
     await in_thread(wait_until, lambda: Circuit.objects.get().state == "half_open")
     await in_thread(wait_until, lambda: Circuit.objects.get().leases == [])
+    # This process refuses until it has taken note of the row it wrote.
+    await in_thread(wait_until, lambda: _leases_known_of("payments") == ())
     assert hits.snapshot()["success"] == 0
     await circuits.acall("payments", f"{remote}/success")
     assert (await row()).state == "closed"
+
+
+def _leases_known_of(name: str) -> object:
+    snapshot = breaker.gate(name).snapshot
+    return snapshot and snapshot.status.leases
 
 
 # The event loop goes on

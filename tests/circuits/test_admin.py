@@ -223,6 +223,9 @@ def test_a_long_error_is_shortened_with_all_of_it_as_title(ann: Client) -> None:
 def test_filters_and_search(ann: Client) -> None:
     CircuitFactory.create(name="payments", opened=True, mode=Mode.OBSERVE)
     CircuitFactory.create(name="mail", probe_url="http://smtp.example/")
+    html = text(seen(ann, LIST))
+    assert "By state" in html
+    assert "By mode" in html
     assert names(ann, state__exact="open") == ["payments"]
     assert names(ann, mode__exact="automatic") == ["mail"]
     assert names(ann, q="pay") == ["payments"]
@@ -781,6 +784,9 @@ def test_the_history_is_filtered_and_searched(ann: Client) -> None:
         result = ann.get(HISTORY, query).context["cl"].result_list
         return [transition.circuit.name for transition in result]
 
+    html = text(seen(ann, HISTORY))
+    assert "By to state" in html
+    assert "By reason" in html
     assert found() == ["mail", "payments"]
     assert found(to_state__exact="open") == ["payments"]
     assert found(reason__exact="delay_passed") == ["mail"]

@@ -161,6 +161,7 @@ def test_the_circuits_own_timeout_is_the_default() -> None:
     with silent_remote() as remote:
         error = failure(remote.url)
     assert isinstance(error.__cause__, requests.Timeout)
+    assert "read timeout=0.05" in str(error)
     assert row().total_failures == 1
 
 

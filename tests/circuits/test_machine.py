@@ -265,7 +265,8 @@ def test_it_closes_after_success_threshold_trials_and_not_before() -> None:
         assert (status.state, status.trial_successes) == ("half_open", number + 1)
         assert (status.leases, step.change) == ((), None)
     status, permit = try_out(status, "last", policy)
-    assert machine.succeed(status, policy, permit, NOW + 10).status.state is State.CLOSED
+    step = machine.succeed(status, policy, permit, NOW + 10)
+    assert step.status == Status(generation=3, changed_at=NOW + 10)
 
 
 def test_one_failed_trial_opens_it_again() -> None:
@@ -301,7 +302,10 @@ def test_each_failed_recovery_grows_the_delay_and_a_recovery_makes_it_short_agai
     assert status.retry_at is not None
     recovering, permit = try_out(status, "good", policy, status.retry_at)
     closed = machine.succeed(recovering, policy, permit, NOW + 500).status
-    assert fail(closed, policy, NOW + 600).status.retry_at == NOW + 610
+    reopened = fail(closed, policy, NOW + 600).status
+    assert reopened.retry_at == NOW + 610
+    status, permit = try_out(reopened, "bad", policy, NOW + 610)
+    assert machine.fail(status, policy, permit, NOW + 610, Failure()).status.retry_at == NOW + 630
 
 
 def test_jitter_shortens_a_grown_delay_by_chance() -> None:
@@ -429,10 +433,11 @@ def test_neither_time_nor_a_reset_ends_forced_open() -> None:
     assert machine.reset(forced, NOW).status is forced
 
 
-def test_out_of_forced_open_the_next_call_is_a_trial() -> None:
-    automatic = machine.set_mode(in_mode(Mode.FORCED_OPEN), Mode.AUTOMATIC, NOW).status
+@pytest.mark.parametrize("status", STATUSES)
+def test_out_of_forced_open_the_next_call_is_a_trial(status: Status) -> None:
+    automatic = machine.set_mode(in_mode(Mode.FORCED_OPEN, status), Mode.AUTOMATIC, NOW).status
     assert automatic.state is State.OPEN
-    assert admit(automatic, NOW).permit == Permit(generation=3, lease="a")
+    assert admit(automatic, NOW).permit == Permit(status.generation + 3, lease="a")
 
 
 def test_forced_open_keeps_the_time_at_which_the_circuit_opened_by_itself() -> None:
@@ -693,10 +698,10 @@ class Fleet(RuleBasedStateMachine):
 
     # Callers
 
-    @rule(target=calls, number=numbers)
-    def call_begins(self, number: int) -> Any:
-        permit = self._ask()
-        return multiple() if permit is None else (self.processes[number], permit)
+    @rule(target=calls, number=numbers, times=st.integers(1, 3))
+    def calls_begin(self, number: int, times: int) -> Any:
+        permits = [self._ask() for _ in range(times)]
+        return multiple(*((self.processes[number], permit) for permit in permits if permit))
 
     @rule(number=numbers)
     def call_succeeds_at_once(self, number: int) -> None:

@@ -13,7 +13,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits.redaction import ERROR_LENGTH, describe, redact
+from circuits.redaction import ERROR_LENGTH, describe, redact, redact_url
 
 quick = settings(derandomize=True, deadline=None)
 
@@ -38,6 +38,8 @@ queries = st.one_of(
     secrets(UNRESERVED + "@/?#").map(lambda secret: f"?a=b&{secret}"),
     secrets(UNRESERVED + "@/?").map(lambda secret: f"#{secret}"),
 )
+spaced_user_infos = secrets(UNRESERVED + "@ ").map(lambda secret: f"user:{secret}@")
+spaced_queries = secrets(UNRESERVED + "@/?# ").map(lambda secret: f"?token={secret}")
 schemes = st.sampled_from(["http", "https", "HTTPS", "redis", "postgres"])
 
 MESSAGES = [
@@ -59,6 +61,14 @@ def test_a_url_loses_user_info_query_and_fragment_and_nothing_else(
     scheme: str, user_info: str, host: str, path: str, query: str
 ) -> None:
     assert redact(f"{scheme}://{user_info}{host}{path}{query}") == f"{scheme}://{host}{path}"
+
+
+@quick
+@given(spaced_user_infos, hosts, paths, spaced_queries)
+def test_a_url_by_itself_loses_secrets_that_hold_spaces_too(
+    user_info: str, host: str, path: str, query: str
+) -> None:
+    assert redact_url(f"http://{user_info}{host}{path}{query}") == f"http://{host}{path}"
 
 
 @pytest.mark.parametrize("message", MESSAGES)

@@ -97,6 +97,7 @@ def test_a_live_table_is_redrawn_and_the_last_one_stays() -> None:
     assert "number 2" in second_screen
     assert "number 1" not in after
     assert "number 2" in after
+    assert after.startswith("┏")  # no line end was put between what rich wrote
 
 
 def _around_second_screen(text: str) -> tuple[str, str, str]:

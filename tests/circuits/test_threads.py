@@ -71,6 +71,19 @@ async def test_what_was_begun_is_done_even_if_nobody_waits_any_more() -> None:
     assert await asyncio.to_thread(work.done.wait, PATIENCE)
 
 
+async def test_what_waits_for_a_thread_is_done_even_if_nobody_waits_any_more() -> None:
+    busy = [Work() for _ in range(THREADS)]
+    tasks = [await begun(work) for work in busy]
+    done: list[str] = []
+    waiting = asyncio.create_task(in_thread(done.append, "work"))
+    await asyncio.sleep(0)
+    await cancel(waiting)
+    for work in busy:
+        work.go.set()
+    await asyncio.gather(*tasks)
+    await asyncio.to_thread(wait_until, lambda: done)
+
+
 async def test_the_result_is_undone_if_nobody_is_left_to_receive_it() -> None:
     undone: list[str] = []
     work = Work("result")
