@@ -103,7 +103,25 @@ class CircuitAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     policy_fieldsets: Any = (
         (_("What it is"), {"fields": ("name", "probe_url", "timeout")}),
-        (_("When it opens"), {"fields": ("threshold",)}),
+        (
+            _("When it opens"),
+            {
+                "fields": (
+                    "strategy",
+                    "threshold",
+                    "failure_rate",
+                    "window_seconds",
+                    "window_calls",
+                    "minimum_calls",
+                    "failure_statuses",
+                    "respect_retry_after",
+                )
+            },
+        ),
+        (
+            _("Slow and concurrent calls"),
+            {"fields": ("slow_call_seconds", "slow_call_rate", "max_concurrent")},
+        ),
         (
             _("How it recovers"),
             {
@@ -115,6 +133,7 @@ class CircuitAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                     "half_open_max_calls",
                     "success_threshold",
                     "lease_seconds",
+                    "ramp_up_seconds",
                 )
             },
         ),

@@ -82,7 +82,9 @@ def _call(name: str, url: str) -> tuple[Outcome, int | None, str]:
     except CircuitOpenError as error:
         return "refused", None, str(error)
     except RemoteCallFailedException as error:
-        return "failed", _status(error.response), describe(error.__cause__ or error)
+        cause = error.__cause__ or error
+        detail = describe(cause) if error.response is None else str(cause)
+        return "failed", _status(error.response), detail
     except _BAD_URL as error:
         message = _("The URL cannot be called: %(error)s") % {"error": describe(error)}
         raise InvalidInputError(message) from None

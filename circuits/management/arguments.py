@@ -43,6 +43,15 @@ def whole_number(text: str) -> int:
     raise ArgumentTypeError(_("it must be a whole number, not %r") % text)
 
 
+def yes_or_no(text: str) -> bool:
+    """Return whether the text says yes."""
+    if text.lower() in ("yes", "true"):
+        return True
+    if text.lower() in ("no", "false"):
+        return False
+    raise ArgumentTypeError(_("it must be yes or no, not %r") % text)
+
+
 def line(most: int) -> Callable[[str], str]:
     """Return a check for one line of at most so many characters."""
 

@@ -310,7 +310,18 @@ def test_create_takes_every_policy_field() -> None:
         "max_delay": 60.0,
         "jitter": 0.25,
         "lease_seconds": 12.0,
+        "ramp_up_seconds": 30.0,
+        "strategy": "rate",
+        "window_seconds": 90.0,
+        "window_calls": 50,
+        "failure_rate": 0.25,
+        "minimum_calls": 7,
+        "slow_call_seconds": 2.0,
+        "slow_call_rate": 0.5,
+        "respect_retry_after": True,
+        "max_concurrent": 4,
         "timeout": 1.5,
+        "failure_statuses": "500-599, 429",
         "probe_url": "http://remote/health",
     }
     assert values.keys() == set(POLICY_FIELDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,3 +139,46 @@ async def test_async_other_exceptions_are_left_alone(async_client: AsyncClient, 
     response = await async_client.get("/araises", {"error": error})
     assert response.status_code == 500
     assert "Retry-After" not in response.headers
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+def test_a_browser_gets_a_page(client: Client) -> None:
+    response = client.get("/refused?seconds=8.69", headers={"accept": BROWSER})
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "9")
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "Accept" in response.headers["Vary"].split(", ")
+    assert "<h1>Not available</h1>" in response.content.decode()
+    assert "Try again in 9 seconds." in response.content.decode()
+    assert_discloses_nothing(response)
+
+
+def test_who_asks_for_json_gets_json(client: Client) -> None:
+    response = client.get("/refused?seconds=8.69", headers={"accept": "application/json"})
+    assert response.status_code == 503
+    assert response.json()["retry_after"] == 9
+    assert "Try again in 9 seconds." in response.json()["detail"]
+
+
+def test_a_site_has_its_own_page(client: Client, settings: Settings, tmp_path: Path) -> None:
+    override_template(settings, tmp_path, "<p>Back in {{ retry_after }} s</p>")
+    response = client.get("/refused?seconds=8.69", headers={"accept": BROWSER})
+    assert response.content == b"<p>Back in 9 s</p>"
+
+
+def test_a_broken_page_is_still_a_503(
+    client: Client, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    override_template(settings, tmp_path, "{% nonsense %}")
+    response = client.get("/refused?seconds=8.69", headers={"accept": BROWSER})
+    assert response.status_code == 503
+    assert "Try again in 9 seconds." in response.content.decode()
+    assert "Could not render circuits/unavailable.html." in caplog.text
+
+
+def override_template(settings: Settings, folder: Path, text: str) -> None:
+    (folder / "circuits").mkdir()
+    (folder / "circuits" / "unavailable.html").write_text(text)
+    [engine] = settings.TEMPLATES
+    settings.TEMPLATES = [{**engine, "DIRS": [str(folder)]}]

@@ -18,7 +18,7 @@ from ...models import POLICY_FIELDS, Circuit
 from ...operations import OPERATIONS
 from ...redaction import ERROR_LENGTH
 from ...validation import check_name
-from ..arguments import add_base_options, add_json, line, number, whole_number
+from ..arguments import add_base_options, add_json, line, number, whole_number, yes_or_no
 from ..base import CircuitsCommand
 from ..readings import read_circuits, transition_values
 from ..reports import fields_table, history_table, list_table
@@ -152,7 +152,9 @@ def _help(field: str) -> str:
 
 
 def _kind(field: str) -> Callable[[str], Any]:
-    if field == "probe_url":
+    if field == "respect_retry_after":
+        return yes_or_no
+    if field in ("probe_url", "strategy", "failure_statuses"):
         return str
     return whole_number if field in WHOLE_NUMBERS else number
 

@@ -1,0 +1,169 @@
+"""A thousand calls at once under ASGI: the event loop is never blocked by the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from threading import Event, Lock
+from typing import Any
+
+import pytest
+from django.db.transaction import non_atomic_requests
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncClient
+from django.urls import path
+
+import circuits
+from circuits import breaker
+from circuits.models import Circuit
+from circuits.store import DatabaseStore
+
+pytestmark = [pytest.mark.usefixtures("committed"), pytest.mark.urls(__name__)]
+
+CALLS = 1_000
+
+
+@non_atomic_requests
+async def guarded(request: HttpRequest) -> HttpResponse:
+    async with circuits.guard("busy"):
+        await asyncio.sleep(0)
+        return HttpResponse("well")
+
+
+urlpatterns = [path("", guarded)]
+
+
+class Counted:
+    """Counts the calls of a method of the database store, and can hold them up."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+        self.number = 0
+        self.go = Event()
+        self.go.set()
+        lock = Lock()
+        original: Callable[..., Any] = getattr(DatabaseStore, method)
+
+        def count(*args: Any) -> Any:
+            with lock:
+                self.number += 1
+            assert self.go.wait(30)
+            return original(*args)
+
+        monkeypatch.setattr(DatabaseStore, method, count)
+
+
+async def call() -> str:
+    async with circuits.guard("busy"):
+        await asyncio.sleep(0)
+        return "made"
+
+
+async def test_a_thousand_cold_calls_read_the_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = Counted(monkeypatch, "read")
+    assert await asyncio.gather(*(call() for _ in range(CALLS))) == ["made"] * CALLS
+    assert reads.number == 1
+
+
+async def test_an_ageing_snapshot_is_renewed_once_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await call()
+    breaker.gate("busy").expire()
+    reads = Counted(monkeypatch, "read")
+    assert await asyncio.gather(*(call() for _ in range(CALLS))) == ["made"] * CALLS
+    assert reads.number == 1
+
+
+async def test_the_loop_goes_on_while_the_database_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = Counted(monkeypatch, "read")
+    reads.go.clear()
+    waiting = [asyncio.create_task(call()) for _ in range(CALLS)]
+    ticks = 0
+    for _ in range(100):
+        await asyncio.sleep(0)
+        ticks += 1
+    assert ticks == 100
+    assert not any(task.done() for task in waiting)
+    reads.go.set()
+    assert await asyncio.gather(*waiting) == ["made"] * CALLS
+
+
+async def test_no_step_of_the_loop_is_slow(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By asyncio's own debug log of slow callbacks, with a database slower than its limit."""
+    loop = asyncio.get_running_loop()
+    await call()
+    original = DatabaseStore.read
+
+    def slow_read(store: DatabaseStore, name: str) -> Any:
+        Event().wait(0.3)
+        return original(store, name)
+
+    monkeypatch.setattr(DatabaseStore, "read", slow_read)
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.25
+    caplog.set_level(logging.WARNING, "asyncio")
+    try:
+        breaker.gate("busy").expire()
+        await asyncio.gather(*(call() for _ in range(100)))
+    finally:
+        loop.set_debug(False)
+    slow = [message for message in caplog.messages if re.search(r"Executing .* took", message)]
+    assert not slow
+
+
+async def test_a_slow_database_shows_in_that_log_when_it_does_block(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check above can fail: the same read on the loop itself is caught."""
+    loop = asyncio.get_running_loop()
+    slept = Event()
+    monkeypatch.setattr(DatabaseStore, "read", lambda *args: slept.wait(0.3))
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.25
+    caplog.set_level(logging.WARNING, "asyncio")
+    try:
+
+        async def block() -> None:
+            DatabaseStore().read("busy")
+
+        await asyncio.create_task(block())
+    finally:
+        loop.set_debug(False)
+    assert any("took" in message for message in caplog.messages)
+
+
+async def test_a_thousand_requests_through_asgi(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = Counted(monkeypatch, "read")
+    clients = AsyncClient()
+    answers = await asyncio.gather(*(clients.get("/") for _ in range(CALLS)))
+    assert {answer.status_code for answer in answers} == {200}
+    # The snapshot ages while they run; each time it is renewed once for all of them.
+    assert reads.number < CALLS / 10
+
+
+async def test_cancelled_calls_leave_nothing_behind() -> None:
+    started = asyncio.Event()
+
+    async def hang() -> None:
+        async with circuits.guard("limited"):
+            started.set()
+            await asyncio.Event().wait()
+
+    await Circuit.objects.acreate(name="limited", max_concurrent=50)
+    tasks = [asyncio.create_task(hang()) for _ in range(50)]
+    await started.wait()
+    while True:
+        try:
+            async with circuits.guard("limited"):
+                await asyncio.sleep(0)
+        except circuits.CircuitBusyError:
+            break
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    async with circuits.guard("limited"):
+        pass
