@@ -199,9 +199,7 @@ def _check_notify(key: str, value: object) -> Iterator[str]:
     for unknown in value.keys() - _NOTIFY_KEYS.keys():
         yield f"{where} has an unknown key {unknown!r}; known are {', '.join(_NOTIFY_KEYS)}."
     emails = value.get("EMAILS", ())
-    if isinstance(emails, str) or not all(
-        isinstance(email, str) and "@" in email for email in emails
-    ):
+    if not isinstance(emails, (list, tuple)) or not all("@" in str(email) for email in emails):
         yield f"{where}: EMAILS must be a list of mail addresses, not {emails!r}."
     if value.get("WEBHOOK"):
         yield from _problem(f"{where}: WEBHOOK", check_url, value["WEBHOOK"])

@@ -6,14 +6,21 @@ from cbproject import celery_app
 
 
 def test_beat_moves_expired_circuits_every_second() -> None:
-    (entry,) = settings.CELERY_BEAT_SCHEDULE.values()
+    entry = settings.CELERY_BEAT_SCHEDULE["half-open-expired-circuits"]
     assert entry["task"] == "circuits.tasks.half_open_expired"
     assert (entry["schedule"], entry["options"]) == (1.0, {"expires": 2.0})
 
 
-def test_the_scheduled_task_exists() -> None:
+def test_beat_tells_of_openings_within_seconds() -> None:
+    entry = settings.CELERY_BEAT_SCHEDULE["tell-of-circuits"]
+    assert entry["task"] == "circuits.tasks.notify"
+    assert (entry["schedule"], entry["options"]) == (5.0, {"expires": 30.0})
+
+
+def test_the_scheduled_tasks_exist() -> None:
     celery_app.loader.import_default_modules()
-    assert "circuits.tasks.half_open_expired" in celery_app.tasks
+    scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert scheduled <= set(celery_app.tasks)
 
 
 def test_celery_keeps_the_logging_of_the_settings() -> None:

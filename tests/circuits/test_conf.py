@@ -30,7 +30,11 @@ GOOD: list[tuple[str, Any]] = [
     ("STORE_RETRY_SECONDS", 3600),
     ("FAILURE_STATUSES", frozenset({100, 599})),
     ("FAILURE_STATUSES", frozenset()),
+    ("PROMETHEUS", True),
+    ("OPENTELEMETRY", False),
+    ("HEALTH_TOKEN", "a-long-random-text-that-nobody-guesses"),
     ("DEFAULTS", {"threshold": 3, "delay": 0.5, "timeout": 2}),
+    ("DEFAULTS", {"strategy": "rate", "respect_retry_after": True, "failure_statuses": "429"}),
     ("CIRCUITS", {"payments": {"delay": 5, "probe_url": "https://pay.example/"}, "mail": {}}),
 ]
 
@@ -60,6 +64,20 @@ BAD: list[tuple[str, Any]] = [
     ("FAILURE_STATUSES", [600]),
     ("FAILURE_STATUSES", ["500"]),
     ("FAILURE_STATUSES", [True]),
+    ("PROMETHEUS", 1),
+    ("OPENTELEMETRY", "yes"),
+    ("HEALTH_TOKEN", 5),
+    ("DEFAULTS", {"strategy": "votes"}),
+    ("DEFAULTS", {"respect_retry_after": 1}),
+    ("DEFAULTS", {"failure_statuses": "5xx"}),
+    ("DEFAULTS", {"failure_statuses": [500]}),
+    ("NOTIFY", None),
+    ("NOTIFY", {"EMAIL": "ops@example.org"}),
+    ("NOTIFY", {"EMAILS": "ops@example.org"}),
+    ("NOTIFY", {"EMAILS": ["nobody"]}),
+    ("NOTIFY", {"EMAILS": 5}),
+    ("NOTIFY", {"WEBHOOK": "ftp://example.org/"}),
+    ("NOTIFY", {"QUIET_SECONDS": -1}),
     ("DEFAULTS", None),
     ("DEFAULTS", ["threshold"]),
     ("CIRCUITS", None),
@@ -82,9 +100,17 @@ def test_a_bad_value_is_one_problem_that_names_the_key(key: str, value: Any) -> 
     assert str(refused.value) == problem
 
 
+def test_who_is_told_can_be_set() -> None:
+    assert not Config().notify
+    notify = load({"NOTIFY": {"EMAILS": ["ops@example.org"], "QUIET_SECONDS": 60}}).notify
+    assert (notify.emails, notify.webhook, notify.quiet_seconds) == (["ops@example.org"], "", 60)
+    assert notify
+    assert "hook" not in repr(load({"NOTIFY": {"WEBHOOK": "https://example.org/hook"}}))
+
+
 def test_every_key_is_tried_above() -> None:
     keys = {name.upper() for name in Config.__dataclass_fields__}
-    assert {key for key, _ in GOOD} == {key for key, _ in BAD} == keys
+    assert {*(key for key, _ in GOOD), "NOTIFY"} == {key for key, _ in BAD} == keys
 
 
 def test_an_empty_setting_is_the_defaults() -> None:

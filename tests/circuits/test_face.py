@@ -12,13 +12,18 @@ from django.conf import settings
 import circuits
 
 NAMES = {
+    "AsyncCircuitTransport",
+    "CircuitAdapter",
     "CircuitBreaker",
+    "CircuitBusyError",
     "CircuitOpenError",
+    "CircuitTransport",
     "InvalidInputError",
     "RemoteCallFailedException",
     "TooManyCircuitsError",
     "acall",
     "call",
+    "circuit_task",
     "flush",
     "get",
     "guard",

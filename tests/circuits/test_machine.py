@@ -250,7 +250,7 @@ def test_a_refusal_in_half_open_asks_to_wait_for_what_remains_of_the_first_lease
 def test_a_successful_trial_closes_it_and_forgets_the_outage() -> None:
     status, permit = try_out(half_open())
     step = machine.succeed(status, POLICY, permit, NOW + 11)
-    assert step.status == Status(generation=3, changed_at=NOW + 11)
+    assert step.status == Status(generation=3, changed_at=NOW + 11, recovered_at=NOW + 11)
     assert step.change is not None
     assert step.change.reason is Reason.TRIAL_SUCCEEDED
 
@@ -266,7 +266,7 @@ def test_it_closes_after_success_threshold_trials_and_not_before() -> None:
         assert (status.leases, step.change) == ((), None)
     status, permit = try_out(status, "last", policy)
     step = machine.succeed(status, policy, permit, NOW + 10)
-    assert step.status == Status(generation=3, changed_at=NOW + 10)
+    assert step.status == Status(generation=3, changed_at=NOW + 10, recovered_at=NOW + 10)
 
 
 def test_one_failed_trial_opens_it_again() -> None:
