@@ -256,9 +256,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "circuits",
                 "ordering": ("name",),
                 "permissions": (("operate_circuit", "Can reset, force and probe circuits"),),
-                "indexes": [
-                    models.Index(fields=["state", "retry_at"], name="circuits_state_retry_at")
-                ],
+                "indexes": [models.Index(fields=["retry_at"], name="circuits_retry_at")],
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(("state__in", ["closed", "open", "half_open"])),
