@@ -28,3 +28,23 @@ def refusal(name: str) -> circuits.CircuitOpenError:
     with pytest.raises(circuits.CircuitOpenError) as refused, circuits.guard(name):
         raise AssertionError("the call was made")
     return refused.value
+
+
+def play(name: str, outcomes: str) -> str:
+    """Make a call for each letter, ``f`` for one that fails; return what came of each.
+
+    ``r`` stands for a refused call.
+    """
+    return "".join(_play_one(name, letter == "f") for letter in outcomes)
+
+
+def _play_one(name: str, fails: bool) -> str:
+    try:
+        with circuits.guard(name):
+            if fails:
+                raise ConnectionError("down")
+    except circuits.CircuitOpenError:
+        return "r"
+    except ConnectionError:
+        return "f"
+    return "."

@@ -17,6 +17,7 @@ from circuits import breaker
 from circuits.machine import POLICY_NAMES
 from circuits.models import Circuit
 from circuits.signals import state_changed
+from tests.calls import play
 from tests.factories import CircuitFactory
 from tests.remotes import answer, remote_that
 
@@ -34,22 +35,6 @@ def circuit(name: str, **policy: Any) -> None:
     CircuitFactory.create(name=name, **policy)
 
 
-def calls(name: str, outcomes: str) -> str:
-    return "".join(one_call(name, letter == "f") for letter in outcomes)
-
-
-def one_call(name: str, fails: bool) -> str:
-    try:
-        with circuits.guard(name):
-            if fails:
-                raise ConnectionError("down")
-    except circuits.CircuitOpenError:
-        return "r"
-    except ConnectionError:
-        return "f"
-    return "."
-
-
 def let_time_pass(seconds: float) -> None:
     Circuit.objects.update(retry_at=F("retry_at") - timedelta(seconds=seconds))
     breaker.forget()
@@ -62,7 +47,7 @@ def names(remote: str) -> Iterator[dict[str, Any]]:
     with remote_that(answer(429, Retry_After="45")) as asking:
         yield {
             "circuit": circuit,
-            "calls": calls,
+            "calls": play,
             "let_time_pass": let_time_pass,
             "circuits": circuits,
             "remote": remote,

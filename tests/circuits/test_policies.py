@@ -15,6 +15,7 @@ from pytest_django import Settings
 import circuits
 from circuits import breaker, gate
 from circuits.models import Circuit
+from tests.calls import play
 from tests.concurrency import in_processes
 from tests.factories import CircuitFactory
 
@@ -38,26 +39,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
         monkeypatch.setattr(f"circuits.{module}.monotonic", clock)
     yield clock
     breaker.forget()
-
-
-def calls(name: str, outcomes: str) -> str:
-    """Make a call for each letter, ``f`` for one that fails; return what came of each.
-
-    ``r`` stands for a refused call.
-    """
-    return "".join(one_call(name, letter == "f") for letter in outcomes)
-
-
-def one_call(name: str, fails: bool) -> str:
-    try:
-        with circuits.guard(name):
-            if fails:
-                raise ConnectionError("down")
-    except circuits.CircuitOpenError:
-        return "r"
-    except ConnectionError:
-        return "f"
-    return "."
 
 
 def row(name: str) -> Circuit:
@@ -84,7 +65,7 @@ def rate_circuit(**policy: Any) -> str:
 
 def test_the_share_of_failures_opens_the_circuit_at_once_in_one_process() -> None:
     name = rate_circuit()
-    assert calls(name, ".f.f.") == ".f.fr"
+    assert play(name, ".f.f.") == ".f.fr"
     assert reasons(name) == ["failure_rate"]
     assert row(name).last_error == "ConnectionError: down"
     assert row(name).total_failures == 2
@@ -92,14 +73,14 @@ def test_the_share_of_failures_opens_the_circuit_at_once_in_one_process() -> Non
 
 def test_failures_in_a_row_do_not_open_it() -> None:
     name = rate_circuit(threshold=1, minimum_calls=100)
-    assert calls(name, "f" * 20) == "f" * 20
+    assert play(name, "f" * 20) == "f" * 20
     assert row(name).state == "closed"
 
 
 def test_the_rate_over_the_last_calls_forgets_older_ones() -> None:
     name = rate_circuit(window_calls=4, minimum_calls=4)
-    assert calls(name, "f......f.") == "f......f."
-    assert calls(name, "f") == "f"
+    assert play(name, "f......f.") == "f......f."
+    assert play(name, "f") == "f"
     assert row(name).state == "open"
 
 
@@ -107,14 +88,14 @@ def test_a_success_of_the_rate_policy_asks_nothing_of_the_database(
     django_assert_num_queries: Any,
 ) -> None:
     name = rate_circuit()
-    calls(name, ".")
+    play(name, ".")
     with django_assert_num_queries(0, connection=connections["circuits"]):
-        calls(name, "...")
+        play(name, "...")
 
 
 def test_a_flush_merges_what_was_gathered() -> None:
     name = rate_circuit(minimum_calls=100)
-    calls(name, "..f")
+    play(name, "..f")
     assert row(name).window is None
     circuits.flush()
     kept = row(name).window
@@ -126,7 +107,7 @@ def test_a_flush_merges_what_was_gathered() -> None:
 def test_processes_that_are_each_below_the_minimum_open_it_together() -> None:
     name = rate_circuit(minimum_calls=6)
     for _ in range(3):
-        assert calls(name, "f.") == "f."
+        assert play(name, "f.") == "f."
         assert row(name).state == "closed"
         circuits.flush()
         breaker.forget()  # the next calls are another process's
@@ -136,10 +117,10 @@ def test_processes_that_are_each_below_the_minimum_open_it_together() -> None:
 
 def test_successes_elsewhere_keep_it_closed() -> None:
     name = rate_circuit(minimum_calls=6)
-    calls(name, "." * 20)
+    play(name, "." * 20)
     circuits.flush()
     breaker.forget()
-    assert calls(name, "f" * 8) == "f" * 8
+    assert play(name, "f" * 8) == "f" * 8
     circuits.flush()
     assert row(name).state == "closed"
 
@@ -159,26 +140,26 @@ def test_several_processes_open_it_once_and_none_runs_ahead() -> None:
 
 def test_old_outcomes_leave_the_window() -> None:
     name = rate_circuit(minimum_calls=4)
-    calls(name, "fff")
+    play(name, "fff")
     circuits.flush()
     kept = row(name).window
     assert kept is not None
     kept["buckets"] = [[bucket[0] - 120, *bucket[1:]] for bucket in kept["buckets"]]
     Circuit.objects.filter(name=name).update(window=kept)
     breaker.forget()
-    calls(name, "f...")
+    play(name, "f...")
     circuits.flush()
     assert row(name).state == "closed"
 
 
 def test_a_trial_decides_by_itself_after_the_rate_opened() -> None:
     name = rate_circuit()
-    calls(name, "ffff")
+    play(name, "ffff")
     let_delay_pass(name)
-    assert calls(name, "f") == "f"
+    assert play(name, "f") == "f"
     assert row(name).state == "open"
     let_delay_pass(name)
-    assert calls(name, ".") == "."
+    assert play(name, ".") == "."
     assert row(name).state == "closed"
     assert row(name).window is None
 
@@ -245,12 +226,12 @@ def test_the_delay_grows_with_each_failed_trial_and_falls_back_after_a_recovery(
     name = CircuitFactory.create(threshold=1, delay=10, backoff_factor=3, max_delay=60).name
     waits = []
     for _ in range(4):
-        calls(name, "f")
+        play(name, "f")
         waits.append(wait_of(name))
         let_delay_pass(name)
     assert waits == pytest.approx([10, 30, 60, 60])
-    assert calls(name, ".") == "."
-    calls(name, "f")
+    assert play(name, ".") == "."
+    play(name, "f")
     assert wait_of(name) == pytest.approx(10)
 
 
@@ -260,7 +241,7 @@ def test_full_jitter_spreads_the_grown_delay_repeatably_when_seeded() -> None:
         name = CircuitFactory.create(threshold=1, delay=10, backoff_factor=2, jitter=1).name
         found = []
         for _ in range(4):
-            calls(name, "f")
+            play(name, "f")
             found.append(wait_of(name))
             let_delay_pass(name)
         return found
@@ -276,7 +257,7 @@ def test_full_jitter_spreads_the_grown_delay_repeatably_when_seeded() -> None:
 
 def recovered(name: str) -> None:
     let_delay_pass(name)
-    assert calls(name, ".") == "."
+    assert play(name, ".") == "."
 
 
 def test_after_a_recovery_a_growing_share_passes() -> None:
@@ -289,7 +270,7 @@ def test_after_a_recovery_a_growing_share_passes() -> None:
             recovered_at=F("state_changed_at") - timedelta(seconds=seconds)
         )
         breaker.forget()
-        shares.append(calls(name, "." * 200).count(".") / 200)
+        shares.append(play(name, "." * 200).count(".") / 200)
     assert shares[0] == pytest.approx(0.1, abs=0.08)
     assert shares[1] == pytest.approx(0.5, abs=0.12)
     assert shares[2] == pytest.approx(0.8, abs=0.12)
@@ -312,13 +293,13 @@ def test_a_refusal_of_the_ramp_up_says_when_to_come_back() -> None:
 def test_without_a_ramp_up_all_pass_at_once() -> None:
     name = CircuitFactory.create(opened=True).name
     recovered(name)
-    assert calls(name, "." * 50) == "." * 50
+    assert play(name, "." * 50) == "." * 50
 
 
 def test_a_reset_by_hand_needs_no_ramp_up() -> None:
     name = CircuitFactory.create(opened=True, ramp_up_seconds=1_000).name
     circuits.get(name).reset()
-    assert calls(name, "." * 50) == "." * 50
+    assert play(name, "." * 50) == "." * 50
 
 
 # The limit of concurrent calls
@@ -329,7 +310,7 @@ def test_calls_over_the_limit_are_refused_as_busy() -> None:
     busy = pytest.raises(circuits.CircuitBusyError, match=f"Too many calls to {name} at once")
     with circuits.guard(name), circuits.guard(name), busy, circuits.guard(name):
         pass
-    assert calls(name, "...") == "..."
+    assert play(name, "...") == "..."
     circuits.flush()
     assert row(name).total_refusals == 1
     assert row(name).state == "closed"
@@ -341,13 +322,13 @@ def test_a_place_is_given_back_however_the_call_ends(error: BaseException) -> No
     for _ in range(3):
         with pytest.raises(type(error)), circuits.guard(name, exclude=ValueError):
             raise error
-    assert calls(name, ".") == "."
+    assert play(name, ".") == "."
 
 
 def test_a_busy_refusal_gives_the_trial_it_was_granted_back() -> None:
     name = CircuitFactory.create(expired=True, max_concurrent=1, half_open_max_calls=2).name
     with circuits.guard(name):
-        assert calls(name, ".") == "r"
+        assert play(name, ".") == "r"
         assert len(row(name).leases) == 1
 
 
@@ -447,6 +428,6 @@ def test_every_policy_can_be_set_by_name_in_the_settings(settings: Settings) -> 
         "failure_statuses": "500-599, 429",
     }
     settings.CIRCUITS = {**settings.CIRCUITS, "CIRCUITS": {"payments": policy}}
-    calls("payments", ".")
+    play("payments", ".")
     circuit = row("payments")
     assert {key: getattr(circuit, key) for key in policy} == policy
