@@ -24,8 +24,8 @@ from . import conf, display, steering
 from .exceptions import TooManyCircuitsError
 from .fields import DatabaseNow
 from .machine import Mode, State
-from .management.readings import Reading
 from .models import POLICY_FIELDS, Circuit, Transition
+from .readings import Reading
 
 #: How many of the last transitions a circuit's page shows.
 SHOWN: Final = 20

@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .machine import Mode, State
-from .management.readings import Reading
 from .models import MODES, REASONS, STATES, Transition
+from .readings import Reading
 from .store import to_datetime, to_seconds
 
 #: What stands where there is nothing to say.

@@ -8,8 +8,8 @@ from django.db.models import Q
 
 from .fields import DatabaseNow
 from .machine import Mode, State
-from .management.readings import Reading
 from .models import Circuit
+from .readings import Reading
 from .store import EXPIRY, DatabaseStore
 
 #: Seconds after which a pass of ``half_open_expired``, meant for every second, is overdue.

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from ..machine import Mode, State
 from ..models import MODES, STATES, Circuit, Transition
-from .readings import Reading
+from ..readings import Reading
 from .tables import Cell, Table, duration
 
 # A sign beside the word, so that colour is never the only sign.

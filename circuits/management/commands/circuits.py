@@ -16,11 +16,11 @@ from ...exceptions import InvalidInputError, TooManyCircuitsError
 from ...machine import WHOLE_NUMBERS, Mode, State
 from ...models import POLICY_FIELDS, Circuit
 from ...operations import OPERATIONS
+from ...readings import read_circuits, transition_values
 from ...redaction import ERROR_LENGTH
 from ...validation import check_name
 from ..arguments import add_base_options, add_json, line, number, whole_number, yes_or_no
 from ..base import CircuitsCommand
-from ..readings import read_circuits, transition_values
 from ..reports import fields_table, history_table, list_table
 from ..tables import clean
 

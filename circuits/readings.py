@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..fields import DatabaseNow
-from ..machine import Mode, State
-from ..models import Circuit, Transition
-from ..store import to_seconds
+from .fields import DatabaseNow
+from .machine import Mode, State
+from .models import Circuit, Transition
+from .store import to_seconds
 
 _HIDDEN: Final = frozenset({"id", "leases"})
 
