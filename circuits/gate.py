@@ -366,7 +366,9 @@ class Gate:
 
     def _is_slow(self, ticket: Ticket) -> bool:
         limit = self.snapshot.policy.slow_call_seconds if self.snapshot else 0.0
-        return limit > 0 and monotonic() - ticket.started_at >= limit
+        # A call that began before anybody asked for its time has no start.
+        is_timed = limit > 0 and ticket.started_at > 0
+        return is_timed and monotonic() - ticket.started_at >= limit
 
     def merge(self, error: str = "") -> bool:
         """Merge what was gathered for the rate strategy; return whether there was anything.

@@ -205,6 +205,16 @@ def test_the_share_of_slow_calls_opens_by_the_rate_strategy(clock: Clock) -> Non
     assert reasons(name) == ["slow_calls"]
 
 
+def test_a_call_that_began_before_the_policy_was_set_is_not_slow(clock: Clock) -> None:
+    name = CircuitFactory.create(threshold=1).name
+    play(name, ".")
+    with circuits.guard(name):
+        Circuit.objects.filter(name=name).update(slow_call_seconds=2)
+        clock.now += 1
+        assert play(name, ".") == "."
+    assert row(name).state == "closed"
+
+
 def test_a_slow_trial_is_a_failed_one(clock: Clock) -> None:
     name = CircuitFactory.create(expired=True, slow_call_seconds=2).name
     assert slow_calls(clock, name, 1, 3) == "."
