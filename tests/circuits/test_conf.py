@@ -57,6 +57,7 @@ BAD: list[tuple[str, Any]] = [
     ("ON_STORE_ERROR", None),
     ("ON_STORE_ERROR", []),
     ("STORE_RETRY_SECONDS", -1),
+    ("STORE_RETRY_SECONDS", 3601),
     ("STORE_RETRY_SECONDS", INF),
     ("FAILURE_STATUSES", 500),
     ("FAILURE_STATUSES", "500"),
