@@ -397,7 +397,8 @@ class Gate:
         self._change(lambda row: machine.release(row.status, permit))
 
     def expire(self) -> None:
-        """Ask the store at the next call, since somebody has changed the circuit."""
+        """Begin anew and ask the store at the next call: somebody has changed the circuit."""
+        self.own_run = 0
         self.passes_until = self._refuses_until = NEVER
         self._fresh_until = self._stale_until = NEVER
 

@@ -27,8 +27,16 @@ def redact_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        # A broken exception is somebody's mistake, and must not take the place of theirs.
+        return "(it cannot be printed)"
+
+
 def describe(error: BaseException) -> str:
     """Return an exception as one short line that can be stored: its type and redacted message."""
-    message = _UNPRINTABLE.sub(" ", redact(str(error))).strip()
+    message = _UNPRINTABLE.sub(" ", redact(_message(error))).strip()
     kind = type(error).__name__
     return (f"{kind}: {message}" if message else kind)[:ERROR_LENGTH]

@@ -258,3 +258,12 @@ def test_back_to_automatic_the_state_observed_counts(payments: CircuitHandle) ->
     fail("payments", 5)
     payments.automatic()
     refusal("payments")
+
+
+def test_a_reset_of_a_closed_circuit_forgets_the_failures_so_far() -> None:
+    fail("payments", 4)
+    assert circuits.get("payments").reset()
+    fail("payments", 4)
+    assert circuits.get("payments").state == "closed"
+    fail("payments")
+    assert circuits.get("payments").state == "open"

@@ -187,3 +187,11 @@ def test_the_errors_of_httpx_keep_no_secrets() -> None:
     assert "s3cret" in str(failed.value)
     assert "s3cret" not in describe(failed.value)
     assert "example.com/pay" in describe(failed.value)
+
+
+def test_an_exception_that_cannot_be_printed_is_described_all_the_same() -> None:
+    class BrokenError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    assert describe(BrokenError()) == "BrokenError: (it cannot be printed)"
