@@ -136,12 +136,12 @@ def test_a_refusal_can_be_pickled(session: requests.Session) -> None:
     CircuitFactory.create(name="remote", opened=True)
     with pytest.raises(CircuitOpenConnectionError) as refused:
         session.get("http://127.0.0.1:1/charge")
-    copy: Any = pickle.loads(pickle.dumps(refused.value))
+    copy = pickle.loads(pickle.dumps(refused.value))
     assert type(copy) is CircuitOpenConnectionError
     assert (copy.name, copy.retry_after) == ("remote", refused.value.retry_after)
     assert str(copy) == str(refused.value)
-    request: Any = copy.request
-    assert request.url == "http://127.0.0.1:1/charge"
+    assert isinstance(copy.request, requests.PreparedRequest)
+    assert copy.request.url == "http://127.0.0.1:1/charge"
     assert CircuitOpenConnectionError("remote", 8.691).request is None
     assert str(CircuitOpenConnectionError("remote", 8.691)) == "Retry after 8.69 secs"
 
@@ -156,7 +156,7 @@ def test_a_refusal_for_want_of_a_place(session: requests.Session) -> None:
         assert len(remote.requests) == 1
     assert isinstance(busy.value, CircuitBusyConnectionError)
     assert isinstance(busy.value, requests.ConnectionError)
-    copy: Any = pickle.loads(pickle.dumps(busy.value))
+    copy = pickle.loads(pickle.dumps(busy.value))
     assert (type(copy), str(copy)) == (CircuitBusyConnectionError, str(busy.value))
 
 

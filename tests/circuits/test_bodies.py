@@ -113,6 +113,16 @@ def test_a_body_read_to_its_end(stream: Open, answer: raw.Answer, outcomes: list
     assert outcomes == []
 
 
+@pytest.mark.parametrize("answer", [raw.good, raw.good_chunks, raw.good_gzip])
+def test_a_call_that_does_not_stream_is_settled_when_it_returns(
+    answer: raw.Answer, outcomes: list[str]
+) -> None:
+    with serving(answer) as remote:
+        response = circuits.call("remote", remote.url)
+        assert outcomes == ["success"]
+        assert response.content == b"first\nsecond\n"
+
+
 @pytest.mark.parametrize("answer", BREAKS)
 def test_a_body_that_breaks(stream: Open, answer: raw.Answer, outcomes: list[str]) -> None:
     CircuitFactory.create(name="remote", threshold=1000)

@@ -379,6 +379,21 @@ def test_a_body_that_breaks(
     assert row.last_error.startswith(expected.type.__name__)
 
 
+def test_a_stream_read_without_a_client(outcomes: list[str]) -> None:
+    async def read(url: str) -> list[bytes]:
+        async with AsyncCircuitTransport(name="remote") as transport:
+            response = await transport.handle_async_request(httpx.Request("GET", url))
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            parts = [part async for part in response.stream]
+            assert outcomes == ["success"]
+            await response.aclose()
+            return parts
+
+    with serving(raw.good) as remote:
+        assert b"".join(asyncio.run(read(remote.url))) == b"first\nsecond\n"
+    assert outcomes == ["success"]
+
+
 def test_broken_bodies_open_the_circuit(client: Any) -> None:
     CircuitFactory.create(name="remote", threshold=3)
     with serving(raw.cut) as remote:
