@@ -8,6 +8,7 @@ from threading import Barrier, Thread
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
+from asgiref.sync import SyncToAsync
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
@@ -55,6 +56,8 @@ def _close_the_pools_connections() -> None:
         connections.close_all()
 
     list(threads._pool().map(close, range(threads.THREADS)))
+    # And of the one thread in which Django's own async methods ask.
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture

@@ -146,22 +146,21 @@ async def test_a_thousand_requests_through_asgi(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_cancelled_calls_leave_nothing_behind() -> None:
-    started = asyncio.Event()
+    places = 50
+    inside = asyncio.Semaphore(0)
 
     async def hang() -> None:
         async with circuits.guard("limited"):
-            started.set()
+            inside.release()
             await asyncio.Event().wait()
 
-    await Circuit.objects.acreate(name="limited", max_concurrent=50)
-    tasks = [asyncio.create_task(hang()) for _ in range(50)]
-    await started.wait()
-    while True:
-        try:
-            async with circuits.guard("limited"):
-                await asyncio.sleep(0)
-        except circuits.CircuitBusyError:
-            break
+    await Circuit.objects.acreate(name="limited", max_concurrent=places)
+    tasks = [asyncio.create_task(hang()) for _ in range(places)]
+    for _ in range(places):
+        await inside.acquire()
+    with pytest.raises(circuits.CircuitBusyError):
+        async with circuits.guard("limited"):
+            pass
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,6 +11,8 @@ import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
 from celery.exceptions import Ignore
+from celery.signals import task_postrun
+from django.db import connections
 from django.utils import timezone
 
 import circuits
@@ -56,8 +58,17 @@ def working(app: Celery, name: str, work: Callable[..., Any], **options: Any) ->
         **options,
     )
     task = register(work)
-    with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
-        yield task
+    task_postrun.connect(_close_connections)
+    try:
+        with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+            yield task
+    finally:
+        task_postrun.disconnect(_close_connections)
+
+
+def _close_connections(**_: object) -> None:
+    """Leave none behind in the worker's thread: a database in use cannot be dropped."""
+    connections.close_all()
 
 
 def reopens_soon(name: str) -> None:
