@@ -397,7 +397,8 @@ def test_cookies(session: requests.Session) -> None:
     def answer(request: raw.Request) -> Iterator[bytes]:
         if request.path == "/":
             yield raw.whole(b"", "Location: /next", "Set-Cookie: a=1", status="302 Found")
-        yield raw.whole(b"", "Set-Cookie: b=2; Path=/")
+        else:
+            yield raw.whole(b"", "Set-Cookie: b=2; Path=/")
 
     with serving(answer) as remote:
         response = session.get(remote.url)

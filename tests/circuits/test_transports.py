@@ -164,7 +164,15 @@ def test_a_refusal_is_a_refusal_and_a_connect_error(client: Any) -> None:
     assert type(copy) is CircuitOpenConnectError
     assert (copy.name, copy.retry_after, str(copy)) == ("remote", error.retry_after, str(error))
     assert copy.request.url == "http://127.0.0.1:1/charge"
-    assert str(CircuitOpenConnectError("remote", 8.691)) == "Retry after 8.69 secs"
+
+
+def test_a_refusal_without_a_client() -> None:
+    request = httpx.Request("GET", "http://127.0.0.1:1/charge")
+    assert CircuitOpenConnectError("remote", 8.691, request).request is request
+    error = CircuitOpenConnectError("remote", 8.691)
+    assert str(error) == "Retry after 8.69 secs"
+    with pytest.raises(RuntimeError):  # as httpx has it
+        _ = error.request
 
 
 def test_a_refusal_for_want_of_a_place(client: Any) -> None:
