@@ -10,6 +10,7 @@ from math import isfinite
 from typing import Any, Final
 
 from . import threads
+from .breaker import asucceed
 from .gate import Ticket
 from .redaction import redact_url
 
@@ -45,10 +46,10 @@ class Answer:
 
     async def asettle(self, ticket: Ticket) -> None:
         """Report it to the circuit without blocking the event loop."""
-        if not self.is_good:
+        if self.is_good:
+            await asucceed(ticket)
+        else:
             await threads.in_thread(ticket.fail, self.error, self.retry_after)
-        elif ticket.succeed_in_memory():
-            await threads.in_thread(ticket.gate.store_success, ticket)
 
 
 def judge(

@@ -49,6 +49,9 @@ REASONS = [
 #: The fields that are for people to set, and the only ones a form may write.
 POLICY_FIELDS = (*POLICY_NAMES, "timeout", "failure_statuses", "probe_url")
 
+#: How long the name of who did something may be; Django's own user names are no longer.
+ACTOR_LENGTH = 150
+
 _DEFAULTS = Policy()
 
 
@@ -304,7 +307,10 @@ class Transition(models.Model):
         help_text=_("The error that led to it, or the words of who did it."),
     )
     actor = models.CharField(
-        _("actor"), max_length=150, blank=True, help_text=_("Who did it; empty for the machine.")
+        _("actor"),
+        max_length=ACTOR_LENGTH,
+        blank=True,
+        help_text=_("Who did it; empty for the machine."),
     )
     generation = models.PositiveBigIntegerField(_("generation"))
     at = models.DateTimeField(_("at"), db_index=True)

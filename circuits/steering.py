@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from .exceptions import InvalidInputError
 from .machine import Mode
-from .models import Circuit
+from .models import ACTOR_LENGTH, Circuit
 from .operations import OPERATIONS
 from .probe import ProbeResult, probe
 from .redaction import describe
@@ -28,9 +28,6 @@ LABELS: Final[dict[str, Any]] = {
 
 #: How many circuits an answer names, what went wrong first.
 NAMED: Final = 10
-
-#: The longest actor a transition has room for.
-ACTOR_LENGTH: Final = 150
 
 
 class Said(NamedTuple):

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from ... import conf
 from ...exceptions import InvalidInputError, TooManyCircuitsError
 from ...machine import WHOLE_NUMBERS, Mode, State
-from ...models import POLICY_FIELDS, Circuit
+from ...models import ACTOR_LENGTH, POLICY_FIELDS, Circuit
 from ...operations import OPERATIONS
 from ...readings import read_circuits, transition_values
 from ...redaction import ERROR_LENGTH
@@ -23,9 +23,6 @@ from ..arguments import add_base_options, add_json, line, number, whole_number, 
 from ..base import CircuitsCommand
 from ..reports import fields_table, history_table, list_table
 from ..tables import clean
-
-#: As much of an actor as the history keeps.
-ACTOR_LENGTH: Final = 150
 
 #: How many of the last transitions `show` shows.
 LAST_TRANSITIONS: Final = 10
