@@ -11,7 +11,7 @@ from itertools import count
 from random import Random
 from threading import Lock
 from time import monotonic
-from typing import Final, NoReturn, TypeVar
+from typing import Final, TypeVar
 from uuid import uuid4
 
 from . import conf, machine, observers, windows

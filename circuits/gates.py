@@ -39,10 +39,15 @@ class Gates(dict[str, Gate]):
         """
         for each in list(self.values()):
             each.flush()
-        while self._leaving:
-            each = self._leaving[0]
-            each.flush()
-            self._leaving.remove(each)
+        with self._lock:
+            leaving, self._leaving = self._leaving, []
+        try:
+            while leaving:
+                leaving[-1].flush()
+                leaving.pop()
+        finally:
+            with self._lock:
+                self._leaving += leaving
 
     def _make_room(self) -> None:
         with self._lock:

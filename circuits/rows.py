@@ -164,11 +164,14 @@ _FAILURE: Final = {
 
 READ: Final = Select(_read)
 
-#: Finds the circuit's id if nothing has happened in its generation since.
+#: What tells whether anything has happened to a circuit, unless it is half open.
+HELD_COLUMNS: Final = ("state", "mode", "generation", "failure_count")
+
+#: Finds the circuit's id if these are still the same.
 HOLDS: Final = Select(
     lambda alias: (
         _named(alias)
-        .filter(generation=_given("generation"), failure_count=_given("failure_count"))
+        .filter(**{column: _given(column) for column in HELD_COLUMNS})
         .values_list("id")
     )
 )

@@ -25,6 +25,7 @@ from .rows import (
     ADD_TALLY,
     CLEAR_FAILURES,
     COUNT_FAILURE,
+    HELD_COLUMNS,
     HOLDS,
     LOCK,
     NOTE_FAILURE,
@@ -299,21 +300,12 @@ class DatabaseStore:
 
     def _still_holds(self, known: Snapshot) -> bool:
         """Whether nothing has happened since; asks for as little as can tell."""
-        status = known.status
         # Trials come and go within one generation.
-        is_settled = known.is_shared and status.state is not State.HALF_OPEN
-        is_young = monotonic() - known.read_at < POLICY_SECONDS
-        return (
-            is_settled
-            and is_young
-            and HOLDS.row(
-                self.alias,
-                name=known.name,
-                generation=status.generation,
-                failure_count=status.failure_count,
-            )
-            is not None
-        )
+        is_settled = known.is_shared and known.status.state is not State.HALF_OPEN
+        if not is_settled or monotonic() - known.read_at >= POLICY_SECONDS:
+            return False
+        held = {column: getattr(known.status, column) for column in HELD_COLUMNS}
+        return HOLDS.row(self.alias, name=known.name, **held) is not None
 
     def _row(self, statement: Select, name: str) -> Any:
         values = statement.row(self.alias, name=name)
