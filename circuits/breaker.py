@@ -166,7 +166,7 @@ class guard:  # noqa: N801 - a context manager, used like a function
         self, name: str, *, exceptions: Exceptions = Exception, exclude: Exceptions = ()
     ) -> None:
         # A name that has a gate was checked when the gate was made.
-        known = isinstance(name, str) and name in _gates
+        known = type(name) is str and name in _gates
         self._name = name if known else check_name(name)
         plain = exceptions is Exception and exclude == ()
         self._failures = _ANY_EXCEPTION if plain else Failures(exceptions, exclude)
