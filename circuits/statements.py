@@ -48,6 +48,9 @@ class _Compiled:
         sql, params = compiler.as_sql()
         self.sql: Final[str] = str(sql)
         self._params: Final[tuple[Any, ...]] = tuple(params)
+        self._parameters: Final = {
+            each.name: each for each in self._params if isinstance(each, Parameter)
+        }
         selected = [each for each, _sql, _alias in compiler.select or ()]
         self._converted: Final = [
             (index, each) for index, each in enumerate(selected) if _converters(each, connection)
@@ -55,10 +58,11 @@ class _Compiled:
 
     def params(self, values: Values, connection: BaseDatabaseWrapper) -> list[Any]:
         """Return the parameters, with the values in their places."""
-        return [
-            each.adapted(values, connection) if isinstance(each, Parameter) else each
-            for each in self._params
-        ]
+        given = {
+            name: parameter.adapted(values[name], connection)
+            for name, parameter in self._parameters.items()
+        }
+        return [given[each.name] if isinstance(each, Parameter) else each for each in self._params]
 
     def converted(self, found: Sequence[Any], connection: BaseDatabaseWrapper) -> list[Any]:
         """Return a row of the driver's as the models' fields have it."""

@@ -56,7 +56,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def by_django() -> Any:
-    names: list[str] = [name for name in rows.Row._fields if name != "db_now"]
+    names = [column for column in rows._COLUMNS if column != "db_now"]
     return Circuit.objects.using(ALIAS).values_list(*names).get(name="payments")
 
 
