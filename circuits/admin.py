@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Case, QuerySet, Value, When
+from django.db.models import QuerySet
 from django.db.transaction import non_atomic_requests
 from django.forms import ModelForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -32,14 +32,6 @@ SHOWN: Final = 20
 
 #: Seconds after which no further probe of a selection is begun: the page must come back.
 PROBE_SECONDS: Final = 20.0
-
-# What is down and what somebody has put a hand to comes first.
-_URGENCY: Final = Case(
-    When(state=State.OPEN.value, then=Value(0)),
-    When(mode=Mode.FORCED_CLOSED.value, then=Value(1)),
-    When(state=State.HALF_OPEN.value, then=Value(2)),
-    default=Value(3),
-)
 
 
 def _action(key: str, label: Any) -> Callable[..., None]:
@@ -95,7 +87,7 @@ class CircuitAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ("state", "mode")
     list_per_page = 50
     search_fields = ("name", "probe_url")
-    ordering = (_URGENCY, "name")
+    ordering = ("urgency", "name")
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     empty_value_display = display.NOTHING
@@ -240,7 +232,7 @@ class CircuitAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             context |= {
                 "status": display.status(reading),
                 "buttons": tuple(steering.buttons(circuit)) if may_operate else (),
-                "history": [display.past(each) for each in circuit.transitions.all()[:SHOWN]],
+                "history": [display.past(each) for each in circuit.history()[:SHOWN]],
             }
         return super().render_change_form(request, context, *args, **kwargs)
 

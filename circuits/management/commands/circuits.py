@@ -69,7 +69,7 @@ class Command(CircuitsCommand):
     def _show(self, name: str, as_json: bool, **options: Any) -> None:
         _check_known([name])
         (reading,) = read_circuits(name=name)
-        transitions = list(reading.circuit.transitions.all()[:LAST_TRANSITIONS])
+        transitions = list(reading.circuit.history()[:LAST_TRANSITIONS])
         if as_json:
             history = [transition_values(transition) for transition in transitions]
             self.say_json({**reading.values(), "transitions": history})
