@@ -23,7 +23,6 @@ from django.views.decorators.http import require_POST
 from . import conf, display, steering
 from .exceptions import TooManyCircuitsError
 from .fields import DatabaseNow
-from .machine import Mode, State
 from .models import POLICY_FIELDS, Circuit, Transition
 from .readings import Reading
 

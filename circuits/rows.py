@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import namedtuple
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,11 +15,24 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
+from .conf import DEFAULT_TIMEOUT, TIMEOUT_LIMITS
+from .exceptions import InvalidInputError
 from .fields import DatabaseNow
-from .machine import POLICY_NAMES, Lease, Mode, Policy, State, Status, Strategy
+from .machine import (
+    POLICY_NAMES,
+    Lease,
+    Mode,
+    Policy,
+    State,
+    Status,
+    check_number,
+    check_policy_value,
+)
 from .models import Circuit
 from .statements import Parameter, Select, Update
 from .windows import EMPTY, Bucket, Window
+
+logger = logging.getLogger("circuits")
 
 # Moments ---------------------------------------------------------------------------------------
 
@@ -80,17 +94,45 @@ def columns_of(status: Status) -> dict[str, Any]:
 
 
 def policy_of(row: Any) -> Policy:
-    """Return the policy in a circuit's row or model."""
-    return _policy(_policy_values(row))
+    """Return the policy in a circuit's row or model, with a default for a value that cannot be.
+
+    Forms, settings and commands refuse such a value; this is for what was written past them.
+    """
+    policy, problems = _policy(_policy_values(row))
+    for problem in problems:
+        _complain_once(row.name, problem)
+    return policy
 
 
 _policy_values: Final = attrgetter(*POLICY_NAMES)
 
 
 @lru_cache(maxsize=1_000)  # it is read with every snapshot and next to never another one
-def _policy(values: tuple[Any, ...]) -> Policy:
-    named = dict(zip(POLICY_NAMES, values, strict=True))
-    return Policy(**{**named, "strategy": Strategy(named["strategy"])})
+def _policy(values: tuple[Any, ...]) -> tuple[Policy, tuple[str, ...]]:
+    good, problems = {}, []
+    for column, value in zip(POLICY_NAMES, values, strict=True):
+        try:
+            check_policy_value(column, value)
+        except InvalidInputError as error:
+            problems.append(str(error))
+        else:
+            good[column] = value
+    return Policy(**good), tuple(problems)
+
+
+@lru_cache(maxsize=1_000)
+def _complain_once(name: str, problem: str) -> None:
+    logger.error("The row of the circuit %s: %s The default is used instead.", name, problem)
+
+
+def timeout_of(row: Any) -> float:
+    """Return the timeout in a circuit's row in seconds, the default for one that cannot be."""
+    try:
+        check_number("timeout", row.timeout, TIMEOUT_LIMITS, whole=False)
+    except InvalidInputError as error:
+        _complain_once(row.name, str(error))
+        return DEFAULT_TIMEOUT
+    return float(row.timeout)
 
 
 def _window(kept: dict[str, Any] | None) -> Window:

@@ -17,8 +17,6 @@ from django.db.models import Expression, Field, QuerySet
 from django.db.models.sql import UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
 
-Values = Mapping[str, Any]
-
 
 class Parameter(Expression):
     """The place of a value that is given when the statement is run.
@@ -36,9 +34,9 @@ class Parameter(Expression):
         """Stand for the value itself among the parameters of the SQL."""
         return "%s", [self]
 
-    def adapted(self, values: Values, connection: BaseDatabaseWrapper) -> Any:
-        """Return its value as the database's driver takes it."""
-        return self.output_field.get_db_prep_save(values[self.name], connection)
+    def adapted(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        """Return a value as the database's driver takes it."""
+        return self.output_field.get_db_prep_save(value, connection)
 
 
 class _Compiled:
@@ -56,7 +54,7 @@ class _Compiled:
             (index, each) for index, each in enumerate(selected) if _converters(each, connection)
         ]
 
-    def params(self, values: Values, connection: BaseDatabaseWrapper) -> list[Any]:
+    def params(self, values: Mapping[str, Any], connection: BaseDatabaseWrapper) -> list[Any]:
         """Return the parameters, with the values in their places."""
         given = {
             name: parameter.adapted(values[name], connection)

@@ -36,6 +36,7 @@ from .rows import (
     columns_of,
     policy_of,
     status_of,
+    timeout_of,
     to_datetime,
     to_seconds,
 )
@@ -410,7 +411,7 @@ def _snapshot(row: Any) -> Snapshot:
         name=row.name,
         status=status_of(row),
         policy=policy_of(row),
-        timeout=row.timeout,
+        timeout=timeout_of(row),
         failure_statuses=parse_statuses(row.failure_statuses) or None,
         now=row.db_now / 1_000_000,
         read_at=monotonic(),
