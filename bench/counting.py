@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Lock, Thread
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from . import peers
 
 #: Bytes; no statement or row here is larger.
 CHUNK: Final = 65536
@@ -60,6 +63,32 @@ def counting(alias: str) -> Iterator[Counter]:
     counter = Counter()
     with _trips_counted(connection, counter), connection.execute_wrapper(counter.note_statement):
         yield counter
+
+
+def count(
+    alias: str, call: Callable[[], object], within: Callable[[], AbstractContextManager[object]]
+) -> Counter:
+    """Return what the second of two calls asks of a database: the first may set things up."""
+    with counting(alias) as counter, within():
+        call()
+        counter.reset()
+        call()
+        return counter.copy()
+
+
+def count_on_redis(make: Callable[[Any], Callable[[], object]]) -> int:
+    """Return the round trips to Redis of a call that ``make`` makes for a client."""
+    address = urlsplit(peers.redis_url())
+    counter = Counter()
+    with (
+        forwarding(str(address.hostname), int(address.port or 6379), counter.note_trip) as port,
+        peers.redis_client(port) as client,
+    ):
+        call = make(client)
+        call()
+        counter.reset()
+        call()
+        return counter.copy().trips
 
 
 @contextmanager

@@ -32,12 +32,14 @@ class Contender:
         time: Makes a number of calls and returns the nanoseconds they took.
         done: How often the work has really been done so far.
         within: What holds during its turns, entered anew for each.
+        batch: How many calls are timed together, where it is not for ``measure`` to find out.
     """
 
     name: str
     time: Stopwatch
     done: Callable[[], int]
     within: Callable[[], AbstractContextManager[object]] = nullcontext
+    batch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +51,13 @@ class Effort:
         turn_seconds: How long a turn takes, about.
         batch_seconds: How long the calls that are timed together take, at least; a call that takes
             longer is timed by itself.
+        least_batches: How many times a turn takes the time, however long that is.
     """
 
     rounds: int = 7
     turn_seconds: float = 0.1
     batch_seconds: float = 0.00005
+    least_batches: int = 5
 
     def with_rounds(self, rounds: int) -> Effort:
         """Return the same with another number of rounds."""
@@ -119,12 +123,12 @@ def percentile(values: Sequence[float], share: float) -> float:
 def _plan(contender: Contender, effort: Effort) -> tuple[int, int]:
     """Return how many calls make a batch, and how many batches a turn."""
     least = effort.batch_seconds * 1e9
+    calls = contender.batch or 1
     with contender.within():
-        contender.time(1)  # the first call may set things up
-        calls = 1
-        while (taken := contender.time(calls)) < least:
+        contender.time(calls)  # the first call may set things up
+        while (taken := contender.time(calls)) < least and contender.batch is None:
             calls *= 2
-    return calls, max(5, round(effort.turn_seconds * 1e9 / taken))
+    return calls, max(effort.least_batches, round(effort.turn_seconds * 1e9 / taken))
 
 
 def _turn(contender: Contender, calls: int, batches: int) -> list[float]:
@@ -185,3 +189,21 @@ def awaiting(call: Callable[[], Awaitable[object]], runner: asyncio.Runner) -> S
         return perf_counter_ns() - started
 
     return lambda calls: runner.run(time(calls))
+
+
+def preparing(
+    prepare: Callable[[], object], call: Callable[[], object], check: Callable[[], object]
+) -> Stopwatch:
+    """Return the stopwatch of a function that each time needs something before and after."""
+
+    def time(calls: int) -> int:
+        taken = 0
+        for _ in range(calls):
+            prepare()
+            started = perf_counter_ns()
+            call()
+            taken += perf_counter_ns() - started
+            check()
+        return taken
+
+    return time

@@ -5,6 +5,7 @@ Their packages are imported when they are asked for, so that the rest of the sui
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -149,15 +150,21 @@ def pybreaker_on_redis(
     return Peer(name="pybreaker on Redis", protect=breaker, refusal=library.CircuitBreakerError)
 
 
-def purgatory_on_redis(threshold: int = NEVER, delay: float = LONG) -> tuple[Peer, Any]:
-    """Return purgatory, async, with its state on Redis, and its connection to close."""
+@contextmanager
+def purgatory_on_redis(
+    runner: asyncio.Runner, threshold: int = NEVER, delay: float = LONG
+) -> Iterator[Peer]:
+    """Give purgatory, async, with its state on Redis; its connection belongs to the runner."""
     from purgatory import AsyncCircuitBreakerFactory, AsyncRedisUnitOfWork
     from purgatory.domain.model import OpenedState
 
     unit = AsyncRedisUnitOfWork(redis_url())
     factory = AsyncCircuitBreakerFactory(default_threshold=threshold, default_ttl=delay, uow=unit)
-    peer = Peer(name="purgatory on Redis", protect=factory(RUN), refusal=OpenedState)
-    return peer, unit.contexts.redis
+    with redis_client():
+        try:
+            yield Peer(name="purgatory on Redis", protect=factory(RUN), refusal=OpenedState)
+        finally:
+            runner.run(unit.contexts.redis.aclose())
 
 
 def resilient_circuit_on_postgres(threshold: int = 0, delay: float = LONG) -> Peer:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import hot, refusal, strict
+from . import change, coroutine, failure, hot, http, refusal, strict
 from .case import Case
 
-CASES: Final[tuple[Case, ...]] = (hot.CASE, strict.CASE, refusal.CASE)
+CASES: Final[tuple[Case, ...]] = (
+    hot.CASE,
+    http.CASE,
+    coroutine.CASE,
+    strict.CASE,
+    refusal.CASE,
+    failure.CASE,
+    change.CASE,
+)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import circuits
 from bench import drivers, peers
 from bench.contenders import opened, refusing, succeeding, succeeding_async
-from bench.counting import Counter, counting
+from bench.counting import Counter, count, count_on_redis
 from bench.databases import LABELS, circuits_on
 from bench.measure import Contender, Effort, calling, measure, ratio
 from bench.results import Ratio, Result, Table
-from bench.work import Expecting, Tally, Work, forbidden
+from bench.work import Expecting, RemoteDownError, Tally, Work, forbidden
 
 from .case import Case
 from .refusal import NAME as REFUSED
@@ -51,16 +51,25 @@ def run(effort: Effort) -> Result:
             *_count_ratios(counts),
         ),
         table=Table(
-            columns=("database", "statements", "round trips", "when refused", "round trips"),
-            rows=tuple(
+            columns=("store", "statements", "round trips", "when refused", "round trips"),
+            rows=(
+                *(
+                    (
+                        LABELS[alias],
+                        len(success.statements),
+                        success.trips,
+                        len(refusal.statements),
+                        refusal.trips,
+                    )
+                    for alias, (success, refusal) in counts.items()
+                ),
                 (
-                    LABELS[alias],
-                    len(success.statements),
-                    success.trips,
-                    len(refusal.statements),
-                    refusal.trips,
-                )
-                for alias, (success, refusal) in counts.items()
+                    "pybreaker on Redis",
+                    "",
+                    count_on_redis(_succeeding_on_redis),
+                    "",
+                    count_on_redis(_refusing_on_redis),
+                ),
             ),
         ),
     )
@@ -86,22 +95,22 @@ def _strict_open(alias: str) -> Callable[[], AbstractContextManager[None]]:
 
 def _count_success(alias: str) -> Counter:
     work = Work()
-    return _count(alias, circuits.protect(NAME)(work.succeed), _strict(alias))
+    return count(alias, circuits.protect(NAME)(work.succeed), _strict(alias))
 
 
 def _count_refusal(alias: str) -> Counter:
     refused = Expecting(circuits.protect(REFUSED)(forbidden), circuits.CircuitOpenError)
-    return _count(alias, refused.attempt, _strict_open(alias))
+    return count(alias, refused.attempt, _strict_open(alias))
 
 
-def _count(
-    alias: str, call: Callable[[], object], within: Callable[[], AbstractContextManager[None]]
-) -> Counter:
-    with counting(alias) as counter, within():
-        call()  # makes the row, where there is none
-        counter.reset()
-        call()
-        return counter.copy()
+def _succeeding_on_redis(client: Any) -> Callable[[], object]:
+    return peers.pybreaker_on_redis(client, "counted").protect(Work().succeed)
+
+
+def _refusing_on_redis(client: Any) -> Callable[[], object]:
+    peer = peers.pybreaker_on_redis(client, "counted open", threshold=1)
+    Expecting(peer.protect(Work().fail), RemoteDownError).attempt()
+    return Expecting(peer.protect(forbidden), peer.refusal).attempt
 
 
 def _ours(stack: ExitStack, counts: Counts) -> Iterator[Contender]:
@@ -136,22 +145,13 @@ def _theirs(stack: ExitStack, runner: asyncio.Runner) -> Iterator[Contender]:
     resilient = peers.resilient_circuit_on_postgres()
     yield succeeding(resilient.name, resilient.protect)
     yield _refused(peers.pybreaker_on_redis(redis, "open", threshold=1))
-    purgatory = stack.enter_context(_purgatory(runner))
+    purgatory = stack.enter_context(peers.purgatory_on_redis(runner))
     yield succeeding_async(purgatory.name, purgatory.protect, runner)
 
 
 def _refused(peer: peers.Peer) -> Contender:
     contender = opened(peer)
     return Contender(name=f"{peer.name}, refused", time=contender.time, done=contender.done)
-
-
-@contextmanager
-def _purgatory(runner: asyncio.Runner) -> Iterator[peers.Peer]:
-    peer, connection = peers.purgatory_on_redis()
-    try:
-        yield peer
-    finally:
-        runner.run(connection.aclose())
 
 
 CASE: Final = Case(name=NAME, run=run, needs=("PostgreSQL", "MariaDB", "Redis"))

@@ -1,0 +1,155 @@
+"""What the processes of a :class:`bench.crew.Crew` do."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+import circuits
+
+from . import peers
+from .crew import wait_until
+from .databases import circuits_on
+from .work import RemoteDownError, Tally, Work
+
+#: Seconds between two bursts of a paced caller.
+TICK: Final = 0.01
+
+
+# Failures on one hot row -------------------------------------------------------------------------
+
+
+def fail(start: float, alias: str, name: str, seconds: float) -> int:
+    """Fail through one circuit for some seconds; return how often."""
+    with circuits_on(alias, DEFAULTS={"threshold": peers.NEVER}):
+        return _fail(circuits.protect(name)(Work().fail), start, seconds)
+
+
+def fail_on_redis(start: float, name: str, seconds: float) -> int:
+    """Fail through one circuit of pybreaker on Redis for some seconds; return how often."""
+    from redis import Redis
+
+    with Redis.from_url(peers.redis_url()) as client:
+        peer = peers.pybreaker_on_redis(client, name)
+        return _fail(peer.protect(Work().fail), start, seconds)
+
+
+def _fail(call: Callable[[], object], start: float, seconds: float) -> int:
+    _failing(call)  # connects
+    made = 1
+    wait_until(start)
+    while time.monotonic() < start + seconds:
+        _failing(call)
+        made += 1
+    return made
+
+
+def _failing(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except RemoteDownError:
+        return
+    raise AssertionError("A call to a remote that is down came back.")
+
+
+# A fleet -----------------------------------------------------------------------------------------
+
+
+def pace(
+    start: float, alias: str, policy: dict[str, Any], rate: int, seconds: float, is_down: bool
+) -> dict[str, int]:
+    """Call a remote ``rate`` times a second for some seconds.
+
+    Args:
+        policy: That of the circuit ``fleet``.
+        is_down: Whether the remote fails.
+
+    Returns:
+        How many calls there were, how many were refused, and how many statements all of it cost.
+    """
+    work = Work()
+    call = circuits.protect("fleet")(work.fail if is_down else work.succeed)
+    statements = Tally()
+    with circuits_on(alias, FLUSH_SECONDS=5.0, CIRCUITS={"fleet": policy}), _counted(statements):
+        if not is_down:
+            call()  # connects, and makes the row
+        wait_until(start)
+        before = statements.total()
+        calls, refused = _paced(call, start, rate, seconds)
+        return {"calls": calls, "refused": refused, "statements": statements.total() - before}
+
+
+def _paced(call: Callable[[], object], start: float, rate: int, seconds: float) -> tuple[int, int]:
+    calls = refused = 0
+    for tick in range(round(seconds / TICK)):
+        wait_until(start + tick * TICK)
+        for _ in range(round(rate * TICK)):
+            calls += 1
+            try:
+                call()
+            except circuits.CircuitOpenError:
+                refused += 1
+            except RemoteDownError:
+                pass
+    return calls, refused
+
+
+@contextmanager
+def _counted(statements: Tally) -> Iterator[None]:
+    """Count the statements of every thread of this process, on connections made from now on."""
+
+    def count(execute: Callable[..., Any], *args: Any) -> Any:
+        statements.tick()
+        return execute(*args)
+
+    def listen(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        connection.execute_wrappers.append(count)
+
+    connections.close_all()
+    connection_created.connect(listen)
+    try:
+        yield
+    finally:
+        connection_created.disconnect(listen)
+        for connection in connections.all(initialized_only=True):
+            connection.close()
+            connection.execute_wrappers.clear()
+
+
+# Other things that want a process of their own ---------------------------------------------------
+
+
+def age(start: float, alias: str, callers: int, seconds: float) -> int:
+    """Let a snapshot age, then make many calls at once; return what statements they cost."""
+    work = Work()
+    call = circuits.protect("aged")(work.asucceed)
+    statements = Tally()
+
+    async def run() -> int:
+        await call()
+        await asyncio.sleep(seconds)
+        before = statements.total()
+        await asyncio.gather(*(call() for _ in range(callers)))
+        return statements.total() - before
+
+    with circuits_on(alias), _counted(statements):
+        cost = asyncio.run(run())
+    assert work.done() == callers + 1
+    return cost
+
+
+def modules_of_second_call(start: float, url: str) -> list[str]:
+    """Return the modules that the second of two calls imports."""
+    with circuits_on("sqlite"):
+        circuits.call("imports", url)
+        before = set(sys.modules)
+        circuits.call("imports", url)
+        return sorted(set(sys.modules) - before)
