@@ -28,12 +28,13 @@ def made(services: Iterable[str]) -> Iterator[None]:
     aliases = ["sqlite", *(ALIASES[name] for name in services if name in ALIASES)]
     with ExitStack() as stack:
         for alias in aliases:
-            stack.enter_context(_made(alias))
+            stack.enter_context(made_one(alias))
         yield
 
 
 @contextmanager
-def _made(alias: str) -> Iterator[None]:
+def made_one(alias: str) -> Iterator[None]:
+    """Make one database, and drop it at the end."""
     with override_settings(CIRCUITS={"DATABASE": alias}):
         old = setup_databases(verbosity=0, interactive=False, aliases={alias: False})
     try:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import repeat
 from random import Random
 from statistics import median
+from threading import Barrier
 from time import perf_counter_ns
 
 #: Makes that many calls and returns how many nanoseconds they took.
@@ -122,11 +124,13 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def _plan(contender: Contender, effort: Effort) -> tuple[int, int]:
     """Return how many calls make a batch, and how many batches a turn."""
+    if contender.batch is not None:
+        return contender.batch, effort.least_batches
     least = effort.batch_seconds * 1e9
-    calls = contender.batch or 1
+    calls = 1
     with contender.within():
         contender.time(calls)  # the first call may set things up
-        while (taken := contender.time(calls)) < least and contender.batch is None:
+        while (taken := contender.time(calls)) < least:
             calls *= 2
     return calls, max(effort.least_batches, round(effort.turn_seconds * 1e9 / taken))
 
@@ -134,7 +138,7 @@ def _plan(contender: Contender, effort: Effort) -> tuple[int, int]:
 def _turn(contender: Contender, calls: int, batches: int) -> list[float]:
     """Return the nanoseconds a call took in each batch of one turn."""
     with contender.within():
-        contender.time(calls)
+        contender.time(1)
         before = contender.done()
         with _no_collector():
             taken = [contender.time(calls) / calls for _ in range(batches)]
@@ -189,6 +193,44 @@ def awaiting(call: Callable[[], Awaitable[object]], runner: asyncio.Runner) -> S
         return perf_counter_ns() - started
 
     return lambda calls: runner.run(time(calls))
+
+
+def gathering(call: Callable[[], Awaitable[object]], runner: asyncio.Runner) -> Stopwatch:
+    """Return the stopwatch of a coroutine function, of which all calls are made at once."""
+
+    async def time(calls: int) -> int:
+        started = perf_counter_ns()
+        await asyncio.gather(*(call() for _ in range(calls)))
+        return perf_counter_ns() - started
+
+    return lambda calls: runner.run(time(calls))
+
+
+def threading(call: Callable[[], object], threads: int, leave: Callable[[], object]) -> Stopwatch:
+    """Return the stopwatch of a function that some threads call at once, sharing the calls.
+
+    Args:
+        leave: What each thread does at its end.
+    """
+
+    def time(calls: int) -> int:
+        together = Barrier(threads)
+        turns = calls // threads
+
+        def work(_: int) -> tuple[int, int]:
+            together.wait()
+            started = perf_counter_ns()
+            for _turn in repeat(None, turns):
+                call()
+            ended = perf_counter_ns()
+            leave()
+            return started, ended
+
+        with ThreadPoolExecutor(threads) as pool:
+            spans = list(pool.map(work, range(threads)))
+        return max(ended for _, ended in spans) - min(started for started, _ in spans)
+
+    return time
 
 
 def preparing(

@@ -138,16 +138,20 @@ def pybreaker_on_redis(
     """
     import pybreaker as library
 
-    storage = library.CircuitRedisStorage(
-        library.STATE_CLOSED, client, namespace=f"{RUN}:{namespace}"
-    )
     breaker = library.CircuitBreaker(
         fail_max=threshold,
         reset_timeout=delay,
-        state_storage=storage,
+        state_storage=pybreaker_storage(client, namespace),
         throw_new_error_on_trip=False,
     )
     return Peer(name="pybreaker on Redis", protect=breaker, refusal=library.CircuitBreakerError)
+
+
+def pybreaker_storage(client: Any, namespace: str) -> Any:
+    """Return where :func:`pybreaker_on_redis` keeps its state."""
+    import pybreaker as library
+
+    return library.CircuitRedisStorage(library.STATE_CLOSED, client, namespace=f"{RUN}:{namespace}")
 
 
 @contextmanager

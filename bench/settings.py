@@ -34,6 +34,12 @@ DATABASES = {
     "postgres": circuits_database(_on_server("PostgreSQL")),
     "mariadb": circuits_database(_on_server("MariaDB")),
 }
+# Beside some of them, one of the same kind for very many circuits.
+for _alias in ("sqlite", "postgres"):
+    DATABASES[f"{_alias}_large"] = {
+        **DATABASES[_alias],
+        "NAME": f"{DATABASES[_alias]['NAME']}_large",
+    }
 for _database in DATABASES.values():
     if _database:
         # Made and dropped by Django's own test set-up, under the very name that is used.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 from django.db import connections
@@ -22,6 +22,9 @@ from .work import RemoteDownError, Tally, Work
 
 #: Seconds between two bursts of a paced caller.
 TICK: Final = 0.01
+
+#: Seconds; the default.
+FLUSH_SECONDS: Final = 5.0
 
 
 # Failures on one hot row -------------------------------------------------------------------------
@@ -77,8 +80,8 @@ def pace(
     """
     work = Work()
     call = circuits.protect("fleet")(work.fail if is_down else work.succeed)
-    statements = Tally()
-    with circuits_on(alias, FLUSH_SECONDS=5.0, CIRCUITS={"fleet": policy}), _counted(statements):
+    statements = _statements()
+    with circuits_on(alias, FLUSH_SECONDS=FLUSH_SECONDS, CIRCUITS={"fleet": policy}):
         if not is_down:
             call()  # connects, and makes the row
         wait_until(start)
@@ -102,26 +105,26 @@ def _paced(call: Callable[[], object], start: float, rate: int, seconds: float) 
     return calls, refused
 
 
-@contextmanager
-def _counted(statements: Tally) -> Iterator[None]:
-    """Count the statements of every thread of this process, on connections made from now on."""
+@cache
+def _statements() -> Tally:
+    """Return the tally of all statements of this process, in whichever thread.
+
+    It counts on connections made after it is first asked for.
+    """
+    tally = Tally()
 
     def count(execute: Callable[..., Any], *args: Any) -> Any:
-        statements.tick()
+        tally.tick()
         return execute(*args)
 
     def listen(connection: BaseDatabaseWrapper, **_: Any) -> None:
-        connection.execute_wrappers.append(count)
+        if count not in connection.execute_wrappers:
+            connection.execute_wrappers.append(count)
 
     connections.close_all()
-    connection_created.connect(listen)
-    try:
-        yield
-    finally:
-        connection_created.disconnect(listen)
-        for connection in connections.all(initialized_only=True):
-            connection.close()
-            connection.execute_wrappers.clear()
+    # Not weakly: nobody else holds on to it.
+    connection_created.connect(listen, weak=False)
+    return tally
 
 
 # Other things that want a process of their own ---------------------------------------------------
@@ -131,7 +134,7 @@ def age(start: float, alias: str, callers: int, seconds: float) -> int:
     """Let a snapshot age, then make many calls at once; return what statements they cost."""
     work = Work()
     call = circuits.protect("aged")(work.asucceed)
-    statements = Tally()
+    statements = _statements()
 
     async def run() -> int:
         await call()
@@ -140,7 +143,7 @@ def age(start: float, alias: str, callers: int, seconds: float) -> int:
         await asyncio.gather(*(call() for _ in range(callers)))
         return statements.total() - before
 
-    with circuits_on(alias), _counted(statements):
+    with circuits_on(alias):
         cost = asyncio.run(run())
     assert work.done() == callers + 1
     return cost

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import change, coroutine, failure, hot, http, refusal, strict
+from . import (
+    change,
+    contention,
+    coroutine,
+    failure,
+    fleet,
+    hot,
+    http,
+    imports,
+    load,
+    many,
+    refusal,
+    strict,
+)
 from .case import Case
 
 CASES: Final[tuple[Case, ...]] = (
@@ -15,4 +28,9 @@ CASES: Final[tuple[Case, ...]] = (
     refusal.CASE,
     failure.CASE,
     change.CASE,
+    contention.CASE,
+    load.CASE,
+    many.CASE,
+    fleet.CASE,
+    imports.CASE,
 )

@@ -54,7 +54,9 @@ class Change:
 def run(effort: Effort) -> Result:
     """Count and time the changes of state against those of pybreaker on Redis."""
     counts = {
-        (alias, change.name): _count(alias, change) for alias in LABELS for change in our_changes()
+        (alias, change.name): count_change(alias, change)
+        for alias in LABELS
+        for change in our_changes()
     }
     with peers.redis_client() as redis:
         timings = measure([*_ours(), *map(_contender, _theirs(redis))], effort)
@@ -127,7 +129,8 @@ def within(alias: str) -> Callable[[], AbstractContextManager[None]]:
     return partial(circuits_on, alias, CIRCUITS={NAME: policy})
 
 
-def _count(alias: str, change: Change) -> Counter:
+def count_change(alias: str, change: Change) -> Counter:
+    """Return what a change asks of a database."""
     with counting(alias) as counter, within(alias)():
         change.prepare()
         counter.reset()
@@ -145,7 +148,7 @@ def _ours() -> Iterator[Contender]:
 
 def _theirs(redis: Any) -> Iterator[Change]:
     peer = peers.pybreaker_on_redis(redis, NAME, threshold=1, delay=0)
-    breaker = peer.protect
+    breaker: Any = peer.protect
     fail = Expecting(peer.protect(Work().fail), RemoteDownError).attempt
     parts = (
         ("opening", breaker.close, fail, "open"),
