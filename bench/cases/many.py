@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import cycle
@@ -11,6 +11,7 @@ from typing import Any, Final
 from django.db import connections
 
 import circuits
+from bench import peers
 from bench.contenders import Protect, succeeding
 from bench.databases import LABELS, circuits_on, made_one
 from bench.measure import Effort, Timings, measure, ratio
@@ -57,8 +58,9 @@ def run(effort: Effort) -> Result:
                 for alias in STORES
             ),
             Ratio(
-                name=f"known, {GATES:,} circuits / {NAMES}",
-                value=ratio(timings, _knowing(GATES), _knowing(NAMES)),
+                name=f"known, {GATES:,} circuits / {NAMES}, to the same of pybreaker",
+                value=ratio(timings, _knowing(GATES), _knowing(NAMES))
+                / ratio(timings, _peers(GATES), _peers(NAMES)),
             ),
         ),
     )
@@ -72,6 +74,10 @@ def _knowing(circuits: int) -> str:
     return f"known to the process, {circuits:,}"
 
 
+def _peers(circuits: int) -> str:
+    return f"pybreaker, {circuits:,}"
+
+
 def _read(effort: Effort) -> Timings:
     """Time calls that read their rows, of some names among few rows and among many."""
     names = [_name(number) for number in range(NAMES)]
@@ -81,9 +87,12 @@ def _read(effort: Effort) -> Timings:
         few = partial(circuits_on, alias, SNAPSHOT_SECONDS=0)
         many = partial(circuits_on, _large_alias(alias), SNAPSHOT_SECONDS=0, MAX_CIRCUITS=2 * ROWS)
         contenders += [
-            succeeding(_reading(alias, NAMES), _in_turn(names), few),
-            succeeding(_reading(alias, ROWS), _in_turn(spread), many),
+            succeeding(_reading(alias, NAMES), _in_turn(_protects(names)), few),
+            succeeding(_reading(alias, ROWS), _in_turn(_protects(spread)), many),
         ]
+    for contender in contenders:
+        with contender.within():
+            contender.time(NAMES)  # makes the rows that are not there yet
     return measure(contenders, effort)
 
 
@@ -91,10 +100,14 @@ def _known(effort: Effort) -> Timings:
     """Time calls that go round few circuits and many, all of which the process knows."""
     with circuits_on(_large_alias("sqlite"), SNAPSHOT_SECONDS=FRESH, MAX_CIRCUITS=2 * ROWS):
         contenders = [
-            succeeding(_knowing(number), _in_turn([_name(each) for each in range(number)]))
+            succeeding(_knowing(number), _in_turn(_protects(map(_name, range(number)))))
             for number in (NAMES, GATES)
         ]
         contenders[-1].time(GATES)  # so that all are known
+        contenders += [
+            succeeding(_peers(number), _in_turn([peers.pybreaker().protect for _ in range(number)]))
+            for number in (NAMES, GATES)
+        ]
         return measure(contenders, effort)
 
 
@@ -102,11 +115,15 @@ def _name(number: int) -> str:
     return f"{NAME} {number}"
 
 
-def _in_turn(names: Sequence[str]) -> Protect:
-    """Return what protects a function by many circuits, one after the other."""
+def _protects(names: Iterable[str]) -> list[Protect]:
+    return [circuits.protect(name) for name in names]
+
+
+def _in_turn(protects: Sequence[Protect]) -> Protect:
+    """Return what puts a function behind many breakers, one after the other."""
 
     def protect(function: Callable[..., Any]) -> Callable[..., Any]:
-        following = cycle([circuits.protect(name)(function) for name in names]).__next__
+        following = cycle([each(function) for each in protects]).__next__
 
         def call() -> None:
             following()()
@@ -136,7 +153,7 @@ def _copy_row(alias: str) -> None:
     from circuits.models import Circuit
 
     connection = connections[alias]
-    columns = [field.column for field in Circuit._meta.concrete_fields]
+    columns = [str(field.column) for field in Circuit._meta.concrete_fields]
     others = [connection.ops.quote_name(name) for name in columns if name not in ("id", "name")]
     with connection.cursor() as cursor:
         cursor.execute(
