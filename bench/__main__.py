@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     django.setup()
     options = _parse(arguments)
     cases = _chosen(options.only)
+    _require_peers()
     _require_services(cases)
     gc.freeze()  # what is there now will not be garbage: no need to look at it again
     if options.check is not None:
@@ -92,6 +94,15 @@ def _require_services(cases: Sequence[Case]) -> None:
 
     for name in {name for case in cases for name in case.needs}:
         services.require(name)
+
+
+def _require_peers() -> None:
+    from . import peers
+
+    try:
+        peers.versions()
+    except PackageNotFoundError as error:
+        sys.exit(f"{error.name} is not installed: run `make bench`, which installs what it needs.")
 
 
 def _run(cases: Sequence[Case], effort: Effort) -> Report:

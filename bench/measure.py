@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import repeat
+from math import ceil
 from random import Random
 from statistics import median
 from threading import Barrier
@@ -119,7 +120,7 @@ def ratio(timings: Timings, of: str, to: str) -> float:
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the least value that at least this share of them do not exceed."""
     ordered = sorted(values)
-    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+    return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
 def _plan(contender: Contender, effort: Effort) -> tuple[int, int]:
@@ -137,11 +138,10 @@ def _plan(contender: Contender, effort: Effort) -> tuple[int, int]:
 
 def _turn(contender: Contender, calls: int, batches: int) -> list[float]:
     """Return the nanoseconds a call took in each batch of one turn."""
-    with contender.within():
+    with contender.within(), _no_collector():
         contender.time(1)
         before = contender.done()
-        with _no_collector():
-            taken = [contender.time(calls) / calls for _ in range(batches)]
+        taken = [contender.time(calls) / calls for _ in range(batches)]
         done = contender.done() - before
     if done != calls * batches:
         raise BrokenContenderError(

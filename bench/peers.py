@@ -19,7 +19,7 @@ from django.conf import settings
 
 from tests import services
 
-from .settings import RUN
+from .naming import RUN
 
 PACKAGES: Final = (
     "pybreaker",
@@ -51,7 +51,11 @@ class Peer:
 
 
 def versions() -> dict[str, str]:
-    """Return the version of each peer that is installed."""
+    """Return the version of each peer.
+
+    Raises:
+        PackageNotFoundError: One of them is not installed.
+    """
     return {name: version(name) for name in PACKAGES}
 
 

@@ -3,7 +3,6 @@
 They are set up as the reference project sets up the circuits' own connection.
 """
 
-import os
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -11,8 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from cbproject.databases import circuits_database
 from tests import services
 
-#: Names this run, so that two at once do not share a database; child processes inherit it.
-RUN = os.environ.setdefault("BENCH_RUN", f"circuits_bench_{os.getpid()}")
+from .naming import RUN
 
 SECRET_KEY = "only-for-benchmarks"
 INSTALLED_APPS = ["circuits"]

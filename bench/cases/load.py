@@ -43,13 +43,13 @@ def run(effort: Effort) -> Result:
         queries = [process.run(tasks.age, "sqlite", CALLERS, age)[0] for age in AGES]
     return Result(
         name=NAME,
-        title=f"{CALLERS} concurrent calls over HTTP, and {THREADS} threads on one circuit",
+        title=f"{CALLERS:,} concurrent calls over HTTP, and {THREADS} threads on one circuit",
         timings=timings,
-        baseline=f"httpx, {CALLERS} at once",
+        baseline=_at_once("httpx"),
         ratios=(
             Ratio(
                 name="acall / httpx",
-                value=ratio(timings, f"acall, {CALLERS} at once", f"httpx, {CALLERS} at once"),
+                value=ratio(timings, _at_once("acall"), _at_once("httpx")),
                 limit=1.1,
             ),
             Ratio(
@@ -96,7 +96,7 @@ def _bursting(name: str, get: Callable[[], Awaitable[Any]], runner: asyncio.Runn
             tally.tick()
 
     return Contender(
-        name=f"{name}, {CALLERS} at once",
+        name=_at_once(name),
         time=gathering(call, runner),
         done=tally.total,
         within=partial(circuits_on, "sqlite"),
@@ -129,6 +129,10 @@ def _sharing(name: str, protect: Protect, threads: int) -> Contender:
 def _loss(timings: Timings, name: str) -> float:
     """Return how many times as long a call takes in many threads as in one."""
     return ratio(timings, _in_threads(name, THREADS), _in_threads(name, 1))
+
+
+def _at_once(name: str) -> str:
+    return f"{name}, {CALLERS:,} at once"
 
 
 def _in_threads(name: str, threads: int) -> str:
