@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
     django.setup()
+    from .check import missed
+
     options = _parse(arguments)
     cases = _chosen(options.only)
     _require_peers()
@@ -39,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.check is not None:
         return _check(cases, _effort(options), options.check)
     report = _run(cases, _effort(options))
+    for name, ratio in missed(report).items():
+        print(f"Missed: {name} is {ratio.value:.3g} and should be {ratio.limit:g} at most.")
     if options.out is not None:
         from .report import write
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, Final
 
-from django.conf import settings
 from django.db import connections
 from django.test.utils import override_settings, setup_databases, teardown_databases
 
@@ -41,8 +38,6 @@ def made_one(alias: str) -> Iterator[None]:
         yield
     finally:
         teardown_databases(old, verbosity=0)
-        if alias == "sqlite":
-            shutil.rmtree(Path(settings.DATABASES[alias]["NAME"]).parent, ignore_errors=True)
 
 
 @contextmanager

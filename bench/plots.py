@@ -15,7 +15,7 @@ OURS: Final = "#0b5394"
 THEIRS: Final = "#b0b0b0"
 
 #: The words by which our own contenders are known; all others are somebody else's.
-OWN_NAMES: Final = ("protect", "guard", "make_remote_call", "circuits")
+OWN_WORDS: Final = ("protect", "guard", "make_remote_call", "acall", "circuits")
 
 #: Nothing in a plot says when it was drawn, so drawing the same again changes nothing.
 STYLE: Final[dict[str, Any]] = {
@@ -59,7 +59,7 @@ def _draw_bars(axes: Axes, result: Result) -> None:
     by_speed = sorted(result.timings.items(), key=lambda item: -item[1].median)
     names = [name for name, _ in by_speed]
     medians = [timing.median / 1000 for _, timing in by_speed]
-    colours = [OURS if name.startswith(OWN_NAMES) else THEIRS for name in names]
+    colours = [OURS if any(word in name for word in OWN_WORDS) else THEIRS for name in names]
     bars = axes.barh(names, medians, color=colours)
     axes.bar_label(bars, [duration(timing.median) for _, timing in by_speed], padding=3)
     axes.plot([timing.p99 / 1000 for _, timing in by_speed], names, "k|", label="p99")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .results import Ratio, Report, Result
+from .results import Ratio, Report, Result, load
 
 #: Nanoseconds in each unit a time is told in, from the largest that makes it at least 1.
 UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
@@ -150,7 +150,9 @@ def write(report: Report, folder: Path) -> None:
     """Write the JSON, the plots and the tables of ``benchmarks.md`` in a folder."""
     from . import plots
 
-    report.save(folder / "benchmarks.json")
+    file = folder / "benchmarks.json"
+    report.save(file)
+    report = load(file)  # which leaves out digits that the page must not show either
     page = folder / "benchmarks.md"
     page.write_text(fill(page.read_text(), report))
     plots.draw(report, folder / "benchmarks")

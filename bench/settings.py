@@ -3,6 +3,9 @@
 They are set up as the reference project sets up the circuits' own connection.
 """
 
+import atexit
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -23,7 +26,12 @@ def _on_server(service: str) -> str:
     return urlunsplit(urlsplit(services.url(service))._replace(path=f"/{RUN}"))
 
 
-_file = Path(tempfile.gettempdir()) / RUN / "circuits.sqlite3"
+# A folder that the process above made is kept: its children share the files in it.
+if "BENCH_DIR" not in os.environ:
+    os.environ["BENCH_DIR"] = tempfile.mkdtemp(prefix="circuits-bench-")
+    atexit.register(shutil.rmtree, os.environ["BENCH_DIR"], ignore_errors=True)
+
+_file = Path(os.environ["BENCH_DIR"]) / "circuits.sqlite3"
 
 DATABASES = {
     # The circuits are on one of the others, so nothing may end up here.

@@ -67,11 +67,11 @@ def run(effort: Effort) -> Result:
 
 
 def _reading(alias: str, circuits: int) -> str:
-    return f"read each time, {circuits:,} on {LABELS[alias]}"
+    return f"protect, read each time, {circuits:,} on {LABELS[alias]}"
 
 
 def _knowing(circuits: int) -> str:
-    return f"known to the process, {circuits:,}"
+    return f"protect, known, {circuits:,}"
 
 
 def _peers(circuits: int) -> str:
