@@ -30,14 +30,18 @@ FLUSH_SECONDS: Final = 5.0
 # Failures on one hot row -------------------------------------------------------------------------
 
 
-def fail(start: float, alias: str, name: str, seconds: float) -> int:
-    """Fail through one circuit for some seconds; return how often."""
+#: How many failures a process made, and how many of them a second.
+Failed = tuple[int, float]
+
+
+def fail(start: float, alias: str, name: str, seconds: float) -> Failed:
+    """Fail through one circuit for some seconds."""
     with circuits_on(alias, DEFAULTS={"threshold": peers.NEVER}):
         return _fail(circuits.protect(name)(Work().fail), start, seconds)
 
 
-def fail_on_redis(start: float, name: str, seconds: float) -> int:
-    """Fail through one circuit of pybreaker on Redis for some seconds; return how often."""
+def fail_on_redis(start: float, name: str, seconds: float) -> Failed:
+    """Fail through one circuit of pybreaker on Redis for some seconds."""
     from redis import Redis
 
     with Redis.from_url(peers.redis_url()) as client:
@@ -45,14 +49,16 @@ def fail_on_redis(start: float, name: str, seconds: float) -> int:
         return _fail(peer.protect(Work().fail), start, seconds)
 
 
-def _fail(call: Callable[[], object], start: float, seconds: float) -> int:
+def _fail(call: Callable[[], object], start: float, seconds: float) -> Failed:
     _failing(call)  # connects
-    made = 1
     wait_until(start)
-    while time.monotonic() < start + seconds:
+    made, began = 0, time.monotonic()
+    while True:
         _failing(call)
         made += 1
-    return made
+        passed = time.monotonic() - began
+        if passed >= seconds:
+            return made + 1, made / passed
 
 
 def _failing(call: Callable[[], object]) -> None:

@@ -31,21 +31,21 @@ class Side:
     """One of those compared.
 
     Args:
-        fail: Lets all processes fail for some seconds and returns how often each did.
+        fail: Lets all processes fail for some seconds.
         counted: How many failures its store knows of.
     """
 
     name: str
-    fail: Callable[[float], list[int]]
+    fail: Callable[[float], list[tasks.Failed]]
     counted: Callable[[], int]
     rates: list[float] = field(default_factory=list)
     made: int = 0
 
     def turn(self, seconds: float) -> None:
         """Let it run for some seconds and take down what came of it."""
-        made = sum(self.fail(seconds))
-        self.made += made
-        self.rates.append((made - PROCESSES) / seconds)
+        done = self.fail(seconds)
+        self.made += sum(made for made, _ in done)
+        self.rates.append(sum(rate for _, rate in done))
 
 
 def run(effort: Effort) -> Result:
