@@ -115,11 +115,13 @@ def _run(cases: Sequence[Case], effort: Effort) -> Report:
     from .results import Report
 
     results = []
-    with databases.made({name for case in cases for name in case.needs}):
+    services = {name for case in cases for name in case.needs}
+    with databases.made(services):
+        environment = _environment() | databases.versions(services)
         for case in cases:
             results.append(case.run(effort))
             show(results[-1])
-    return Report(environment=_environment(), rounds=effort.rounds, results=tuple(results))
+    return Report(environment=environment, rounds=effort.rounds, results=tuple(results))
 
 
 def _check(cases: Sequence[Case], effort: Effort, file: Path) -> int:
@@ -145,9 +147,9 @@ def _environment() -> dict[str, str]:
     from .peers import versions
 
     return {
+        "processors": f"{os.cpu_count()} x {_processor()}",
         "Python": platform.python_version(),
         "Django": django.get_version(),
-        "processors": f"{os.cpu_count()} x {_processor()}",
         **versions(),
     }
 

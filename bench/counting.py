@@ -14,6 +14,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import peers
+from .measure import BrokenContenderError
 
 #: Bytes; no statement or row here is larger.
 CHUNK: Final = 65536
@@ -42,6 +43,18 @@ class Counter:
         copy = Counter()
         copy.statements, copy.trips = list(self.statements), self.trips
         return copy
+
+    def only_statement(self) -> tuple[str, Any]:
+        """Return the one statement with its parameters.
+
+        Raises:
+            BrokenContenderError: There was none, or more than one.
+        """
+        if len(self.statements) != 1:
+            raise BrokenContenderError(
+                f"One statement was expected, and {len(self.statements)} were sent."
+            )
+        return self.statements[0]
 
     def note_statement(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any

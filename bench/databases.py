@@ -40,6 +40,15 @@ def made_one(alias: str) -> Iterator[None]:
         teardown_databases(old, verbosity=0)
 
 
+def versions(services: Iterable[str]) -> dict[str, str]:
+    """Return the versions of SQLite and of the database servers named."""
+    aliases = ["sqlite", *(ALIASES[name] for name in services if name in ALIASES)]
+    return {
+        LABELS[alias]: ".".join(map(str, connections[alias].get_database_version()))
+        for alias in sorted(aliases, key=list(LABELS).index)
+    }
+
+
 @contextmanager
 def circuits_on(alias: str, **more: Any) -> Iterator[None]:
     """Keep the circuits on a database, as in a process that knows of none yet.

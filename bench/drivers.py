@@ -35,7 +35,7 @@ def _sqlite(sql: str, params: Any) -> Iterator[Read]:
 def _postgres(sql: str, params: Any) -> Iterator[Read]:
     import psycopg
 
-    with psycopg.connect(**_parameters("postgres", ("dbname",)), autocommit=True) as connection:
+    with psycopg.connect(**_parameters("postgres"), autocommit=True) as connection:
         cursor = connection.cursor()
         yield lambda: cursor.execute(sql, params, prepare=True).fetchone()
 
@@ -44,8 +44,7 @@ def _postgres(sql: str, params: Any) -> Iterator[Read]:
 def _mariadb(sql: str, params: Any) -> Iterator[Read]:
     import MySQLdb
 
-    names = ("database", "db")
-    with closing(MySQLdb.connect(**_parameters("mariadb", names), autocommit=True)) as connection:
+    with closing(MySQLdb.connect(**_parameters("mariadb"), autocommit=True)) as connection:
         cursor = connection.cursor()
 
         def read() -> Any:
@@ -55,9 +54,9 @@ def _mariadb(sql: str, params: Any) -> Iterator[Read]:
         yield read
 
 
-def _parameters(alias: str, database: tuple[str, ...]) -> dict[str, Any]:
+def _parameters(alias: str) -> dict[str, Any]:
     """Return where the database is, in the driver's words for it."""
-    wanted = {"host", "port", "user", "password", *database}
+    wanted = {"host", "port", "user", "password", "dbname", "database", "db"}
     given = connections[alias].get_connection_params()
     return {key: value for key, value in given.items() if key in wanted}
 

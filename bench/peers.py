@@ -27,6 +27,9 @@ PACKAGES: Final = (
     "aiobreaker",
     "purgatory",
     "resilient-circuit",
+    "psycopg",
+    "mysqlclient",
+    "redis",
 )
 
 #: A number of failures that no case comes to.
@@ -51,7 +54,7 @@ class Peer:
 
 
 def versions() -> dict[str, str]:
-    """Return the version of each peer.
+    """Return the version of each peer, and of each driver they and we use.
 
     Raises:
         PackageNotFoundError: One of them is not installed.

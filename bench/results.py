@@ -29,6 +29,11 @@ class Ratio:
         return self.limit is not None and self.value > self.limit
 
 
+def compare(timings: Timings, of: str, to: str, limit: float | None = None) -> Ratio:
+    """Return the ratio of two contenders, under their names."""
+    return Ratio(name=f"{of} / {to}", value=ratio(timings, of, to), limit=limit)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """Things counted. The first column names what a row is about."""

@@ -10,8 +10,8 @@ import circuits
 from bench import peers
 from bench.contenders import succeeding_async, unprotected
 from bench.databases import circuits_on
-from bench.measure import Effort, measure, ratio
-from bench.results import Ratio, Result
+from bench.measure import Effort, measure
+from bench.results import Result, compare
 
 from .case import Case
 
@@ -37,7 +37,7 @@ def run(effort: Effort) -> Result:
         timings=timings,
         baseline="aiobreaker",
         ratios=tuple(
-            Ratio(name=f"protect / {name}", value=ratio(timings, "protect", name))
+            compare(timings, "protect", name)
             for name in ("aiobreaker", "purgatory", "purgatory on Redis")
         ),
     )

@@ -12,8 +12,8 @@ from bench import peers
 from bench.contenders import failing
 from bench.counting import Counter, count, count_on_redis
 from bench.databases import LABELS, circuits_on
-from bench.measure import Effort, measure, ratio
-from bench.results import Ratio, Result, Table
+from bench.measure import Effort, measure
+from bench.results import Ratio, Result, Table, compare
 from bench.work import Expecting, RemoteDownError, Work
 
 from .case import Case
@@ -50,9 +50,10 @@ def run(effort: Effort) -> Result:
         baseline="pybreaker on Redis",
         ratios=(
             *(
-                Ratio(
-                    name=f"protect on {label} / pybreaker on Redis",
-                    value=ratio(timings, f"protect on {label}", "pybreaker on Redis"),
+                compare(
+                    timings,
+                    f"protect on {label}",
+                    "pybreaker on Redis",
                     limit=1.0 if alias == "postgres" else None,
                 )
                 for alias, label in LABELS.items()

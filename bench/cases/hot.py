@@ -11,8 +11,8 @@ import circuits
 from bench import peers
 from bench.contenders import succeeding, unprotected
 from bench.databases import circuits_on
-from bench.measure import Effort, measure, ratio
-from bench.results import Ratio, Result
+from bench.measure import Effort, measure
+from bench.results import Result, compare
 from circuits import observers
 
 from .case import Case
@@ -38,25 +38,11 @@ def run(effort: Effort) -> Result:
         timings=timings,
         baseline="pybreaker",
         ratios=(
-            Ratio(
-                name="protect / pybreaker",
-                value=ratio(timings, "protect", "pybreaker"),
-                limit=0.5,
-            ),
-            Ratio(
-                name="protect / circuitbreaker",
-                value=ratio(timings, "protect", "circuitbreaker"),
-                limit=1.0,
-            ),
-            Ratio(name="guard / pybreaker", value=ratio(timings, "guard", "pybreaker")),
-            Ratio(
-                name="make_remote_call / pybreaker",
-                value=ratio(timings, "make_remote_call", "pybreaker"),
-            ),
-            Ratio(
-                name="protect, observed / pybreaker",
-                value=ratio(timings, "protect, observed", "pybreaker"),
-            ),
+            compare(timings, "protect", "pybreaker", limit=0.5),
+            compare(timings, "protect", "circuitbreaker", limit=1.0),
+            compare(timings, "guard", "pybreaker"),
+            compare(timings, "make_remote_call", "pybreaker"),
+            compare(timings, "protect, observed", "pybreaker"),
         ),
     )
 

@@ -12,9 +12,9 @@ import circuits
 from bench import peers
 from bench.contenders import Within
 from bench.databases import circuits_on
-from bench.measure import Contender, Effort, calling, measure, ratio
+from bench.measure import Contender, Effort, calling, measure
 from bench.remote import serving
-from bench.results import Ratio, Result
+from bench.results import Result, compare
 from bench.work import Tally
 
 from .case import Case
@@ -46,14 +46,8 @@ def run(effort: Effort) -> Result:
         timings=timings,
         baseline="no breaker",
         ratios=(
-            Ratio(
-                name="circuits.call / no breaker",
-                value=ratio(timings, "circuits.call", "no breaker"),
-            ),
-            Ratio(
-                name="circuits.call / pybreaker",
-                value=ratio(timings, "circuits.call", "pybreaker"),
-            ),
+            compare(timings, "circuits.call", "no breaker"),
+            compare(timings, "circuits.call", "pybreaker"),
         ),
     )
 

@@ -10,8 +10,8 @@ import circuits
 from bench import peers
 from bench.contenders import opened, refusing
 from bench.databases import circuits_on
-from bench.measure import Effort, measure, ratio
-from bench.results import Ratio, Result
+from bench.measure import Effort, measure
+from bench.results import Result, compare
 from bench.work import Expecting, RemoteDownError, Work
 
 from .case import Case
@@ -50,15 +50,8 @@ def run(effort: Effort) -> Result:
         timings=timings,
         baseline="pybreaker",
         ratios=(
-            Ratio(
-                name="protect / pybreaker",
-                value=ratio(timings, "protect", "pybreaker"),
-                limit=0.5,
-            ),
-            Ratio(
-                name="protect / circuitbreaker",
-                value=ratio(timings, "protect", "circuitbreaker"),
-            ),
+            compare(timings, "protect", "pybreaker", limit=0.5),
+            compare(timings, "protect", "circuitbreaker"),
         ),
     )
 

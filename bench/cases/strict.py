@@ -13,8 +13,8 @@ from bench import drivers, peers
 from bench.contenders import opened, refusing, succeeding, succeeding_async
 from bench.counting import Counter, count, count_on_redis
 from bench.databases import LABELS, circuits_on
-from bench.measure import Contender, Effort, calling, measure, ratio
-from bench.results import Ratio, Result, Table
+from bench.measure import Contender, Effort, calling, measure
+from bench.results import Ratio, Result, Table, compare
 from bench.work import Expecting, RemoteDownError, Tally, Work, forbidden
 
 from .case import Case
@@ -35,17 +35,9 @@ def run(effort: Effort) -> Result:
         timings=timings,
         baseline="pybreaker on Redis",
         ratios=(
-            Ratio(
-                name="protect on PostgreSQL / pybreaker on Redis",
-                value=ratio(timings, "protect on PostgreSQL", "pybreaker on Redis"),
-                limit=1.0,
-            ),
+            compare(timings, "protect on PostgreSQL", "pybreaker on Redis", limit=1.0),
             *(
-                Ratio(
-                    name=f"protect on {label} / the driver's read",
-                    value=ratio(timings, f"protect on {label}", f"the driver's read on {label}"),
-                    limit=2.0,
-                )
+                compare(timings, f"protect on {label}", f"the driver's read on {label}", limit=2.0)
                 for label in LABELS.values()
             ),
             *_count_ratios(counts),
@@ -122,7 +114,7 @@ def _ours(stack: ExitStack, counts: Counts) -> Iterator[Contender]:
             circuits.CircuitOpenError,
             _strict_open(alias),
         )
-        [(sql, params)] = counts[alias][0].statements
+        sql, params = counts[alias][0].only_statement()
         read = stack.enter_context(drivers.reading(alias, sql, params))
         yield _reading(f"the driver's read on {label}", read)
 

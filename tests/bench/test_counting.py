@@ -9,7 +9,8 @@ from threading import Thread
 import pytest
 from django.db import connection
 
-from bench.counting import count, counting, forwarding
+from bench.counting import Counter, count, counting, forwarding
+from bench.measure import BrokenContenderError
 from bench.work import Tally
 
 
@@ -45,8 +46,17 @@ def test_statements_on_sqlite() -> None:
             cursor.execute("SELECT %s", [1])
 
     counter = count("default", ask, nullcontext)
-    assert [(sql, tuple(params)) for sql, params in counter.statements] == [("SELECT %s", (1,))]
+    assert counter.only_statement() == ("SELECT %s", [1])
     assert counter.trips == 1
+
+
+def test_one_statement_is_neither_none_nor_two() -> None:
+    counter = Counter()
+    for sent in range(3):
+        if sent != 1:
+            with pytest.raises(BrokenContenderError, match=f"and {sent} were sent"):
+                counter.only_statement()
+        counter.statements.append(("SELECT 1", None))
 
 
 @pytest.mark.usefixtures("committed")
