@@ -23,8 +23,8 @@ from django.views.decorators.http import require_POST
 from . import conf, display, steering
 from .exceptions import TooManyCircuitsError
 from .fields import DatabaseNow
-from .machine import Mode, State
 from .models import POLICY_FIELDS, Circuit, Transition
+from .paging import BoundedPaginator
 from .readings import Reading
 
 #: How many of the last transitions a circuit's page shows.
@@ -88,6 +88,7 @@ class CircuitAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
     search_fields = ("name", "probe_url")
     ordering = ("urgency", "name")
+    paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     empty_value_display = display.NOTHING

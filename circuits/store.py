@@ -7,7 +7,7 @@ function of :mod:`circuits.machine` and writes down what comes back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic
@@ -242,14 +242,12 @@ class DatabaseStore:
         """
         with transaction.atomic(using=self.alias):
             due = self._due(batch)
-            steps = [machine.expire(_status(row), row.db_now / 1_000_000) for row in due]
-            moved = [(row, step) for row, step in zip(due, steps, strict=True) if step.change]
-            for row, step in moved:
-                for column, value in _columns(step.status).items():
-                    setattr(row, column, value)
-            self._all().bulk_update([row for row, _ in moved], [*_columns(Status())])
+            # One moment for all of them: then most are changed alike, in one UPDATE.
+            now = max((row.db_now for row in due), default=0) / 1_000_000
+            steps = [(row, machine.expire(_status(row), now)) for row in due]
+            self._write_alike([(row, step) for row, step in steps if step.change])
             transitions = Transition.objects.using(self.alias).bulk_create(
-                _transition(row, step.change, NO_NOTE) for row, step in moved if step.change
+                _transition(row, step.change, NO_NOTE) for row, step in steps if step.change
             )
         for transition in transitions:
             announce_transition(transition)
@@ -296,8 +294,22 @@ class DatabaseStore:
                 mode__in=(Mode.AUTOMATIC.value, Mode.OBSERVE.value),
                 retry_at__lte=to_datetime(self.now()),
             )
-            .order_by("pk")[:batch]
+            # As the index has them: no more rows are read, or locked on MariaDB, than are taken.
+            .order_by("retry_at")[:batch]
         )
+
+    def _write_alike(self, steps: Iterable[tuple[Circuit, Step]]) -> None:
+        """Write steps, those that change the same columns to the same values in one UPDATE."""
+        alike: dict[str, tuple[dict[str, Any], list[int]]] = {}
+        for row, step in steps:
+            new = _changed(_status(row), step.status)
+            for column, value in new.items():
+                setattr(row, column, value)
+            # Rows that differ in their generation alone are alike: each goes one up.
+            new["generation"] = F("generation") + 1
+            alike.setdefault(repr(new), (new, []))[1].append(row.pk)
+        for new, pks in alike.values():
+            self._all().filter(pk__in=pks).update(**new)
 
     def _make(self, name: str) -> None:
         """Make the circuit, unless another process has just made it."""
@@ -320,9 +332,7 @@ class DatabaseStore:
         """Write a step and what is noted beside it; nothing where nothing happened."""
         if step.status is before.status:
             return None
-        old, new = _columns(before.status), _columns(step.status)
-        changed: dict[str, Any] = {key: new[key] for key in new if new[key] != old[key]}
-        changed |= _noted(note, to_datetime(before.now))
+        changed = _changed(before.status, step.status) | _noted(note, to_datetime(before.now))
         self._all().filter(pk=pk).update(**changed)
         if step.change is None:
             return None
@@ -443,6 +453,12 @@ def _columns(status: Status) -> dict[str, Any]:
         "window": _window_column(status.window),
         "state_changed_at": _optional(to_datetime, status.changed_at),
     }
+
+
+def _changed(before: Status, after: Status) -> dict[str, Any]:
+    """Return the columns that are different, with their new values."""
+    old, new = _columns(before), _columns(after)
+    return {key: new[key] for key in new if new[key] != old[key]}
 
 
 def _noted(note: Note, now: datetime) -> dict[str, Any]:
