@@ -31,7 +31,15 @@ CIRCUITS_OPTIONS: dict[str, Config] = {
     SQLITE: {"transaction_mode": "IMMEDIATE"},
     # Milliseconds; a wait for a row's lock counts too. Behind a pooler that refuses start-up
     # options (PgBouncer), give an empty one in the URL and set statement_timeout on the role.
-    POSTGRESQL: {"options": "-c statement_timeout=5000"},
+    # A commit need not wait for the disk: a crash of the server may lose the last moments of the
+    # circuits, never what is written whole.
+    POSTGRESQL: {
+        "options": "-c statement_timeout=5000 -c synchronous_commit=off",
+        # The statements are few and always the same, so the server may keep their plans. A pooler
+        # that does not know of prepared statements needs None.
+        "server_side_binding": True,
+        "prepare_threshold": 5,
+    },
     # Seconds; the driver keeps the first two, so they hold on MariaDB and MySQL alike.
     MYSQL: {
         "read_timeout": 5,

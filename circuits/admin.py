@@ -26,6 +26,7 @@ from .fields import DatabaseNow
 from .models import POLICY_FIELDS, Circuit, Transition
 from .paging import BoundedPaginator
 from .readings import Reading
+from .store import DatabaseStore
 
 #: How many of the last transitions a circuit's page shows.
 SHOWN: Final = 20
@@ -64,7 +65,7 @@ class CircuitForm(ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any] | None:
         """Refuse a new circuit where there are too many already."""
         limit = conf.get().max_circuits
-        if self.instance.pk is None and Circuit.objects.count() >= limit:
+        if self.instance.pk is None and DatabaseStore().has(limit):
             name = self.cleaned_data.get("name", "")
             raise ValidationError(str(TooManyCircuitsError(name, limit)), code="too_many")
         return super().clean()

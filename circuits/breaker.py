@@ -18,6 +18,7 @@ from .exceptions import CircuitOpenError, InvalidInputError, RemoteCallFailedExc
 from .failsafe import FailSafeStore
 from .flusher import Flusher
 from .gate import Gate, Ticket
+from .gates import Gates
 from .machine import Policy, Step
 from .memory import MemoryStore
 from .outcomes import Exceptions, Failures
@@ -29,7 +30,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 #: This process's gates, by the circuit's name.
-_gates: Final[dict[str, Gate]] = {}
+_gates: Final = Gates()
 
 
 def _recall(name: str) -> Snapshot | None:
@@ -54,8 +55,12 @@ def admit(name: str) -> Ticket:
     gate = _gates.get(name)
     if gate is None:
         return _admit_first(name)
-    if monotonic() < gate.passes_until:
+    now = monotonic()
+    if now < gate.passes_until:
         return gate.ticket
+    if now < gate.refuses_until:
+        # Raised from here, since each frame on the way up costs a refusal as much as the rest.
+        raise gate.refused(gate.retry_at - now)
     return gate.admit()
 
 
@@ -120,7 +125,7 @@ def gate(name: str) -> Gate:
     """Return this process's gate to a circuit."""
     found = _gates.get(name)
     if found is None:
-        found = _gates.setdefault(check_name(name), Gate(name, store))
+        found = _gates.add(Gate(check_name(name), store))
         flusher.ensure_running()
     return found
 
@@ -136,6 +141,8 @@ def _admit_first(name: str) -> Ticket:
 
 
 # Around a block, a function, a callable ----------------------------------------------------------
+
+_ANY_EXCEPTION: Final = Failures()
 
 
 class guard:  # noqa: N801 - a context manager, used like a function
@@ -158,8 +165,11 @@ class guard:  # noqa: N801 - a context manager, used like a function
     def __init__(
         self, name: str, *, exceptions: Exceptions = Exception, exclude: Exceptions = ()
     ) -> None:
-        self._name = check_name(name)
-        self._failures = Failures(exceptions, exclude)
+        # A name that has a gate was checked when the gate was made.
+        known = type(name) is str and name in _gates
+        self._name = name if known else check_name(name)
+        plain = exceptions is Exception and exclude == ()
+        self._failures = _ANY_EXCEPTION if plain else Failures(exceptions, exclude)
         self._ticket: Ticket | None = None
         self._is_used = False
 
@@ -402,13 +412,12 @@ def flush() -> None:
     Raises:
         django.db.Error: The database does not answer. Nothing is lost; the next flush tries again.
     """
-    for each in list(_gates.values()):
-        each.flush()
+    _gates.flush()
 
 
 def forget() -> None:
     """Forget all that this process knows of circuits, unwritten tallies included."""
-    _gates.clear()
+    _gates.forget()
     store.forget()
 
 

@@ -55,6 +55,7 @@ class Config:
         snapshot_seconds: How long a process may act on what it last read of a circuit.
         flush_seconds: How often a process writes the successes it has gathered.
         max_circuits: How many circuits there may be, against runaway names.
+        max_snapshots: How many circuits a process keeps in memory, those used last.
         on_store_error: ``local`` goes on per process when the database fails, ``raise`` raises.
         store_retry_seconds: How long a failed database is left alone before the next try.
         failure_statuses: HTTP statuses that count as failures.
@@ -70,6 +71,7 @@ class Config:
     snapshot_seconds: float = 0.2
     flush_seconds: float = 5.0
     max_circuits: int = 10_000
+    max_snapshots: int = 10_000
     on_store_error: str = "local"
     store_retry_seconds: float = 1.0
     failure_statuses: frozenset[int] = frozenset(range(500, 600))
@@ -212,6 +214,7 @@ _CHECKS: Final[dict[str, Check]] = {
     "SNAPSHOT_SECONDS": _number(0, 60),
     "FLUSH_SECONDS": _number(0.1, 3600),
     "MAX_CIRCUITS": _number(1, 10_000_000, whole=True),
+    "MAX_SNAPSHOTS": _number(1, 10_000_000, whole=True),
     "ON_STORE_ERROR": _check_on_store_error,
     "STORE_RETRY_SECONDS": _number(0, 3600),
     "FAILURE_STATUSES": _check_statuses,

@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 from .machine import Mode, State
 from .models import MODES, REASONS, STATES, Transition
 from .readings import Reading
-from .store import to_datetime, to_seconds
+from .rows import to_datetime, to_seconds
 
 #: What stands where there is nothing to say.
 NOTHING: Final = "—"

@@ -53,9 +53,9 @@ class FailSafeStore:
         self._retry_at = 0.0
         self._log_at = 0.0
 
-    def read(self, name: str) -> Snapshot:
-        """Return the circuit."""
-        return self._run(lambda store: store.read(name))
+    def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
+        """Return the circuit, or what was ``known`` of it if that still holds."""
+        return self._run(lambda store: store.read(name, known))
 
     def change(
         self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Func
+from django.utils.translation import gettext_lazy as _
 
 from .exceptions import InvalidInputError
 from .validation import NAME_LENGTH, check_name, check_probe_url, parse_statuses
@@ -19,6 +21,12 @@ def validate_name(value: str) -> None:
         check_name(value)
     except InvalidInputError as error:
         raise ValidationError(str(error), code="invalid_name") from error
+
+
+def validate_finite(value: float) -> None:
+    """Refuse "not a number", which no comparison with a limit would."""
+    if not isfinite(value):
+        raise ValidationError(_("Enter a number."), code="invalid")
 
 
 def validate_probe_url(value: str) -> None:

@@ -11,7 +11,7 @@ from itertools import count
 from random import Random
 from threading import Lock
 from time import monotonic
-from typing import Final, NoReturn, TypeVar
+from typing import Final, TypeVar
 from uuid import uuid4
 
 from . import conf, machine, observers, windows
@@ -138,9 +138,10 @@ class Gate:
         self._lock = Lock()
         self.snapshot: Snapshot | None = None
         self._fresh_until = self._stale_until = NEVER
-        # The answer in memory: a ticket until passes_until, a refusal until refuses_until.
+        # The answer in memory: the ticket until passes_until, one like it but with the time of
+        # the call until _times_until, a refusal until refuses_until.
         self.ticket = Ticket(self, Permit(0))
-        self.passes_until = self._refuses_until = self._retry_at = NEVER
+        self.passes_until = self._times_until = self.refuses_until = self.retry_at = NEVER
         # Whether the shared run of failures is known not to be zero.
         self.dirty = False
         # Whether a success needs nothing but to be counted.
@@ -153,7 +154,15 @@ class Gate:
         self._successes = Counter()
         self._refusals = Counter()
         self.tick_success = self._successes.tick
+        self._tick_refusal = self._refusals.tick
         self.succeeded_at: float | None = None
+
+    @property
+    def used_at(self) -> float:
+        """About when it was last asked, on the monotonic clock: when it last asked the store."""
+        if self._busy or self.snapshot is None:
+            return float("inf")  # it is in use right now
+        return self.snapshot.read_at
 
     @property
     def timeout(self) -> float:
@@ -197,8 +206,10 @@ class Gate:
         now = monotonic()
         if now < self.passes_until:
             return self.ticket
-        if now < self._refuses_until:
-            self._refuse(self._retry_at - now)
+        if now < self._times_until:
+            return Ticket(self, self.ticket.permit, now)
+        if now < self.refuses_until:
+            raise self.refused(self.retry_at - now)
         snapshot = self.snapshot
         if snapshot is None or not self._may_answer_at(now):
             return None
@@ -212,7 +223,7 @@ class Gate:
     def _current(self) -> Snapshot:
         """Return the snapshot, renewed by one thread for all when it has aged."""
         if not conf.get().snapshot_seconds:
-            return self._take(self._store.read(self.name))
+            return self._renewed()
         waits = monotonic() >= self._stale_until
         if not self._lock.acquire(blocking=waits) and self.snapshot is not None:
             return self.snapshot
@@ -223,9 +234,18 @@ class Gate:
         finally:
             self._lock.release()
 
+    def _renewed(self) -> Snapshot:
+        """Ask the store at each call, for no more than it takes to know that nothing is new."""
+        known = self.snapshot
+        # Where failures are counted something mostly is.
+        counting = self.dirty or (known is not None and known.status.failure_count > 0)
+        snapshot = self._store.read(self.name, None if counting else known)
+        return snapshot if snapshot is known else self._take(snapshot)
+
     def _ask(self, snapshot: Snapshot) -> Admission:
+        # Without a token: a snapshot gives no trial away, only the row does.
         now = snapshot.time(monotonic())
-        return machine.admit(snapshot.status, snapshot.policy, now, uuid4().hex, random.random())
+        return machine.admit(snapshot.status, snapshot.policy, now, "", random.random())
 
     def _claim(self) -> Admission:
         """Ask the store for a trial, unless another thread's claim has answered meanwhile."""
@@ -245,22 +265,23 @@ class Gate:
 
     def _answer(self, admission: Admission) -> Ticket:
         if admission.permit is None:
-            self._refuse(admission.retry_after or 0.0)
+            raise self.refused(admission.retry_after or 0.0)
         if admission.retry_after is not None:
-            self._refusals.tick()  # observe mode: it would have been refused
+            self._tick_refusal()  # observe mode: it would have been refused
         limit = self.snapshot.policy.max_concurrent if self.snapshot else 0
         ticket = Ticket(self, admission.permit, monotonic(), counted=limit > 0)
         if limit and not self._enter(limit):
             if ticket.permit.lease is not None:
                 self.store_release(ticket.permit)
-            self._refuse(BUSY_RETRY_SECONDS, "busy")
+            raise self.refused(BUSY_RETRY_SECONDS, "busy")
         return ticket
 
-    def _refuse(self, retry_after: float, kind: str = "open") -> NoReturn:
-        self._refusals.tick()
+    def refused(self, retry_after: float, kind: str = "open") -> CircuitOpenError:
+        """Count a refusal and return it, to be raised."""
+        self._tick_refusal()
         if observers.any_listens():
             observers.notify(self.name, CallOutcome.REFUSED, 0.0)
-        raise refusals[kind](self.name, retry_after)
+        return refusals[kind](self.name, retry_after)
 
     def _enter(self, limit: int) -> bool:
         """Take one of the places for concurrent calls, if there is one."""
@@ -399,7 +420,7 @@ class Gate:
     def expire(self) -> None:
         """Begin anew and ask the store at the next call: somebody has changed the circuit."""
         self.own_run = 0
-        self.passes_until = self._refuses_until = NEVER
+        self.passes_until = self._times_until = self.refuses_until = NEVER
         self._fresh_until = self._stale_until = NEVER
 
     def _is_current(self, permit: Permit) -> bool:
@@ -432,7 +453,7 @@ class Gate:
         age = conf.get().snapshot_seconds
         admission = machine.admit(status, snapshot.policy, snapshot.now, "")
         # First no answer, then the new one: a reader between the two asks the slow way.
-        self.passes_until = self._refuses_until = NEVER
+        self.passes_until = self._times_until = self.refuses_until = NEVER
         self.snapshot = snapshot
         self.dirty = status.state is State.CLOSED and status.failure_count > 0
         self._fresh_until = snapshot.read_at + age
@@ -441,11 +462,14 @@ class Gate:
         if admission.status is not status:
             return snapshot
         if admission.permit is None:
-            self._retry_at = snapshot.read_at + (admission.retry_after or 0.0)
-            self._refuses_until = min(self._fresh_until, self._retry_at)
-        elif admission.retry_after is None and not self._watches_each_call(snapshot):
+            self.retry_at = snapshot.read_at + (admission.retry_after or 0.0)
+            self.refuses_until = min(self._fresh_until, self.retry_at)
+        elif admission.retry_after is None and not self._weighs_each_call(snapshot):
             self.ticket = Ticket(self, admission.permit)
-            self.passes_until = self._fresh_until
+            if self._times_each_call(snapshot):
+                self._times_until = self._fresh_until
+            else:
+                self.passes_until = self._fresh_until
         return snapshot
 
     def _take_policy(self, snapshot: Snapshot) -> None:
@@ -455,18 +479,18 @@ class Gate:
         elif self._window is None or self._window.generation != status.generation:
             self._window = OwnWindow(status.generation)
         self.is_plain = not (
-            self.dirty or self._window is not None or self._watches_each_call(snapshot)
+            self.dirty or self._window is not None or self._times_each_call(snapshot)
         )
 
-    def _watches_each_call(self, snapshot: Snapshot) -> bool:
-        """Whether every call needs a ticket of its own: one for all will not do."""
+    def _times_each_call(self, snapshot: Snapshot) -> bool:
+        """Whether it matters how long a call takes, so that each needs a ticket of its own."""
+        return observers.any_listens() or snapshot.policy.slow_call_seconds > 0
+
+    def _weighs_each_call(self, snapshot: Snapshot) -> bool:
+        """Whether a call may be refused while its neighbour passes."""
         policy = snapshot.policy
-        return bool(
-            observers.any_listens()
-            or policy.slow_call_seconds
-            or policy.max_concurrent
-            or machine.ramp_remaining(snapshot.status, policy, snapshot.now)
-        )
+        ramps = machine.ramp_remaining(snapshot.status, policy, snapshot.now) > 0
+        return ramps or policy.max_concurrent > 0
 
     # What was gathered
 

@@ -39,7 +39,7 @@ class MemoryStore:
         self._lock = Lock()
         self._kept: dict[str, Snapshot] = {}
 
-    def read(self, name: str) -> Snapshot:
+    def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
         """Return the circuit, going on from what the process last knew of it."""
         with self._lock:
             return self._current(name)

@@ -15,7 +15,8 @@ from django.db import transaction
 
 from . import conf
 from .models import Circuit, Transition
-from .store import DatabaseStore, to_datetime, to_seconds
+from .rows import to_datetime, to_seconds
+from .store import DatabaseStore
 
 #: Seconds within which a claimed change must have been told, before another process may try.
 CLAIM_SECONDS: Final = 120.0

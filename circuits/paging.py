@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from django.core.paginator import Paginator
 
@@ -30,4 +30,5 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
     @cached_property
     def _found(self) -> int:
-        return int(self.object_list.values("pk")[: LIMIT + 1].count())
+        rows: Any = self.object_list
+        return int(rows.values("pk")[: LIMIT + 1].count())

@@ -8,7 +8,7 @@ from typing import Any, Final
 from .fields import DatabaseNow
 from .machine import Mode, State
 from .models import Circuit, Transition
-from .store import to_seconds
+from .rows import to_seconds
 
 _HIDDEN: Final = frozenset({"id", "leases"})
 

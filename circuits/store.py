@@ -9,24 +9,39 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from time import monotonic
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from django.conf import settings
 from django.db import connections, transaction
-from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Coalesce, Greatest
-from django.utils import timezone
+from django.db.models import F, QuerySet
 
 from . import conf, machine
 from .exceptions import TooManyCircuitsError
 from .fields import NOW_SQL, DatabaseNow
-from .machine import Change, Lease, Mode, Permit, Policy, State, Status, Step, Strategy
+from .machine import Change, Mode, Permit, Policy, State, Status, Step
 from .models import Circuit, Heartbeat, Transition
+from .rows import (
+    ADD_TALLY,
+    CLEAR_FAILURES,
+    COUNT_FAILURE,
+    HELD_COLUMNS,
+    HOLDS,
+    LOCK,
+    NOTE_FAILURE,
+    READ,
+    WRITE,
+    Row,
+    columns_of,
+    policy_of,
+    status_of,
+    timeout_of,
+    to_datetime,
+    to_seconds,
+)
 from .signals import state_changed
+from .statements import Select, Update
 from .validation import check_name, parse_statuses
-from .windows import EMPTY, Bucket, Window
 
 logger = logging.getLogger("circuits")
 
@@ -34,6 +49,9 @@ S = TypeVar("S", bound=Step)
 
 #: How many circuits one transaction of :meth:`DatabaseStore.expire_due` may lock.
 EXPIRE_BATCH: Final = 500
+
+#: Seconds for which a policy is not read again where each call asks for the state.
+POLICY_SECONDS: Final = 1.0
 
 #: The heartbeat of the task that moves circuits whose delay has passed.
 EXPIRY: Final = "half_open_expired"
@@ -129,8 +147,12 @@ class Changed(Generic[S]):
 class Store(Protocol):
     """Where circuits are kept: the database, or the process's memory."""
 
-    def read(self, name: str) -> Snapshot:
-        """Return the circuit, made from the settings at its first use."""
+    def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
+        """Return the circuit, made from the settings at its first use.
+
+        Args:
+            known: What was read before; it is returned itself if it still holds.
+        """
 
     def change(
         self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
@@ -161,13 +183,19 @@ class DatabaseStore:
         """The database alias."""
         return conf.get().database
 
-    def read(self, name: str) -> Snapshot:
-        """Return the circuit, made from the settings at its first use."""
-        rows = self._rows().filter(name=name)
-        row = rows.first()
-        if row is None:
+    def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
+        """Return the circuit, made from the settings at its first use.
+
+        Args:
+            known: What was read before; it is returned itself if its state still holds and its
+                policy is younger than ``POLICY_SECONDS``.
+        """
+        if known is not None and self._still_holds(known):
+            return known
+        row = self._row(READ, name)
+        while row is None:
             self._make(name)
-            row = rows.get()
+            row = self._row(READ, name)
         return _snapshot(row)
 
     def change(
@@ -176,7 +204,7 @@ class DatabaseStore:
         """Put the circuit to ``decide`` under its row lock, and write what it returns."""
         while True:
             with transaction.atomic(using=self.alias):
-                row = self._rows().select_for_update().filter(name=name).first()
+                row = self._row(LOCK, name)
                 if row is not None:
                     return self._decided(row, decide, note)
             # Not in that transaction: on MariaDB, many that make the row at once would deadlock.
@@ -185,46 +213,33 @@ class DatabaseStore:
     def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
         """Count a failure that changes no state, in one conditional UPDATE.
 
-        The condition is the machine's opening rule turned round, so whatever it lets through
-        could not have opened the circuit; everything else is put to the machine by `change`.
+        Whatever it lets through could not have opened the circuit; everything else is put to the
+        machine by `change`.
         """
-        now = to_datetime(snapshot.time(monotonic()))
-        young = Q(run_started_at__gt=to_datetime(snapshot.time(monotonic()) - settle))
-        below = Q(failure_count__lt=F("threshold") - 1)
-        harmless = below | Q(mode=Mode.FORCED_CLOSED.value) | (young if settle > 0 else Q())
-        counted = (
-            self._closed(snapshot.name, permit)
-            .filter(harmless)
-            .update(
-                failure_count=F("failure_count") + 1,
-                run_started_at=Coalesce("run_started_at", now),
-                **_failure_noted(error, now),
-            )
+        now = snapshot.time(monotonic())
+        young_after = to_datetime(now - settle) if settle > 0 else None
+        return self._note_failure(
+            COUNT_FAILURE, snapshot, permit, now, error, young_after=young_after
         )
-        return counted == 1
 
     def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
         """Note the error of a failure that the rate strategy counts by its windows."""
-        now = to_datetime(snapshot.time(monotonic()))
-        self._closed(snapshot.name, permit).update(**_failure_noted(error, now))
+        self._note_failure(NOTE_FAILURE, snapshot, permit, snapshot.time(monotonic()), error)
 
     def clear_failures(self, snapshot: Snapshot, permit: Permit) -> None:
         """Set the run of failures of a closed circuit back to none, in one conditional UPDATE."""
-        self._closed(snapshot.name, permit).filter(failure_count__gt=0).update(
-            failure_count=0, run_started_at=None
-        )
+        CLEAR_FAILURES.run(self.alias, name=snapshot.name, generation=permit.generation)
 
     def flush(self, tally: Tally) -> None:
         """Add what a process has gathered to the row, in one UPDATE."""
-        new: dict[str, Any] = {
-            "total_successes": F("total_successes") + tally.successes,
-            "total_refusals": F("total_refusals") + tally.refusals,
-        }
-        if tally.last_success_at is not None:
-            at = to_datetime(tally.last_success_at)
-            for column in ("last_attempt_at", "last_success_at"):
-                new[column] = Coalesce(Greatest(F(column), at), at)
-        self._all().filter(name=tally.name).update(**new)
+        at = tally.last_success_at
+        ADD_TALLY.run(
+            self.alias,
+            name=tally.name,
+            successes=tally.successes,
+            refusals=tally.refusals,
+            last_success_at=None if at is None else to_datetime(at),
+        )
 
     def now(self) -> float:
         """Return the database's clock, in seconds since 1970."""
@@ -244,13 +259,14 @@ class DatabaseStore:
             due = self._due(batch)
             # One moment for all of them: then most are changed alike, in one UPDATE.
             now = max((row.db_now for row in due), default=0) / 1_000_000
-            steps = [(row, machine.expire(_status(row), now)) for row in due]
-            self._write_alike([(row, step) for row, step in steps if step.change])
+            steps = [(row, machine.expire(status_of(row), now)) for row in due]
+            moved = [(row, step) for row, step in steps if step.change]
+            self._write_alike(moved)
             transitions = Transition.objects.using(self.alias).bulk_create(
-                _transition(row, step.change, NO_NOTE) for row, step in steps if step.change
+                _transition(row.pk, step.change, NO_NOTE) for row, step in moved if step.change
             )
-        for transition in transitions:
-            announce_transition(transition)
+        for (row, _), transition in zip(moved, transitions, strict=True):
+            announce_transition(row.name, transition)
         return len(transitions)
 
     def create_configured(self) -> int:
@@ -260,6 +276,15 @@ class DatabaseStore:
         for name in names - present:
             self._make(name)
         return len(names - present)
+
+    def has(self, number: int) -> bool:
+        """Return whether there are so many circuits, at least.
+
+        Keys count up from 1, so while the highest is below, nothing need be counted: to make the
+        next circuit costs the same however many there are.
+        """
+        newest = self._all().order_by("-pk").values_list("pk", flat=True).first()
+        return newest is not None and newest >= number and self._all().count() >= number
 
     def beat(self, name: str) -> None:
         """Note that what should run regularly has run just now."""
@@ -281,8 +306,39 @@ class DatabaseStore:
     def _rows(self) -> QuerySet[Any]:
         return self._all().annotate(db_now=DatabaseNow()).order_by()
 
-    def _closed(self, name: str, permit: Permit) -> QuerySet[Circuit]:
-        return self._all().filter(name=name, generation=permit.generation, state=State.CLOSED.value)
+    def _still_holds(self, known: Snapshot) -> bool:
+        """Whether nothing has happened since; asks for as little as can tell."""
+        # Trials come and go within one generation.
+        is_settled = known.is_shared and known.status.state is not State.HALF_OPEN
+        if not is_settled or monotonic() - known.read_at >= POLICY_SECONDS:
+            return False
+        held = {column: getattr(known.status, column) for column in HELD_COLUMNS}
+        return HOLDS.row(self.alias, name=known.name, **held) is not None
+
+    def _row(self, statement: Select, name: str) -> Any:
+        values = statement.row(self.alias, name=name)
+        return None if values is None else Row(*values)
+
+    def _note_failure(
+        self,
+        statement: Update,
+        snapshot: Snapshot,
+        permit: Permit,
+        now: float,
+        error: str,
+        **values: Any,
+    ) -> bool:
+        return (
+            statement.run(
+                self.alias,
+                name=snapshot.name,
+                generation=permit.generation,
+                last_failure_at=to_datetime(now),
+                last_error=error,
+                **values,
+            )
+            == 1
+        )
 
     def _due(self, batch: int) -> list[Any]:
         skip_locked = connections[self.alias].features.has_select_for_update_skip_locked
@@ -302,20 +358,19 @@ class DatabaseStore:
         """Write steps, those that change the same columns to the same values in one UPDATE."""
         alike: dict[str, tuple[dict[str, Any], list[int]]] = {}
         for row, step in steps:
-            new = _changed(_status(row), step.status)
-            for column, value in new.items():
-                setattr(row, column, value)
+            old, new = columns_of(status_of(row)), columns_of(step.status)
+            changed = {column: new[column] for column in new if new[column] != old[column]}
             # Rows that differ in their generation alone are alike: each goes one up.
-            new["generation"] = F("generation") + 1
-            alike.setdefault(repr(new), (new, []))[1].append(row.pk)
-        for new, pks in alike.values():
-            self._all().filter(pk__in=pks).update(**new)
+            changed["generation"] = F("generation") + 1
+            alike.setdefault(repr(changed), (changed, []))[1].append(row.pk)
+        for changed, pks in alike.values():
+            self._all().filter(pk__in=pks).update(**changed)
 
     def _make(self, name: str) -> None:
         """Make the circuit, unless another process has just made it."""
         check_name(name)
         limit = conf.get().max_circuits
-        if self._all().count() >= limit:
+        if self.has(limit):
             raise TooManyCircuitsError(name, limit)
         values = {"created_at": to_datetime(self.now()), **conf.get().circuit(name)}
         self._all().get_or_create(name=name, defaults=values)
@@ -323,35 +378,31 @@ class DatabaseStore:
     def _decided(self, row: Any, decide: Callable[[Snapshot], S], note: Note) -> Changed[S]:
         before = _snapshot(row)
         step = decide(before)
-        transition = self._write(row.pk, before, step, note)
-        if transition is not None:
-            transition.circuit = row
-        return Changed(before=before, step=step, transition=transition)
-
-    def _write(self, pk: int, before: Snapshot, step: Step, note: Note) -> Transition | None:
-        """Write a step and what is noted beside it; nothing where nothing happened."""
         if step.status is before.status:
-            return None
-        changed = _changed(before.status, step.status) | _noted(note, to_datetime(before.now))
-        self._all().filter(pk=pk).update(**changed)
+            return Changed(before=before, step=step)
+        WRITE.run(
+            self.alias,
+            name=row.name,
+            **columns_of(step.status),
+            **_noted(note, to_datetime(before.now)),
+        )
         if step.change is None:
-            return None
-        transition = _transition(Circuit(pk=pk), step.change, note)
+            return Changed(before=before, step=step)
+        transition = _transition(row.id, step.change, note)
         transition.save(using=self.alias, force_insert=True)
-        return transition
+        return Changed(before=before, step=step, transition=transition)
 
 
 def announce(changed: Changed[Any]) -> None:
     """Log and signal a change, if it was one of state or mode, after its commit."""
     if changed.transition is not None:
-        announce_transition(changed.transition)
+        announce_transition(changed.before.name, changed.transition)
     elif changed.step.change is not None:
         log_change(changed.before.name, changed.step.change)
 
 
-def announce_transition(transition: Transition) -> None:
+def announce_transition(name: str, transition: Transition) -> None:
     """Log and signal a row of the history, after its commit."""
-    name = transition.circuit.name
 
     def now() -> None:
         log_change(name, transition)
@@ -375,112 +426,31 @@ def log_change(name: str, change: Transition | Change) -> None:
 # Rows and snapshots ----------------------------------------------------------------------------
 
 
-def to_datetime(seconds: float) -> datetime:
-    """Return seconds since 1970 as the kind of datetime the site's settings ask for."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment if settings.USE_TZ else timezone.make_naive(moment)
-
-
-def to_seconds(moment: datetime) -> float:
-    """Return a datetime from the database as seconds since 1970."""
-    return (moment if settings.USE_TZ else timezone.make_aware(moment)).timestamp()
-
-
-def _optional(convert: Callable[[Any], Any], value: Any) -> Any:
-    return None if value is None else convert(value)
-
-
 def _snapshot(row: Any) -> Snapshot:
     return Snapshot(
         name=row.name,
-        status=_status(row),
-        policy=_policy(row),
-        timeout=row.timeout,
+        status=status_of(row),
+        policy=policy_of(row),
+        timeout=timeout_of(row),
         failure_statuses=parse_statuses(row.failure_statuses) or None,
         now=row.db_now / 1_000_000,
         read_at=monotonic(),
     )
 
 
-def _policy(row: Circuit) -> Policy:
-    values = {name: getattr(row, name) for name in machine.POLICY_NAMES}
-    return Policy(**{**values, "strategy": Strategy(row.strategy)})
-
-
-def _status(row: Circuit) -> Status:
-    return Status(
-        state=State(row.state),
-        mode=Mode(row.mode),
-        generation=row.generation,
-        failure_count=row.failure_count,
-        run_started_at=_optional(to_seconds, row.run_started_at),
-        opened_at=_optional(to_seconds, row.opened_at),
-        retry_at=_optional(to_seconds, row.retry_at),
-        reopen_count=row.reopen_count,
-        trial_successes=row.trial_successes,
-        leases=tuple(Lease(token, expires_at) for token, expires_at in row.leases),
-        recovered_at=_optional(to_seconds, row.recovered_at),
-        window=_window(row.window),
-        changed_at=_optional(to_seconds, row.state_changed_at),
-    )
-
-
-def _window(kept: dict[str, Any] | None) -> Window:
-    if kept is None:
-        return EMPTY
-    return Window(tuple(Bucket(*bucket) for bucket in kept["buckets"]), kept["recent"])
-
-
-def _window_column(window: Window) -> dict[str, Any] | None:
-    if window == EMPTY:
-        return None
-    return {"buckets": window.buckets, "recent": window.recent}
-
-
-def _columns(status: Status) -> dict[str, Any]:
-    return {
-        "state": status.state.value,
-        "mode": status.mode.value,
-        "generation": status.generation,
-        "failure_count": status.failure_count,
-        "run_started_at": _optional(to_datetime, status.run_started_at),
-        "opened_at": _optional(to_datetime, status.opened_at),
-        "retry_at": _optional(to_datetime, status.retry_at),
-        "reopen_count": status.reopen_count,
-        "trial_successes": status.trial_successes,
-        "leases": [[lease.token, lease.expires_at] for lease in status.leases],
-        "recovered_at": _optional(to_datetime, status.recovered_at),
-        "window": _window_column(status.window),
-        "state_changed_at": _optional(to_datetime, status.changed_at),
-    }
-
-
-def _changed(before: Status, after: Status) -> dict[str, Any]:
-    """Return the columns that are different, with their new values."""
-    old, new = _columns(before), _columns(after)
-    return {key: new[key] for key in new if new[key] != old[key]}
-
-
 def _noted(note: Note, now: datetime) -> dict[str, Any]:
-    if note.error:
-        return _failure_noted(note.error, now)
-    if note.success:
-        return {"last_attempt_at": now, "last_success_at": now}
-    return {}
-
-
-def _failure_noted(error: str, now: datetime) -> dict[str, Any]:
+    failed = bool(note.error)
     return {
-        "last_attempt_at": now,
-        "last_failure_at": now,
-        "last_error": error,
-        "total_failures": F("total_failures") + 1,
+        "last_success_at": now if note.success else None,
+        "last_failure_at": now if failed else None,
+        "last_error": note.error if failed else None,
+        "failures": int(failed),
     }
 
 
-def _transition(row: Circuit, change: Change, note: Note) -> Transition:
+def _transition(circuit_id: int, change: Change, note: Note) -> Transition:
     return Transition(
-        circuit=row,
+        circuit_id=circuit_id,
         from_state=change.from_state.value,
         to_state=change.to_state.value,
         from_mode=change.from_mode.value,

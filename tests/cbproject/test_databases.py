@@ -26,7 +26,12 @@ def test_only_the_site_wraps_requests_in_transactions() -> None:
 
 def test_the_circuits_wait_briefly_for_postgresql() -> None:
     config = circuits_database("postgres://site@db.test/shop")
-    assert config["OPTIONS"] == {"connect_timeout": 3, "options": "-c statement_timeout=5000"}
+    assert config["OPTIONS"] == {
+        "connect_timeout": 3,
+        "options": "-c statement_timeout=5000 -c synchronous_commit=off",
+        "server_side_binding": True,
+        "prepare_threshold": 5,
+    }
     assert config["CONN_HEALTH_CHECKS"] is True
 
 

@@ -386,9 +386,9 @@ async def test_200_calls_at_once_make_one_row_with_one_read(
     read = DatabaseStore.read
     readers: list[int] = []
 
-    def counted(store: DatabaseStore, name: str) -> Snapshot:
+    def counted(store: DatabaseStore, *args: Any) -> Snapshot:
         readers.append(get_ident())
-        return read(store, name)
+        return read(store, *args)
 
     monkeypatch.setattr(DatabaseStore, "read", counted)
     with remote_that(answer()) as fast:

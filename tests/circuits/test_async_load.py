@@ -112,9 +112,9 @@ async def test_no_step_of_the_loop_is_slow(
     await call()
     original = DatabaseStore.read
 
-    def slow_read(store: DatabaseStore, name: str) -> Any:
+    def slow_read(store: DatabaseStore, *args: Any) -> Any:
         Event().wait(DATABASE_SECONDS)
-        return original(store, name)
+        return original(store, *args)
 
     monkeypatch.setattr(DatabaseStore, "read", slow_read)
     loop.set_debug(True)

@@ -17,7 +17,8 @@ from circuits.failsafe import FailSafeStore
 from circuits.machine import Mode, State
 from circuits.memory import MemoryStore
 from circuits.models import Circuit, Transition
-from circuits.store import DatabaseStore, Snapshot, to_seconds
+from circuits.rows import to_seconds
+from circuits.store import DatabaseStore, Snapshot
 from tests.calls import fail, refusal, succeed
 from tests.clock import Clock
 from tests.concurrency import in_threads
@@ -234,10 +235,10 @@ class CountingStore(DatabaseStore):
         self.reads = 0
         self._lock = Lock()
 
-    def read(self, name: str) -> Snapshot:
+    def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
         with self._lock:
             self.reads += 1
-        return super().read(name)
+        return super().read(name, known)
 
 
 def test_a_failed_database_is_tried_again_by_one_thread_at_a_time(clock: Clock) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from threading import Event, Lock, get_ident
 from typing import Any
 
 import pytest
 from django.db import Error, connections
+from django.utils import timezone
+from pytest_django import Settings
 
 import circuits
 from circuits import breaker
@@ -38,6 +42,10 @@ def columns() -> dict[str, Any]:
     return {**Circuit.objects.filter(name="payments").values().get()}
 
 
+def strict(settings: Settings) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 0}
+
+
 # A snapshot ages
 
 
@@ -50,11 +58,11 @@ class WatchedStore(DatabaseStore):
         self.go.set()
         self._lock = Lock()
 
-    def read(self, name: str) -> Snapshot:
+    def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
         with self._lock:
             self.reads += 1
         assert self.go.wait(PATIENCE / 4)
-        return super().read(name)
+        return super().read(name, known)
 
 
 def test_an_aged_snapshot_is_renewed_by_one_thread_while_the_others_go_on(clock: Clock) -> None:
@@ -113,6 +121,50 @@ def test_of_many_threads_that_come_first_one_asks_the_database_for_all(clock: Cl
     assert len(asked_by) == 1
     circuits.flush()
     assert row().total_successes == 50, "there is one gate, and it counted them all"
+
+
+@pytest.mark.parametrize("column", ["state", "mode", "failure_count", "generation"])
+def test_without_snapshots_whatever_others_change_is_seen_by_the_next_call(
+    settings: Settings, clock: Clock, column: str
+) -> None:
+    strict(settings)
+    succeed("payments")
+    changes: dict[str, Any] = {
+        "state": {"state": "open", "retry_at": timezone.now() + timedelta(hours=1)},
+        "mode": {"mode": Mode.FORCED_OPEN},
+        "failure_count": {"failure_count": 3},
+        "generation": {"generation": 7},
+    }
+    Circuit.objects.update(**changes[column])
+    with suppress(circuits.CircuitOpenError):
+        breaker.admit("payments")
+    known = breaker.gate("payments").snapshot
+    assert known is not None
+    assert {getattr(known.status, key) for key in changes[column]} & {*changes[column].values()}
+
+
+def test_without_snapshots_a_new_policy_counts_within_a_second(
+    settings: Settings, clock: Clock
+) -> None:
+    strict(settings)
+    succeed("payments")
+    Circuit.objects.update(timeout=3)
+    clock.pass_by(0.9)
+    succeed("payments")
+    assert breaker.gate("payments").timeout == 10
+    clock.pass_by(0.2)
+    succeed("payments")
+    assert breaker.gate("payments").timeout == 3
+
+
+def test_without_snapshots_each_trial_sees_the_one_before(settings: Settings) -> None:
+    strict(settings)
+    CircuitFactory.create(name="payments", expired=True)
+    trial = breaker.admit("payments")
+    refusal("payments")
+    process().store_release(trial.permit)
+    breaker.admit("payments").succeed()
+    assert row().state == "closed"
 
 
 def test_a_change_by_others_is_seen_when_the_snapshot_has_aged(clock: Clock) -> None:

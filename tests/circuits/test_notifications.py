@@ -18,7 +18,8 @@ from pytest_django import Settings
 import circuits
 from circuits import breaker, outbox
 from circuits.models import Circuit, Transition
-from circuits.store import DatabaseStore, to_datetime
+from circuits.rows import to_datetime
+from circuits.store import DatabaseStore
 from circuits.tasks import notify
 from tests.concurrency import in_threads
 

@@ -20,7 +20,8 @@ from pytest_django import Settings
 import circuits
 from circuits import breaker
 from circuits.models import Circuit, Transition
-from circuits.store import DatabaseStore, to_seconds
+from circuits.rows import to_seconds
+from circuits.store import DatabaseStore
 from tests.calls import fail, refusal, succeed
 from tests.clock import Clock
 from tests.concurrency import in_threads
