@@ -120,7 +120,7 @@ def circuits(number: int, expired: int) -> Iterator[Any]:
         yield Circuit(
             name=f"service {index:06}",
             probe_url=f"https://service-{index}.example/health",
-            generation=index % 7,
+            generation=100_000_000 + index % 7,
             mode="automatic" if index < number - 50 else "observe",
             **(is_expired if index < expired else {}),
         )
@@ -145,7 +145,7 @@ def transitions(number: int, circuit_ids: list[int]) -> Iterator[Any]:
             to_mode="automatic",
             reason=reasons[index % 3],
             detail="HTTP 503 from https://service.example/charge",
-            generation=index + 1_000,
+            generation=index + 1,
             at=now - timedelta(days=365) * (1 - index / number),
         )
 
@@ -201,24 +201,42 @@ def signed_in() -> Any:
 LIST: Final = "/admin/circuits/circuit/"
 CHANGES: Final = "/admin/circuits/transition/"
 
-PAGES: Final = (
-    LIST,
-    f"{LIST}?p=2",
-    f"{LIST}?state__exact=open",
-    f"{LIST}?state__exact=closed",
-    f"{LIST}?mode__exact=observe",
-    f"{LIST}?q=service+00001",
-)
+PAGES: Final = {
+    "circuits": LIST,
+    "circuits, second page": f"{LIST}?p=2",
+    "circuits, open": f"{LIST}?state__exact=open",
+    "circuits, closed": f"{LIST}?state__exact=closed",
+    "circuits, observing": f"{LIST}?mode__exact=observe",
+    "circuits, searched": f"{LIST}?q=service+00001",
+}
 
 
-def compare_pages(client: Any, pages: tuple[str, ...]) -> None:
+def history_pages(alias: str) -> dict[str, str]:
+    """Return the pages that show the history in that database."""
+    from circuits.models import Circuit
+
+    ids = Circuit.objects.using(alias).order_by("pk").values_list("pk", flat=True)
+    flapping, quiet = ids.last(), ids.first()
+    return {
+        "a flapping circuit's page": f"{LIST}{flapping}/change/",
+        "changes": CHANGES,
+        "changes, second page": f"{CHANGES}?p=2",
+        "changes, of a common state": f"{CHANGES}?to_state__exact=open",
+        "changes, of a reason without any": f"{CHANGES}?reason__exact=mode",
+        "changes, searched without success": f"{CHANGES}?q=nothing+like+it",
+        "changes, of a flapping circuit": f"{CHANGES}?circuit__id__exact={flapping}",
+        "changes, of a quiet circuit": f"{CHANGES}?circuit__id__exact={quiet}",
+    }
+
+
+def compare_pages(client: Any, small: dict[str, str], large: dict[str, str]) -> None:
     """Print how long each page takes with few rows and with many."""
-    for url in pages:
-        small, large = compared(page(client, SMALL, url), page(client, LARGE, url))
-        queries = counted(LARGE, page(client, LARGE, url))
+    for name in small:
+        ask_large = page(client, LARGE, large[name])
+        before, after = compared(page(client, SMALL, small[name]), ask_large)
         print(
-            f"{url:48} {small * 1000:8.1f} ms {large * 1000:8.1f} ms "
-            f"ratio {large / small:5.2f}  {queries} queries"
+            f"{name:36} {before * 1000:8.1f} ms {after * 1000:8.1f} ms "
+            f"ratio {after / before:5.2f}  {counted(LARGE, ask_large)} queries"
         )
 
 
@@ -267,14 +285,29 @@ def measure(number: int, changes: int) -> None:
     seconds, _ = once(lambda: fill(LARGE, circuits(number, number // 10)))
     print(f"{number} circuits written in {seconds:.1f} s")
     client = signed_in()
-    compare_pages(client, PAGES)
+    compare_pages(client, PAGES, PAGES)
     expire_all(SMALL)
     expire_all(LARGE)
-    if not changes:
-        return
-    ids = list(Circuit.objects.using(LARGE).order_by("pk").values_list("pk", flat=True))
-    seconds, _ = once(lambda: fill(LARGE, transitions(changes, ids)))
-    print(f"{changes} transitions written in {seconds:.1f} s")
+    for alias, rows in ((SMALL, 100), (LARGE, changes)):
+        ids = list(Circuit.objects.using(alias).order_by("pk").values_list("pk", flat=True))
+        seconds, _ = once(lambda: fill(alias, transitions(rows, ids)))
+    print(f"{changes} changes written in {seconds:.1f} s")
+    compare_pages(client, history_pages(SMALL), history_pages(LARGE))
+    prune_all(LARGE)
+
+
+def prune_all(alias: str) -> None:
+    """Print how long it takes to delete what is too old, and to see that nothing is left to."""
+    from circuits.tasks import prune_transitions
+
+    with circuits_in(alias):
+        seconds, deleted = once(prune_transitions)
+        idle, _ = once(prune_transitions)
+        queries = counted(alias, prune_transitions)
+    print(
+        f"prune_transitions: {deleted} in {seconds:.1f} s; "
+        f"an idle pass {idle * 1000:.1f} ms, {queries} queries"
+    )
 
 
 if __name__ == "__main__":
