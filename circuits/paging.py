@@ -16,7 +16,7 @@ from .models import Transition
 LIMIT: Final = 10_000
 
 #: How many of the newest changes are looked at, where those of all circuits are asked for.
-WINDOW: Final = 100_000
+WINDOW: Final = 50_000
 
 #: The parameter of the list that asks for the changes of one circuit, by its key.
 OF_CIRCUIT: Final = "circuit__id__exact"
