@@ -63,8 +63,8 @@ def _stale(store: DatabaseStore) -> QuerySet[Transition, int]:
     keys = _rows(store).values_list("pk", flat=True)
     too_old = keys.filter(at__lt=before).order_by("-at").first() or 0
     too_many = keys.order_by("-pk")[config.history_rows :].first() or 0
-    # Not a join, which a database may begin with the circuits: this one goes by the keys.
-    circuit = Circuit.objects.using(store.alias).filter(pk=OuterRef("circuit_id"))
+    # Not by a join, which a database may begin with the circuits instead of the keys.
+    circuit = Circuit.objects.using(store.alias).filter(pk=OuterRef("circuit_id")).order_by()
     return keys.filter(
         Q(at__lt=before) | Q(pk__lte=too_many),
         pk__lte=max(too_old, too_many),
