@@ -23,14 +23,21 @@ class Answer:
     """A response, judged.
 
     Args:
-        error: One line about it without secrets, for the row and the log.
+        status: Its HTTP status.
+        url: What was called.
         failed: Whether it counts as a failure of the remote.
         retry_after: Seconds it asks callers to wait, where the circuit's policy heeds that.
     """
 
-    error: str
+    status: int
+    url: str
     failed: bool
     retry_after: float | None
+
+    @property
+    def error(self) -> str:
+        """One line about it without secrets, for the row and the log."""
+        return f"HTTP {self.status} from {redact_url(self.url)}"
 
     @property
     def is_good(self) -> bool:
@@ -58,7 +65,7 @@ def judge(
     """Return what a response of requests or httpx says about the remote.
 
     Args:
-        url: What was called, for the error line.
+        url: What was called.
         is_failure: Decides in place of the circuit's failure statuses.
     """
     status: int = response.status_code
@@ -67,7 +74,7 @@ def judge(
     retry_after = None
     if status in RETRY_STATUSES and ticket.gate.heeds_retry_after:
         retry_after = seconds_to_wait(response.headers)
-    return Answer(f"HTTP {status} from {redact_url(url)}", failed, retry_after)
+    return Answer(status, url, failed, retry_after)
 
 
 def seconds_to_wait(headers: Any) -> float | None:

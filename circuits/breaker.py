@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import inspect
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial, wraps
 from time import monotonic
 from types import TracebackType
@@ -66,8 +67,12 @@ def admit(name: str) -> Ticket:
 
 async def aadmit(name: str) -> Ticket:
     """Return leave to make one call, as :func:`admit` does, without blocking the event loop."""
-    gate = _gates.get(name)
-    ticket = gate.admit_in_memory() if gate is not None else None
+    known = _gates.get(name)
+    ticket = known.admit_in_memory() if known is not None else None
+    if ticket is None and (known is None or known.begin_renewal()):
+        # One thread reads the circuit for all tasks of the loop, however many come at once.
+        gate, snapshot = await threads.in_thread_for_all(name, _current, name)
+        ticket = gate.admit_by(snapshot)
     if ticket is not None:
         return ticket
     return await threads.in_thread(admit, name, undo=Ticket.release)
@@ -131,11 +136,22 @@ def gate(name: str) -> Gate:
 
 
 def _admit_first(name: str) -> Ticket:
-    new = gate(name)
-    try:
+    with _perhaps_new(name) as new:
         return new.admit()
+
+
+def _current(name: str) -> tuple[Gate, Snapshot]:
+    with _perhaps_new(name) as known:
+        return known, known.current()
+
+
+@contextmanager
+def _perhaps_new(name: str) -> Iterator[Gate]:
+    found = gate(name)
+    try:
+        yield found
     finally:
-        if new.snapshot is None:
+        if found.snapshot is None:
             # The store would not have it: a name refused must not fill the memory.
             _gates.pop(name, None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isnan
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
@@ -23,10 +23,10 @@ def validate_name(value: str) -> None:
         raise ValidationError(str(error), code="invalid_name") from error
 
 
-def validate_finite(value: float) -> None:
+def validate_number(value: float) -> None:
     """Refuse "not a number", which no comparison with a limit would."""
-    if not isfinite(value):
-        raise ValidationError(_("Enter a number."), code="invalid")
+    if isnan(value):
+        raise ValidationError(_("Enter a number."), code="not_a_number")
 
 
 def validate_probe_url(value: str) -> None:

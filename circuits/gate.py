@@ -136,6 +136,8 @@ class Gate:
         self._store = store
         # Held while this process asks the store, so that one thread asks for all.
         self._lock = Lock()
+        # Whether a thread has been asked to do so.
+        self._will_be_renewed = False
         self.snapshot: Snapshot | None = None
         self._fresh_until = self._stale_until = NEVER
         # The answer in memory: the ticket until passes_until, one like it but with the time of
@@ -191,11 +193,7 @@ class Gate:
         ticket = self.admit_in_memory()
         if ticket is not None:
             return ticket
-        snapshot = self._current()
-        admission = self._ask(snapshot)
-        if admission.status is not snapshot.status:
-            admission = self._claim()
-        return self._answer(admission)
+        return self.admit_by(self.current()) or self._answer(self._claim())
 
     def admit_in_memory(self) -> Ticket | None:
         """Answer without the store; None if only the store can.
@@ -213,14 +211,30 @@ class Gate:
         snapshot = self.snapshot
         if snapshot is None or not self._may_answer_at(now):
             return None
+        return self.admit_by(snapshot)
+
+    def admit_by(self, snapshot: Snapshot) -> Ticket | None:
+        """Answer by a snapshot, however old; None where the row has to change for it.
+
+        Raises:
+            CircuitOpenError: The circuit refuses calls for now.
+        """
         admission = self._ask(snapshot)
         return self._answer(admission) if admission.status is snapshot.status else None
 
     def _may_answer_at(self, now: float) -> bool:
         """Whether the snapshot is fresh, or a little stale while someone renews it."""
-        return now < self._fresh_until or (now < self._stale_until and self._lock.locked())
+        is_renewed = self._will_be_renewed or self._lock.locked()
+        return now < self._fresh_until or (now < self._stale_until and is_renewed)
 
-    def _current(self) -> Snapshot:
+    def begin_renewal(self) -> bool:
+        """Return whether one read would do for all who ask; the caller then sees to it."""
+        if not conf.get().snapshot_seconds or monotonic() < self._fresh_until:
+            return False
+        self._will_be_renewed = True
+        return True
+
+    def current(self) -> Snapshot:
         """Return the snapshot, renewed by one thread for all when it has aged."""
         if not conf.get().snapshot_seconds:
             return self._renewed()
@@ -455,6 +469,7 @@ class Gate:
         # First no answer, then the new one: a reader between the two asks the slow way.
         self.passes_until = self._times_until = self.refuses_until = NEVER
         self.snapshot = snapshot
+        self._will_be_renewed = False
         self.dirty = status.state is State.CLOSED and status.failure_count > 0
         self._fresh_until = snapshot.read_at + age
         self._stale_until = snapshot.read_at + 2 * age

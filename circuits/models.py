@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy as _
 from .conf import DEFAULT_TIMEOUT, TIMEOUT_LIMITS
 from .fields import (
     NameField,
-    validate_finite,
     validate_name,
+    validate_number,
     validate_probe_url,
     validate_statuses,
 )
@@ -62,7 +62,7 @@ _DEFAULTS = Policy()
 
 
 def _validators(limits: Limits) -> list[Any]:
-    return [validate_finite, MinValueValidator(limits.least), MaxValueValidator(limits.most)]
+    return [validate_number, MinValueValidator(limits.least), MaxValueValidator(limits.most)]
 
 
 def _policy(kind: type[models.Field[Any, Any]], name: str, label: Any, help_text: Any) -> Any:

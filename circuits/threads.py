@@ -7,12 +7,14 @@ loop's own threads, so a slow database does not hold up anything else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from asyncio import Task
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from threading import local
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from django.db import connections
 
@@ -26,6 +28,8 @@ IDLE_SECONDS: Final = 60.0
 _local = local()
 
 _executor: ThreadPoolExecutor | None = None
+
+_shared: Final[dict[tuple[asyncio.AbstractEventLoop, Hashable], Task[object]]] = {}
 
 
 async def in_thread(
@@ -48,6 +52,27 @@ async def in_thread(
         raise
 
 
+async def in_thread_for_all(key: Hashable, function: Callable[..., T], *args: Any) -> T:
+    """Run a function off the event loop, once for all of its tasks that ask meanwhile.
+
+    Args:
+        key: What they ask for; who asks for the same waits for the call under way.
+    """
+    loop = asyncio.get_running_loop()
+    task = _shared.get((loop, key))
+    if task is None:
+        task = _shared[loop, key] = loop.create_task(in_thread(function, *args))
+        task.add_done_callback(partial(_end_of_shared, (loop, key)))
+    # If one of those who wait is cancelled, the others still wait.
+    return cast(T, await asyncio.shield(task))
+
+
+def _end_of_shared(key: tuple[asyncio.AbstractEventLoop, Hashable], task: Task[object]) -> None:
+    _shared.pop(key, None)
+    if not task.cancelled():
+        task.exception()  # is raised by those who wait; if nobody does any more, so be it
+
+
 def _undo(future: Future[T], undo: Callable[[T], object]) -> None:
     if future.exception() is None:
         undo(future.result())
@@ -57,6 +82,7 @@ def forget() -> None:
     """Start anew in a forked child, which has none of its parent's threads."""
     global _executor
     _executor = None
+    _shared.clear()
 
 
 def _pool() -> ThreadPoolExecutor:

@@ -88,7 +88,7 @@ class Migration(migrations.Migration):
                 default=1.0,
                 help_text="Each failed trial multiplies the delay by this; 1 keeps it as it is.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(1),
                     django.core.validators.MaxValueValidator(100),
                 ],
@@ -103,7 +103,7 @@ class Migration(migrations.Migration):
                 default=10.0,
                 help_text="Seconds that calls are refused before one is let through to try.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(0),
                     django.core.validators.MaxValueValidator(31536000),
                 ],
@@ -123,7 +123,7 @@ class Migration(migrations.Migration):
                 default=0.5,
                 help_text="Share of failed calls that opens the circuit, up to 1.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(0.001),
                     django.core.validators.MaxValueValidator(1),
                 ],
@@ -143,7 +143,7 @@ class Migration(migrations.Migration):
                 default=1,
                 help_text="How many calls may try at the same time after the delay.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(1),
                     django.core.validators.MaxValueValidator(10000),
                 ],
@@ -158,7 +158,7 @@ class Migration(migrations.Migration):
                 default=0.0,
                 help_text="Share of a grown delay left to chance, from 0 (none) to 1 (all of it).",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(0),
                     django.core.validators.MaxValueValidator(1),
                 ],
@@ -173,7 +173,7 @@ class Migration(migrations.Migration):
                 default=30.0,
                 help_text="Seconds after which a trial that never reported is given up; set it above the timeout.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(0.1),
                     django.core.validators.MaxValueValidator(31536000),
                 ],
@@ -188,7 +188,7 @@ class Migration(migrations.Migration):
                 default=0,
                 help_text="Calls that each process may have under way at once; 0 for no limit.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(0),
                     django.core.validators.MaxValueValidator(1000000),
                 ],
@@ -203,7 +203,7 @@ class Migration(migrations.Migration):
                 default=300.0,
                 help_text="Seconds the delay may grow to; it never becomes shorter than the delay.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(0),
                     django.core.validators.MaxValueValidator(31536000),
                 ],
@@ -218,7 +218,7 @@ class Migration(migrations.Migration):
                 default=10,
                 help_text="Calls the window must hold before its rate counts.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(1),
                     django.core.validators.MaxValueValidator(1000000),
                 ],
@@ -233,7 +233,7 @@ class Migration(migrations.Migration):
                 default=0.0,
                 help_text="Seconds after a recovery in which a growing share of the calls passes; 0 for none.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(0),
                     django.core.validators.MaxValueValidator(31536000),
                 ],
@@ -253,7 +253,7 @@ class Migration(migrations.Migration):
                 default=1.0,
                 help_text="Share of slow calls that opens the circuit; in a row, a slow call is a failure.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(0.001),
                     django.core.validators.MaxValueValidator(1),
                 ],
@@ -268,7 +268,7 @@ class Migration(migrations.Migration):
                 default=0.0,
                 help_text="Seconds from which an answer is too late; 0 for never.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(0),
                     django.core.validators.MaxValueValidator(31536000),
                 ],
@@ -283,7 +283,7 @@ class Migration(migrations.Migration):
                 default=1,
                 help_text="Trial calls that must succeed before the circuit closes.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(1),
                     django.core.validators.MaxValueValidator(10000),
                 ],
@@ -298,7 +298,7 @@ class Migration(migrations.Migration):
                 default=5,
                 help_text="Failures in a row that open the circuit.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(1),
                     django.core.validators.MaxValueValidator(1000000),
                 ],
@@ -313,7 +313,7 @@ class Migration(migrations.Migration):
                 default=10.0,
                 help_text="Seconds to wait for the remote, unless the call itself says otherwise.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(0.001),
                     django.core.validators.MaxValueValidator(3600),
                 ],
@@ -348,7 +348,7 @@ class Migration(migrations.Migration):
                 default=0,
                 help_text="Take the failure rate over this many last calls instead; 0 goes by seconds.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(0),
                     django.core.validators.MaxValueValidator(1000),
                 ],
@@ -363,7 +363,7 @@ class Migration(migrations.Migration):
                 default=60.0,
                 help_text="Seconds the failure rate is taken over; several times FLUSH_SECONDS.",
                 validators=[
-                    circuits.fields.validate_finite,
+                    circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(1),
                     django.core.validators.MaxValueValidator(86400),
                 ],

@@ -17,9 +17,10 @@ from django.urls import path
 from pytest_django import Settings
 
 import circuits
-from circuits import breaker
+from circuits import breaker, threads
 from circuits.models import Circuit
 from circuits.store import DatabaseStore
+from tests.clock import Clock
 
 pytestmark = [pytest.mark.usefixtures("committed"), pytest.mark.urls(__name__)]
 
@@ -85,6 +86,40 @@ async def test_an_ageing_snapshot_is_renewed_once_for_all(
 ) -> None:
     await call()
     breaker.gate("busy").expire()
+    reads = Counted(monkeypatch, "read")
+    assert await asyncio.gather(*(call() for _ in range(CALLS))) == ["made"] * CALLS
+    assert reads.number == 1
+
+
+@pytest.mark.parametrize("age", [0.3, 3600], ids=["stale", "too old"])
+async def test_an_aged_snapshot_sends_one_of_a_thousand_to_a_thread(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, age: float
+) -> None:
+    await call()
+    clock.pass_by(age)
+    sent: list[str] = []
+    run = threads._run
+
+    def record(function: Any, *args: Any) -> Any:
+        sent.append(function.__name__)
+        return run(function, *args)
+
+    monkeypatch.setattr(threads, "_run", record)
+    assert await asyncio.gather(*(call() for _ in range(CALLS))) == ["made"] * CALLS
+    assert len(sent) == 1
+
+
+async def test_a_snapshot_read_for_a_caller_answers_it_even_if_it_has_aged_meanwhile(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = DatabaseStore.read
+
+    def slow_read(store: DatabaseStore, *args: Any) -> Any:
+        snapshot = read(store, *args)
+        clock.pass_by(10)
+        return snapshot
+
+    monkeypatch.setattr(DatabaseStore, "read", slow_read)
     reads = Counted(monkeypatch, "read")
     assert await asyncio.gather(*(call() for _ in range(CALLS))) == ["made"] * CALLS
     assert reads.number == 1

@@ -181,6 +181,23 @@ def test_a_failure_that_opens_nothing_costs_one_update(settings: Settings, count
     assert [sql.split()[0] for sql in queries.sql] == ["UPDATE", "UPDATE"]
 
 
+def test_a_change_of_state_is_one_transaction_of_four_round_trips() -> None:
+    """Of four beside the one by which some drivers begin a transaction."""
+    CircuitFactory(name="payments", threshold=1, delay=0)
+    succeed("payments")
+    with Queries() as opening:
+        fail("payments")
+    with Queries() as trial:
+        ticket = breaker.admit("payments")
+    with Queries() as closing:
+        ticket.succeed()
+    for queries in (opening, trial, closing):
+        words = [sql.split()[0] for sql in queries.sql]
+        assert words[-4:] == ["SELECT", "UPDATE", "INSERT", "COMMIT"]
+        assert words[:-4] in ([], ["BEGIN"])
+    assert Transition.objects.count() == 3
+
+
 @pytest.mark.parametrize("opened", [False, True], ids=["success", "refusal"])
 def test_without_snapshots_each_call_costs_one_query(settings: Settings, opened: bool) -> None:
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 0}

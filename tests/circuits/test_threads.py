@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from asyncio import CancelledError
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 from django.db import connections
 
 from circuits import threads
-from circuits.threads import IDLE_SECONDS, THREADS, in_thread
+from circuits.threads import IDLE_SECONDS, THREADS, in_thread, in_thread_for_all
 from tests.concurrency import PATIENCE, wait_until
 
 
@@ -23,8 +24,10 @@ class Work:
     def __init__(self, result: Any = None) -> None:
         self.began, self.go, self.done = Event(), Event(), Event()
         self.result = result
+        self.runs = 0
 
     def __call__(self) -> Any:
+        self.runs += 1
         self.began.set()
         assert self.go.wait(PATIENCE / 6), "the event loop stands still"
         self.done.set()
@@ -120,6 +123,63 @@ async def all_threads_idle() -> None:
     for work in works:
         work.go.set()
     await asyncio.gather(*tasks)
+
+
+# Once for all who ask meanwhile
+
+
+async def all_waiting(number: int, work: Work, key: str = "same") -> list[asyncio.Task[Any]]:
+    """Ask a number of times, and return when the work is under way."""
+    tasks = [asyncio.create_task(in_thread_for_all(key, work)) for _ in range(number)]
+    await asyncio.to_thread(wait_until, work.began.is_set)
+    return tasks
+
+
+async def test_who_asks_for_the_same_meanwhile_gets_the_same() -> None:
+    work = Work(object())
+    tasks = await all_waiting(10, work)
+    work.go.set()
+    results = await asyncio.gather(*tasks)
+    assert results == [work.result] * 10
+    assert work.runs == 1
+
+
+async def test_who_asks_afterwards_or_for_another_asks_anew() -> None:
+    work = Work("result")
+    work.go.set()
+    for key in ("same", "same", "other"):
+        assert await in_thread_for_all(key, work) == "result"
+    assert work.runs == 3
+
+
+async def test_what_fails_fails_for_all_who_wait_and_for_nobody_after() -> None:
+    work = Work(ZeroDivisionError())
+    tasks = await all_waiting(3, work)
+    work.go.set()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(end) for end in ends] == [ZeroDivisionError] * 3
+    work.result = "result"
+    assert await in_thread_for_all("same", work) == "result"
+
+
+async def test_who_is_cancelled_leaves_the_others_waiting() -> None:
+    work = Work("result")
+    first, second = await all_waiting(2, work)
+    await cancel(first)
+    work.go.set()
+    assert await second == "result"
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_no_noise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    work = Work(ZeroDivisionError())
+    (only,) = await all_waiting(1, work)
+    await cancel(only)
+    work.go.set()
+    await asyncio.to_thread(wait_until, lambda: not threads._shared)
+    gc.collect()
+    assert caplog.records == []
 
 
 async def test_many_callers_share_a_few_threads() -> None:
