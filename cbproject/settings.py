@@ -150,6 +150,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expires": 30.0},
     },
+    "prune-transitions": {
+        "task": "circuits.tasks.prune_transitions",
+        "schedule": 3600.0,
+        "options": {"expires": 1800.0},
+    },
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets, unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.db.transaction import non_atomic_requests
@@ -24,7 +25,9 @@ from . import conf, display, steering
 from .exceptions import TooManyCircuitsError
 from .fields import DatabaseNow
 from .models import POLICY_FIELDS, Circuit, Transition
+from .paging import BoundedPaginator, HistoryList
 from .readings import Reading
+from .store import DatabaseStore
 
 #: How many of the last transitions a circuit's page shows.
 SHOWN: Final = 20
@@ -36,7 +39,8 @@ PROBE_SECONDS: Final = 20.0
 def _action(key: str, label: Any) -> Callable[..., None]:
     @admin.action(permissions=["operate"], description=label)
     def act(circuits: CircuitAdmin, request: HttpRequest, chosen: QuerySet[Circuit]) -> None:
-        circuits.operate_on(request, key, list(chosen))
+        # Of all that a filter finds, those that the list has counted.
+        circuits.operate_on(request, key, list(chosen[: BoundedPaginator.limit]))
 
     act.__name__ = key
     return act
@@ -63,7 +67,7 @@ class CircuitForm(ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any] | None:
         """Refuse a new circuit where there are too many already."""
         limit = conf.get().max_circuits
-        if self.instance.pk is None and Circuit.objects.count() >= limit:
+        if self.instance.pk is None and DatabaseStore().has(limit):
             name = self.cleaned_data.get("name", "")
             raise ValidationError(str(TooManyCircuitsError(name, limit)), code="too_many")
         return super().clean()
@@ -87,6 +91,7 @@ class CircuitAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
     search_fields = ("name", "probe_url")
     ordering = ("urgency", "name")
+    paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     empty_value_display = display.NOTHING
@@ -303,7 +308,8 @@ class TransitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("moment", "circuit_link", "change", "reason", "short_detail", "actor")
     list_filter = ("to_state", "reason")
     list_per_page = 50
-    list_select_related = ("circuit",)
+    paginator = BoundedPaginator
+    sortable_by = ()
     search_fields = ("circuit__name", "actor")
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -313,11 +319,11 @@ class TransitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     class Media:
         css = {"all": ("circuits/admin.css",)}
 
-    @admin.display(description=_("at"), ordering="at")
+    @admin.display(description=_("at"))
     def moment(self, transition: Transition) -> str:
         return display.exact(transition.at)
 
-    @admin.display(description=_("circuit"), ordering="circuit__name")
+    @admin.display(description=_("circuit"))
     def circuit_link(self, transition: Transition) -> str:
         url = reverse(
             "admin:circuits_circuit_change",
@@ -333,6 +339,15 @@ class TransitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("detail"))
     def short_detail(self, transition: Transition) -> str:
         return display.shortened(transition.detail)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Transition]:
+        """Return the changes, their circuits fetched apart: a join may lose the index's order."""
+        rows: QuerySet[Transition] = super().get_queryset(request)
+        return rows.prefetch_related("circuit")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the kind of list that a long history needs."""
+        return HistoryList
 
     def has_view_permission(self, request: HttpRequest, obj: Transition | None = None) -> bool:
         """A history belongs to its circuit: who may see that may see this."""

@@ -59,6 +59,8 @@ class Config:
         on_store_error: ``local`` goes on per process when the database fails, ``raise`` raises.
         store_retry_seconds: How long a failed database is left alone before the next try.
         failure_statuses: HTTP statuses that count as failures.
+        history_days: How many days a change is kept in the history.
+        history_rows: How many changes of all circuits are kept, the newest.
         defaults: Policy of a new circuit.
         circuits: Policies by name, over the defaults; these circuits are made at once.
         prometheus: Whether calls and transitions are counted for Prometheus.
@@ -75,6 +77,8 @@ class Config:
     on_store_error: str = "local"
     store_retry_seconds: float = 1.0
     failure_statuses: frozenset[int] = frozenset(range(500, 600))
+    history_days: float = 90
+    history_rows: int = 1_000_000
     defaults: Mapping[str, Any] = field(default_factory=dict)
     circuits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     prometheus: bool = False
@@ -218,6 +222,8 @@ _CHECKS: Final[dict[str, Check]] = {
     "ON_STORE_ERROR": _check_on_store_error,
     "STORE_RETRY_SECONDS": _number(0, 3600),
     "FAILURE_STATUSES": _check_statuses,
+    "HISTORY_DAYS": _number(1, 36_500),
+    "HISTORY_ROWS": _number(1, 100_000_000, whole=True),
     "DEFAULTS": _check_defaults,
     "CIRCUITS": _check_circuits,
     "PROMETHEUS": _check_switch,

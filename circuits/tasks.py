@@ -6,7 +6,7 @@ from typing import Final
 
 from celery import shared_task
 
-from . import notifications
+from . import notifications, retention
 from .store import EXPIRE_BATCH, EXPIRY, DatabaseStore
 
 #: Seconds after which a pass that no worker has begun is dropped: the next one is already queued,
@@ -15,6 +15,9 @@ EXPIRES: Final = 2.0
 
 #: The same for a pass of the notifications.
 NOTIFY_EXPIRES: Final = 30.0
+
+#: The same for a pass over the history.
+PRUNE_EXPIRES: Final = 1800.0
 
 
 @shared_task(name="circuits.tasks.half_open_expired", expires=EXPIRES)
@@ -25,14 +28,14 @@ def half_open_expired() -> int:
         How many circuits were moved. Safe to run any number of times at once.
     """
     store = DatabaseStore()
-    store.create_configured()
-    total = 0
-    while True:
+    total = moved = store.expire_due()
+    while moved == EXPIRE_BATCH:
         moved = store.expire_due()
         total += moved
-        if moved < EXPIRE_BATCH:
-            store.beat(EXPIRY)
-            return total
+    store.beat(EXPIRY)
+    # Last: where there is no room for one of them, the others are to recover all the same.
+    store.create_configured()
+    return total
 
 
 @shared_task(name="circuits.tasks.notify", expires=NOTIFY_EXPIRES)
@@ -43,3 +46,13 @@ def notify() -> int:
         How many notices went out. Safe to run any number of times at once.
     """
     return notifications.tell_all(DatabaseStore())
+
+
+@shared_task(name="circuits.tasks.prune_transitions", expires=PRUNE_EXPIRES)
+def prune_transitions() -> int:
+    """Delete the history that ``HISTORY_DAYS`` and ``HISTORY_ROWS`` no longer keep.
+
+    Returns:
+        How many changes were deleted. Safe to run any number of times at once.
+    """
+    return retention.prune(DatabaseStore())

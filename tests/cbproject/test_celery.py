@@ -17,6 +17,12 @@ def test_beat_tells_of_openings_within_seconds() -> None:
     assert (entry["schedule"], entry["options"]) == (5.0, {"expires": 30.0})
 
 
+def test_beat_prunes_the_history_every_hour() -> None:
+    entry = settings.CELERY_BEAT_SCHEDULE["prune-transitions"]
+    assert entry["task"] == "circuits.tasks.prune_transitions"
+    assert (entry["schedule"], entry["options"]) == (3600.0, {"expires": 1800.0})
+
+
 def test_the_scheduled_tasks_exist() -> None:
     celery_app.loader.import_default_modules()
     scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
