@@ -17,7 +17,7 @@ from uuid import uuid4
 from . import conf, machine, observers, windows
 from .exceptions import CircuitBusyError, CircuitOpenError
 from .gathering import OwnWindow
-from .machine import Admission, Batch, Failure, Mode, Permit, State, Step, Strategy
+from .machine import Admission, Batch, Failure, Mode, Permit, Step, Strategy
 from .observers import CallOutcome
 from .store import NO_NOTE, Changed, Note, Snapshot, Store, Tally, announce
 from .windows import Outcome
@@ -140,6 +140,8 @@ class Gate:
         self._will_be_renewed = False
         self.snapshot: Snapshot | None = None
         self._fresh_until = self._stale_until = NEVER
+        # Whether the ticket is the answer for as long as the snapshot holds.
+        self._passes_all = False
         # The answer in memory: the ticket until passes_until, one like it but with the time of
         # the call until _times_until, a refusal until refuses_until.
         self.ticket = Ticket(self, Permit(0))
@@ -193,7 +195,10 @@ class Gate:
         ticket = self.admit_in_memory()
         if ticket is not None:
             return ticket
-        return self.admit_by(self.current()) or self._answer(self._claim())
+        snapshot = self.current()
+        if self._passes_all and snapshot is self.snapshot:
+            return self.ticket
+        return self.admit_by(snapshot) or self._answer(self._claim())
 
     def admit_in_memory(self) -> Ticket | None:
         """Answer without the store; None if only the store can.
@@ -251,8 +256,8 @@ class Gate:
     def _renewed(self) -> Snapshot:
         """Ask the store at each call, for no more than it takes to know that nothing is new."""
         known = self.snapshot
-        # Where failures are counted something mostly is.
-        counting = self.dirty or (known is not None and known.status.failure_count > 0)
+        # Where failures are counted, what is known has mostly changed.
+        counting = self.dirty or (known is not None and known.is_counting)
         snapshot = self._store.read(self.name, None if counting else known)
         return snapshot if snapshot is known else self._take(snapshot)
 
@@ -468,9 +473,10 @@ class Gate:
         admission = machine.admit(status, snapshot.policy, snapshot.now, "")
         # First no answer, then the new one: a reader between the two asks the slow way.
         self.passes_until = self._times_until = self.refuses_until = NEVER
+        self._passes_all = False
         self.snapshot = snapshot
         self._will_be_renewed = False
-        self.dirty = status.state is State.CLOSED and status.failure_count > 0
+        self.dirty = snapshot.is_counting
         self._fresh_until = snapshot.read_at + age
         self._stale_until = snapshot.read_at + 2 * age
         self._take_policy(snapshot)
@@ -484,6 +490,7 @@ class Gate:
             if self._times_each_call(snapshot):
                 self._times_until = self._fresh_until
             else:
+                self._passes_all = True
                 self.passes_until = self._fresh_until
         return snapshot
 

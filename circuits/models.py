@@ -294,11 +294,6 @@ class Circuit(models.Model):
                 condition=Q(mode__in=[m.value for m in Mode]), name="circuits_mode_known"
             ),
             models.CheckConstraint(
-                condition=Q(strategy__in=[s.value for s in Strategy]),
-                name="circuits_strategy_known",
-            ),
-            models.CheckConstraint(condition=~Q(name=""), name="circuits_name_not_empty"),
-            models.CheckConstraint(
                 condition=~Q(state=State.OPEN.value) | Q(retry_at__isnull=False),
                 name="circuits_open_has_retry_at",
             ),

@@ -93,6 +93,11 @@ def columns_of(status: Status) -> dict[str, Any]:
     }
 
 
+def glance_of(status: Status) -> list[Any]:
+    """Return what a row's :data:`GLANCE` is while nothing happens to it."""
+    return [status.state, status.mode, status.generation, status.failure_count]
+
+
 def policy_of(row: Any) -> Policy:
     """Return the policy in a circuit's row or model, with a default for a value that cannot be.
 
@@ -207,15 +212,8 @@ _FAILURE: Final = {
 READ: Final = Select(_read)
 
 #: What tells whether anything has happened to a circuit, unless it is half open.
-HELD_COLUMNS: Final = ("state", "mode", "generation", "failure_count")
-
-#: Finds the circuit's id if these are still the same.
-HOLDS: Final = Select(
-    lambda alias: (
-        _named(alias)
-        .filter(**{column: _given(column) for column in HELD_COLUMNS})
-        .values_list("id")
-    )
+GLANCE: Final = Select(
+    lambda alias: _named(alias).values_list("state", "mode", "generation", "failure_count")
 )
 
 LOCK: Final = Select(lambda alias: _read(alias).select_for_update())

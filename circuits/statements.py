@@ -13,9 +13,12 @@ from typing import Any, Final, cast
 from django.core.signals import setting_changed
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Expression, Field, QuerySet
+from django.db.models import Expression, Field, JSONField, QuerySet
 from django.db.models.sql import UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
+
+#: What every driver takes as it is.
+_PLAIN: Final = frozenset({str, int})
 
 
 class Parameter(Expression):
@@ -29,6 +32,7 @@ class Parameter(Expression):
     def __init__(self, name: str, output_field: Field[Any, Any]) -> None:
         super().__init__(output_field=output_field)
         self.name = name
+        self._is_json = isinstance(output_field, JSONField)
 
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
         """Stand for the value itself among the parameters of the SQL."""
@@ -36,6 +40,8 @@ class Parameter(Expression):
 
     def adapted(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         """Return a value as the database's driver takes it."""
+        if type(value) in _PLAIN and not self._is_json:
+            return value  # what most values are, and all that the field would say
         return self.output_field.get_db_prep_save(value, connection)
 
 

@@ -25,14 +25,14 @@ from .rows import (
     ADD_TALLY,
     CLEAR_FAILURES,
     COUNT_FAILURE,
-    HELD_COLUMNS,
-    HOLDS,
+    GLANCE,
     LOCK,
     NOTE_FAILURE,
     READ,
     WRITE,
     Row,
     columns_of,
+    glance_of,
     policy_of,
     status_of,
     timeout_of,
@@ -79,6 +79,11 @@ class Snapshot:
     def is_shared(self) -> bool:
         """Whether it comes from the database, and not from this process's memory."""
         return self.status.generation >= 0
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether it counts failures that a success would clear."""
+        return self.status.state is State.CLOSED and self.status.failure_count > 0
 
     def time(self, at: float) -> float:
         """Return a moment of the monotonic clock as the store's clock would name it."""
@@ -312,8 +317,7 @@ class DatabaseStore:
         is_settled = known.is_shared and known.status.state is not State.HALF_OPEN
         if not is_settled or monotonic() - known.read_at >= POLICY_SECONDS:
             return False
-        held = {column: getattr(known.status, column) for column in HELD_COLUMNS}
-        return HOLDS.row(self.alias, name=known.name, **held) is not None
+        return GLANCE.row(self.alias, name=known.name) == glance_of(known.status)
 
     def _row(self, statement: Select, name: str) -> Any:
         values = statement.row(self.alias, name=name)

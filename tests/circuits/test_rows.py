@@ -62,6 +62,15 @@ def test_the_other_values_of_a_spoilt_policy_count() -> None:
     assert refusal("payments").retry_after == pytest.approx(10, abs=0.5)
 
 
+def test_a_strategy_that_does_not_exist_is_mended_and_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spoil(strategy="luck")
+    fail("payments", 5)
+    refusal("payments")
+    assert "The row of the circuit payments: strategy must be" in caplog.text
+
+
 @pytest.mark.parametrize("value", [-1, 0, 1e9])
 def test_a_timeout_that_cannot_be_is_mended_and_named(
     caplog: pytest.LogCaptureFixture, value: float
