@@ -126,12 +126,13 @@ def circuits(number: int, expired: int) -> Iterator[Any]:
         )
 
 
-def transitions(number: int, circuit_ids: list[int]) -> Iterator[Any]:
-    """Yield a history of a year, most of which is of the last circuit."""
+def transitions(number: int, alias: str) -> Iterator[Any]:
+    """Yield a history of a year, half of which is of the last circuit."""
     from django.utils import timezone
 
-    from circuits.models import Transition
+    from circuits.models import Circuit, Transition
 
+    circuit_ids = list(Circuit.objects.using(alias).order_by("pk").values_list("pk", flat=True))
     now = timezone.now()
     reasons = ("failures", "delay_passed", "trial_succeeded")
     states = ("closed", "open", "half_open", "closed")
@@ -174,7 +175,7 @@ def compared(small: Callable[[], Any], large: Callable[[], Any]) -> tuple[float,
     """Return the median seconds of two pieces of work that take turns."""
     small(), large()  # what is cached, is cached
     pairs = [(once(small)[0], once(large)[0]) for _ in range(ROUNDS)]
-    return statistics.median(s for s, _ in pairs), statistics.median(l for _, l in pairs)
+    return statistics.median(few for few, _ in pairs), statistics.median(many for _, many in pairs)
 
 
 def page(client: Any, alias: str, url: str) -> Callable[[], Any]:
@@ -278,8 +279,6 @@ def measure(number: int, changes: int) -> None:
     """Fill the databases and go through all measurements."""
     from django.db import connections
 
-    from circuits.models import Circuit
-
     print(connections[LARGE].vendor)
     fill(SMALL, circuits(100, 50))
     seconds, _ = once(lambda: fill(LARGE, circuits(number, number // 10)))
@@ -288,9 +287,8 @@ def measure(number: int, changes: int) -> None:
     compare_pages(client, PAGES, PAGES)
     expire_all(SMALL)
     expire_all(LARGE)
-    for alias, rows in ((SMALL, 100), (LARGE, changes)):
-        ids = list(Circuit.objects.using(alias).order_by("pk").values_list("pk", flat=True))
-        seconds, _ = once(lambda: fill(alias, transitions(rows, ids)))
+    fill(SMALL, transitions(100, SMALL))
+    seconds, _ = once(lambda: fill(LARGE, transitions(changes, LARGE)))
     print(f"{changes} changes written in {seconds:.1f} s")
     compare_pages(client, history_pages(SMALL), history_pages(LARGE))
     prune_all(LARGE)
