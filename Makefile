@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-services lint types wheel clean
+.PHONY: help setup demo run test test-services bench bench-check lint types wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -29,6 +29,12 @@ test-services: .venv/services  ## Run the tests on PostgreSQL and MariaDB, with 
 	@$(BIN)/python -m tests.services
 	TEST_DATABASE=postgres $(BIN)/pytest -n 2
 	TEST_DATABASE=mariadb $(BIN)/pytest -n 2
+
+bench: .venv/bench  ## Measure everything, against other libraries too; writes docs/benchmarks.*
+	$(BIN)/python -m bench --out docs
+
+bench-check: .venv/bench  ## Compare what needs no server with docs/benchmarks.json, by ratios
+	$(BIN)/python -m bench --quick --only hot refusal --check docs/benchmarks.json
 
 lint: .venv/dev  ## Check style and formatting
 	$(BIN)/ruff check
@@ -65,3 +71,6 @@ migrate: setup
 
 .venv/services: requirements-services.txt .venv/ready
 	@$(INSTALL) -r requirements-services.txt && touch $@
+
+.venv/bench: requirements-bench.txt .venv/services
+	@$(INSTALL) -r requirements-bench.txt && touch $@

@@ -1,0 +1,1 @@
+"""Benchmarks against other circuit breakers: ``python -m bench``, or ``make bench``."""

@@ -1,0 +1,99 @@
+"""A call that fails through a closed circuit, and opens nothing: one UPDATE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from typing import Final
+
+import circuits
+from bench import peers
+from bench.contenders import failing
+from bench.counting import Counter, count, count_on_redis
+from bench.databases import LABELS, circuits_on
+from bench.measure import Effort, measure
+from bench.results import Ratio, Result, Table, compare
+from bench.work import Expecting, RemoteDownError, Work
+
+from .case import Case
+
+NAME: Final = "failure"
+
+
+def run(effort: Effort) -> Result:
+    """Count and time failures against the peers'."""
+    counts = {alias: _count(alias) for alias in LABELS}
+    on_redis = count_on_redis(_failing_on_redis)
+    with ExitStack() as stack:
+        redis = stack.enter_context(peers.redis_client())
+        others = (
+            peers.pybreaker(),
+            peers.circuitbreaker(),
+            peers.pybreaker_on_redis(redis, NAME),
+            peers.resilient_circuit_on_postgres(),
+        )
+        timings = measure(
+            [
+                *(
+                    failing(f"protect on {label}", circuits.protect(NAME), _within(alias))
+                    for alias, label in LABELS.items()
+                ),
+                *(failing(each.name, each.protect) for each in others),
+            ],
+            effort,
+        )
+    return Result(
+        name=NAME,
+        title="A call that fails and opens nothing, closed circuit",
+        timings=timings,
+        baseline="pybreaker on Redis",
+        ratios=(
+            *(
+                compare(
+                    timings,
+                    f"protect on {label}",
+                    "pybreaker on Redis",
+                    limit=1.0 if alias == "postgres" else None,
+                )
+                for alias, label in LABELS.items()
+            ),
+            *(
+                Ratio(
+                    name=f"statements a failure on {LABELS[alias]}",
+                    value=len(counter.statements),
+                    limit=1,
+                )
+                for alias, counter in counts.items()
+            ),
+        ),
+        table=Table(
+            columns=("store", "statements", "round trips"),
+            rows=(
+                *(
+                    (LABELS[alias], len(counter.statements), counter.trips)
+                    for alias, counter in counts.items()
+                ),
+                ("pybreaker on Redis", "", on_redis),
+            ),
+        ),
+    )
+
+
+def _within(alias: str) -> Callable[[], AbstractContextManager[None]]:
+    policy = {"threshold": peers.NEVER}
+    # Fresh for the whole turn: what is timed is the failure, not a read.
+    return partial(circuits_on, alias, SNAPSHOT_SECONDS=60, CIRCUITS={NAME: policy})
+
+
+def _count(alias: str) -> Counter:
+    expecting = Expecting(circuits.protect(NAME)(Work().fail), RemoteDownError)
+    return count(alias, expecting.attempt, _within(alias))
+
+
+def _failing_on_redis(client: object) -> Callable[[], object]:
+    peer = peers.pybreaker_on_redis(client, "counted")
+    return Expecting(peer.protect(Work().fail), RemoteDownError).attempt
+
+
+CASE: Final = Case(name=NAME, run=run, needs=("PostgreSQL", "MariaDB", "Redis"))

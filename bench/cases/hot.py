@@ -1,0 +1,86 @@
+"""A call that succeeds through a closed circuit, with a fresh snapshot: no query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+import circuits
+from bench import peers
+from bench.contenders import succeeding, unprotected
+from bench.databases import circuits_on
+from bench.measure import Effort, measure
+from bench.results import Result, compare
+from circuits import observers
+
+from .case import Case
+
+NAME: Final = "hot"
+
+
+def run(effort: Effort) -> Result:
+    """Time the ways in against the peers."""
+    within = partial(circuits_on, "sqlite")
+    contenders = [
+        succeeding("no breaker", unprotected),
+        succeeding("protect", circuits.protect(NAME), within),
+        succeeding("guard", _guarded, within),
+        succeeding("make_remote_call", _remote_call, within),
+        succeeding("protect, observed", circuits.protect(NAME), _observed),
+        *(succeeding(each.name, each.protect) for each in _peers()),
+    ]
+    timings = measure(contenders, effort)
+    return Result(
+        name=NAME,
+        title="A call that succeeds, closed circuit, no-op function, state in memory",
+        timings=timings,
+        baseline="pybreaker",
+        ratios=(
+            compare(timings, "protect", "pybreaker", limit=0.5),
+            compare(timings, "protect", "circuitbreaker", limit=1.0),
+            compare(timings, "guard", "pybreaker"),
+            compare(timings, "make_remote_call", "pybreaker"),
+            compare(timings, "protect, observed", "pybreaker"),
+        ),
+    )
+
+
+def _peers() -> list[peers.Peer]:
+    return [
+        peers.pybreaker(),
+        peers.circuitbreaker(),
+        peers.aiobreaker(),
+        peers.resilient_circuit(),
+    ]
+
+
+def _guarded(function: Callable[[], None]) -> Callable[[], None]:
+    guard = circuits.guard
+
+    def call() -> None:
+        with guard(NAME):
+            function()
+
+    return call
+
+
+def _remote_call(function: Callable[[], None]) -> Callable[[], Any]:
+    return circuits.CircuitBreaker(function, name=NAME).make_remote_call
+
+
+@contextmanager
+def _observed() -> Iterator[None]:
+    def observer(name: str, outcome: observers.CallOutcome, seconds: float) -> None:
+        """Listen, and do nothing with it."""
+
+    observers.add(observer)
+    try:
+        with circuits_on("sqlite"):
+            yield
+    finally:
+        observers.remove(observer)
+
+
+CASE: Final = Case(name=NAME, run=run)

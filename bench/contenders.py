@@ -1,0 +1,62 @@
+"""Contenders made from a protected function and what it was told to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from .measure import Contender, awaiting, calling
+from .peers import Peer
+from .work import Expecting, RemoteDownError, Work, forbidden
+
+#: What holds during a contender's turns.
+Within = Callable[[], AbstractContextManager[object]]
+
+#: Puts a function behind a breaker.
+Protect = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def succeeding(name: str, protect: Protect, within: Within = nullcontext) -> Contender:
+    """Return a contender whose calls succeed."""
+    work = Work()
+    return Contender(name=name, time=calling(protect(work.succeed)), done=work.done, within=within)
+
+
+def succeeding_async(
+    name: str, protect: Protect, runner: asyncio.Runner, within: Within = nullcontext
+) -> Contender:
+    """Return a contender whose coroutines succeed, awaited in a running loop."""
+    work = Work()
+    return Contender(
+        name=name,
+        time=awaiting(protect(work.asucceed), runner),
+        done=work.done,
+        within=within,
+    )
+
+
+def failing(name: str, protect: Protect, within: Within = nullcontext) -> Contender:
+    """Return a contender whose calls fail, and open nothing."""
+    expecting = Expecting(protect(Work().fail), RemoteDownError)
+    return Contender(name=name, time=calling(expecting.attempt), done=expecting.done, within=within)
+
+
+def refusing(
+    name: str, protect: Protect, refusal: type[BaseException], within: Within = nullcontext
+) -> Contender:
+    """Return a contender whose circuit ``within`` has opened, so that it refuses."""
+    expecting = Expecting(protect(forbidden), refusal)
+    return Contender(name=name, time=calling(expecting.attempt), done=expecting.done, within=within)
+
+
+def opened(peer: Peer) -> Contender:
+    """Return a contender whose circuit is open, made so by a failing call."""
+    Expecting(peer.protect(Work().fail), RemoteDownError).attempt()
+    return refusing(peer.name, peer.protect, peer.refusal)
+
+
+def unprotected(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function as it is: a call with no breaker."""
+    return function

@@ -1,0 +1,74 @@
+"""The databases of a run: made, migrated and dropped, and circuits kept on one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+from django.db import connections
+from django.test.utils import override_settings, setup_databases, teardown_databases
+
+#: The alias of each database server.
+ALIASES: Final = {"PostgreSQL": "postgres", "MariaDB": "mariadb"}
+
+#: What people call the database of each alias.
+LABELS: Final = {"sqlite": "SQLite", **{alias: name for name, alias in ALIASES.items()}}
+
+#: Seconds; no case is so long that the thread which writes tallies wakes up in it.
+NEVER_FLUSH: Final = 3600
+
+
+@contextmanager
+def made(services: Iterable[str]) -> Iterator[None]:
+    """Make SQLite's database and those of the servers named, and drop them at the end."""
+    aliases = ["sqlite", *(ALIASES[name] for name in services if name in ALIASES)]
+    with ExitStack() as stack:
+        for alias in aliases:
+            stack.enter_context(made_one(alias))
+        yield
+
+
+@contextmanager
+def made_one(alias: str) -> Iterator[None]:
+    """Make one database, and drop it at the end."""
+    with override_settings(CIRCUITS={"DATABASE": alias}):
+        old = setup_databases(verbosity=0, interactive=False, aliases={alias: False})
+    try:
+        yield
+    finally:
+        teardown_databases(old, verbosity=0)
+
+
+def versions(services: Iterable[str]) -> dict[str, str]:
+    """Return the versions of SQLite and of the database servers named."""
+    aliases = ["sqlite", *(ALIASES[name] for name in services if name in ALIASES)]
+    return {
+        LABELS[alias]: ".".join(map(str, connections[alias].get_database_version()))
+        for alias in sorted(aliases, key=list(LABELS).index)
+    }
+
+
+@contextmanager
+def circuits_on(alias: str, **more: Any) -> Iterator[None]:
+    """Keep the circuits on a database, as in a process that knows of none yet.
+
+    Args:
+        alias: The alias of the database.
+        **more: Other keys of the ``CIRCUITS`` setting.
+    """
+    from circuits import breaker, conf
+
+    keys = {"FLUSH_SECONDS": NEVER_FLUSH, "OPENTELEMETRY": False, **more}
+    with override_settings(CIRCUITS={"DATABASE": alias, **keys}):
+        breaker.forget()
+        try:
+            yield
+        finally:
+            breaker.forget()
+            conf.forget_declared()
+
+
+def close() -> None:
+    """Close this thread's connections."""
+    connections.close_all()

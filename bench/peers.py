@@ -1,0 +1,214 @@
+"""The other circuit breakers, each built as its own documentation says.
+
+Their packages are imported when they are asked for, so that the rest of the suite works without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+from importlib.metadata import version
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from django.conf import settings
+
+from tests import services
+
+from .naming import RUN
+
+PACKAGES: Final = (
+    "pybreaker",
+    "circuitbreaker",
+    "aiobreaker",
+    "purgatory",
+    "resilient-circuit",
+    "psycopg",
+    "mysqlclient",
+    "redis",
+)
+
+#: A number of failures that no case comes to.
+NEVER: Final = 1_000_000
+
+#: Seconds; an open circuit stays open for as long as any case takes.
+LONG: Final = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A circuit breaker of another library.
+
+    Args:
+        protect: Puts a function behind it.
+        refusal: What a refused call raises.
+    """
+
+    name: str
+    protect: Callable[[Callable[..., Any]], Callable[..., Any]]
+    refusal: type[BaseException]
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each peer, and of each driver they and we use.
+
+    Raises:
+        PackageNotFoundError: One of them is not installed.
+    """
+    return {name: version(name) for name in PACKAGES}
+
+
+# In memory ---------------------------------------------------------------------------------------
+
+
+def pybreaker(threshold: int = NEVER, delay: float = LONG) -> Peer:
+    """Return pybreaker with its state in memory."""
+    import pybreaker as library
+
+    breaker = library.CircuitBreaker(
+        fail_max=threshold, reset_timeout=delay, throw_new_error_on_trip=False
+    )
+    return Peer(name="pybreaker", protect=breaker, refusal=library.CircuitBreakerError)
+
+
+def circuitbreaker(threshold: int = NEVER, delay: int = LONG) -> Peer:
+    """Return circuitbreaker, which has no other place for its state than memory."""
+    import circuitbreaker as library
+
+    breaker = library.CircuitBreaker(failure_threshold=threshold, recovery_timeout=delay)
+    return Peer(name="circuitbreaker", protect=breaker, refusal=library.CircuitBreakerError)
+
+
+def aiobreaker(threshold: int = NEVER, delay: float = LONG) -> Peer:
+    """Return aiobreaker with its state in memory."""
+    import aiobreaker as library
+
+    breaker = library.CircuitBreaker(fail_max=threshold, timeout_duration=timedelta(seconds=delay))
+    return Peer(name="aiobreaker", protect=breaker, refusal=library.CircuitBreakerError)
+
+
+def purgatory(threshold: int = NEVER, delay: float = LONG) -> Peer:
+    """Return purgatory, async, with its state in memory."""
+    from purgatory import AsyncCircuitBreakerFactory
+    from purgatory.domain.model import OpenedState
+
+    factory = AsyncCircuitBreakerFactory(default_threshold=threshold, default_ttl=delay)
+    return Peer(name="purgatory", protect=factory(RUN), refusal=OpenedState)
+
+
+def resilient_circuit(threshold: int = 0, delay: float = LONG) -> Peer:
+    """Return resilient-circuit with its state in memory.
+
+    Args:
+        threshold: 1 opens at the first failure, 0 never.
+    """
+    from resilient_circuit.storage.memory import InMemoryStorage
+
+    return _resilient(InMemoryStorage(), "resilient-circuit", threshold, delay)
+
+
+# On a server -------------------------------------------------------------------------------------
+
+
+def redis_url(port: int | None = None) -> str:
+    """Return where Redis is, or what forwards to it on another local port."""
+    url = urlsplit(services.url("Redis"))
+    if port is not None:
+        url = url._replace(netloc=f"127.0.0.1:{port}")
+    return urlunsplit(url)
+
+
+@contextmanager
+def redis_client(port: int | None = None) -> Iterator[Any]:
+    """Give a connection to Redis, and remove this run's keys at the end."""
+    from redis import Redis
+
+    with Redis.from_url(redis_url(port)) as client:
+        try:
+            yield client
+        finally:
+            for key in client.scan_iter(match=f"*{RUN}*", count=1000):
+                client.delete(key)
+
+
+def pybreaker_on_redis(
+    client: Any, namespace: str, threshold: int = NEVER, delay: float = LONG
+) -> Peer:
+    """Return pybreaker with its state on Redis.
+
+    Args:
+        namespace: Tells its keys from those of others in the same run.
+    """
+    import pybreaker as library
+
+    breaker = library.CircuitBreaker(
+        fail_max=threshold,
+        reset_timeout=delay,
+        state_storage=pybreaker_storage(client, namespace),
+        throw_new_error_on_trip=False,
+    )
+    return Peer(name="pybreaker on Redis", protect=breaker, refusal=library.CircuitBreakerError)
+
+
+def pybreaker_storage(client: Any, namespace: str) -> Any:
+    """Return where :func:`pybreaker_on_redis` keeps its state."""
+    import pybreaker as library
+
+    return library.CircuitRedisStorage(library.STATE_CLOSED, client, namespace=f"{RUN}:{namespace}")
+
+
+@contextmanager
+def purgatory_on_redis(
+    runner: asyncio.Runner, threshold: int = NEVER, delay: float = LONG
+) -> Iterator[Peer]:
+    """Give purgatory, async, with its state on Redis; its connection belongs to the runner."""
+    from purgatory import AsyncCircuitBreakerFactory, AsyncRedisUnitOfWork
+    from purgatory.domain.model import OpenedState
+
+    unit = AsyncRedisUnitOfWork(redis_url())
+    factory = AsyncCircuitBreakerFactory(default_threshold=threshold, default_ttl=delay, uow=unit)
+    with redis_client():
+        try:
+            yield Peer(name="purgatory on Redis", protect=factory(RUN), refusal=OpenedState)
+        finally:
+            runner.run(unit.contexts.redis.aclose())
+
+
+def resilient_circuit_on_postgres(threshold: int = 0, delay: float = LONG) -> Peer:
+    """Return resilient-circuit with its state on PostgreSQL, asked at its default interval.
+
+    Args:
+        threshold: 1 opens at the first failure, 0 never.
+    """
+    import psycopg
+    from resilient_circuit.storage.postgres import PostgresStorage
+    from resilient_circuit.storage.schema import apply_schema
+
+    dsn = urlunsplit(
+        urlsplit(services.url("PostgreSQL"))._replace(
+            path=f"/{settings.DATABASES['postgres']['NAME']}"
+        )
+    )
+    with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
+        apply_schema(cursor)
+    return _resilient(
+        PostgresStorage(dsn, RUN), "resilient-circuit on PostgreSQL", threshold, delay
+    )
+
+
+def _resilient(storage: Any, name: str, threshold: int, delay: float) -> Peer:
+    from resilient_circuit import CircuitProtectorPolicy
+    from resilient_circuit.exceptions import ProtectedCallError
+
+    policy = CircuitProtectorPolicy(
+        resource_key=f"{RUN}:{threshold}",
+        storage=storage,
+        cooldown=timedelta(seconds=delay),
+        # It opens by a share of failures; one above all of them is never reached.
+        failure_limit=Fraction(1, 1) if threshold else Fraction(2, 1),
+    )
+    return Peer(name=name, protect=policy, refusal=ProtectedCallError)

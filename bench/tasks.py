@@ -1,0 +1,164 @@
+"""What the processes of a :class:`bench.crew.Crew` do."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+import circuits
+
+from . import peers
+from .crew import wait_until
+from .databases import circuits_on
+from .work import RemoteDownError, Tally, Work
+
+#: Seconds between two bursts of a paced caller.
+TICK: Final = 0.01
+
+#: Seconds; the default.
+FLUSH_SECONDS: Final = 5.0
+
+
+# Failures on one hot row -------------------------------------------------------------------------
+
+
+#: How many failures a process made, and how many of them a second.
+Failed = tuple[int, float]
+
+
+def fail(start: float, alias: str, name: str, seconds: float) -> Failed:
+    """Fail through one circuit for some seconds."""
+    with circuits_on(alias, DEFAULTS={"threshold": peers.NEVER}):
+        return _fail(circuits.protect(name)(Work().fail), start, seconds)
+
+
+def fail_on_redis(start: float, name: str, seconds: float) -> Failed:
+    """Fail through one circuit of pybreaker on Redis for some seconds."""
+    from redis import Redis
+
+    with Redis.from_url(peers.redis_url()) as client:
+        peer = peers.pybreaker_on_redis(client, name)
+        return _fail(peer.protect(Work().fail), start, seconds)
+
+
+def _fail(call: Callable[[], object], start: float, seconds: float) -> Failed:
+    _failing(call)  # connects
+    wait_until(start)
+    made, began = 0, time.monotonic()
+    while True:
+        _failing(call)
+        made += 1
+        passed = time.monotonic() - began
+        if passed >= seconds:
+            return made + 1, made / passed
+
+
+def _failing(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except RemoteDownError:
+        return
+    raise AssertionError("A call to a remote that is down came back.")
+
+
+# A fleet -----------------------------------------------------------------------------------------
+
+
+def pace(
+    start: float, alias: str, policy: dict[str, Any], rate: int, seconds: float, is_down: bool
+) -> dict[str, int]:
+    """Call a remote ``rate`` times a second for some seconds.
+
+    Args:
+        policy: That of the circuit ``fleet``.
+        is_down: Whether the remote fails.
+
+    Returns:
+        How many calls there were, how many were refused, and how many statements all of it cost.
+    """
+    work = Work()
+    call = circuits.protect("fleet")(work.fail if is_down else work.succeed)
+    statements = _statements()
+    with circuits_on(alias, FLUSH_SECONDS=FLUSH_SECONDS, CIRCUITS={"fleet": policy}):
+        if not is_down:
+            call()  # connects, and makes the row
+        wait_until(start)
+        before = statements.total()
+        calls, refused = _paced(call, start, rate, seconds)
+        return {"calls": calls, "refused": refused, "statements": statements.total() - before}
+
+
+def _paced(call: Callable[[], object], start: float, rate: int, seconds: float) -> tuple[int, int]:
+    calls = refused = 0
+    for tick in range(round(seconds / TICK)):
+        wait_until(start + tick * TICK)
+        for _ in range(round(rate * TICK)):
+            calls += 1
+            try:
+                call()
+            except circuits.CircuitOpenError:
+                refused += 1
+            except RemoteDownError:
+                pass
+    return calls, refused
+
+
+@cache
+def _statements() -> Tally:
+    """Return the tally of all statements of this process, in whichever thread.
+
+    It counts on connections made after it is first asked for.
+    """
+    tally = Tally()
+
+    def count(execute: Callable[..., Any], *args: Any) -> Any:
+        tally.tick()
+        return execute(*args)
+
+    def listen(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        if count not in connection.execute_wrappers:
+            connection.execute_wrappers.append(count)
+
+    connections.close_all()
+    # Not weakly: nobody else holds on to it.
+    connection_created.connect(listen, weak=False)
+    return tally
+
+
+# Other things that want a process of their own ---------------------------------------------------
+
+
+def age(start: float, alias: str, callers: int, seconds: float) -> int:
+    """Let a snapshot age, then make many calls at once; return what statements they cost."""
+    work = Work()
+    call = circuits.protect("aged")(work.asucceed)
+    statements = _statements()
+
+    async def run() -> int:
+        await call()
+        await asyncio.sleep(seconds)
+        before = statements.total()
+        await asyncio.gather(*(call() for _ in range(callers)))
+        return statements.total() - before
+
+    with circuits_on(alias):
+        cost = asyncio.run(run())
+    assert work.done() == callers + 1
+    return cost
+
+
+def modules_of_second_call(start: float, url: str) -> list[str]:
+    """Return the modules that the second of two calls imports."""
+    with circuits_on("sqlite"):
+        circuits.call("imports", url)
+        before = set(sys.modules)
+        circuits.call("imports", url)
+        return sorted(set(sys.modules) - before)
