@@ -27,13 +27,10 @@ os.environ["DJANGO_DEBUG"] = "true"
 import django
 from django.conf import settings
 
-SMALL, LARGE = "scale_small", "scale_large"
+SMALL, LARGE = "small", "large"
 
 #: Rows in one INSERT of the preparation.
 BATCH: Final = 2_000
-
-#: How often each page is asked for.
-ROUNDS: Final = 15
 
 
 def prepare(folder: str) -> None:
@@ -42,7 +39,7 @@ def prepare(folder: str) -> None:
         settings.DATABASES[alias] = {**settings.DATABASES["circuits"]}
     for alias, database in settings.DATABASES.items():
         is_file = database["ENGINE"].endswith("sqlite3")
-        name = str(Path(folder) / f"{alias}.sqlite3") if is_file else f"bench_{alias}"
+        name = str(Path(folder) / f"{alias}.sqlite3") if is_file else f"circuits_scale_{alias}"
         database["TEST"] = {"NAME": name}
     settings.ALLOWED_HOSTS = ["testserver"]
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -126,12 +123,13 @@ def circuits(number: int, expired: int) -> Iterator[Any]:
         )
 
 
-def transitions(number: int, circuit_ids: list[int]) -> Iterator[Any]:
-    """Yield a history of a year, most of which is of the last circuit."""
+def transitions(number: int, alias: str) -> Iterator[Any]:
+    """Yield a history of a year, half of which is of the last circuit."""
     from django.utils import timezone
 
-    from circuits.models import Transition
+    from circuits.models import Circuit, Transition
 
+    circuit_ids = list(Circuit.objects.using(alias).order_by("pk").values_list("pk", flat=True))
     now = timezone.now()
     reasons = ("failures", "delay_passed", "trial_succeeded")
     states = ("closed", "open", "half_open", "closed")
@@ -170,11 +168,13 @@ def counted(alias: str, work: Callable[[], Any]) -> int:
     return len(queries)
 
 
-def compared(small: Callable[[], Any], large: Callable[[], Any]) -> tuple[float, float]:
+def compared(
+    small: Callable[[], Any], large: Callable[[], Any], rounds: int
+) -> tuple[float, float]:
     """Return the median seconds of two pieces of work that take turns."""
     small(), large()  # what is cached, is cached
-    pairs = [(once(small)[0], once(large)[0]) for _ in range(ROUNDS)]
-    return statistics.median(s for s, _ in pairs), statistics.median(l for _, l in pairs)
+    pairs = [(once(small)[0], once(large)[0]) for _ in range(rounds)]
+    return statistics.median(few for few, _ in pairs), statistics.median(many for _, many in pairs)
 
 
 def page(client: Any, alias: str, url: str) -> Callable[[], Any]:
@@ -229,11 +229,11 @@ def history_pages(alias: str) -> dict[str, str]:
     }
 
 
-def compare_pages(client: Any, small: dict[str, str], large: dict[str, str]) -> None:
+def compare_pages(client: Any, small: dict[str, str], large: dict[str, str], rounds: int) -> None:
     """Print how long each page takes with few rows and with many."""
     for name in small:
         ask_large = page(client, LARGE, large[name])
-        before, after = compared(page(client, SMALL, small[name]), ask_large)
+        before, after = compared(page(client, SMALL, small[name]), ask_large, rounds)
         print(
             f"{name:36} {before * 1000:8.1f} ms {after * 1000:8.1f} ms "
             f"ratio {after / before:5.2f}  {counted(LARGE, ask_large)} queries"
@@ -267,32 +267,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--circuits", type=int, default=100_000)
     parser.add_argument("--transitions", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=15, help="how often each page is asked for")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         prepare(folder)
         with databases():
-            measure(asked.circuits, asked.transitions)
+            measure(asked.circuits, asked.transitions, asked.rounds)
 
 
-def measure(number: int, changes: int) -> None:
+def measure(number: int, changes: int, rounds: int) -> None:
     """Fill the databases and go through all measurements."""
     from django.db import connections
-
-    from circuits.models import Circuit
 
     print(connections[LARGE].vendor)
     fill(SMALL, circuits(100, 50))
     seconds, _ = once(lambda: fill(LARGE, circuits(number, number // 10)))
     print(f"{number} circuits written in {seconds:.1f} s")
     client = signed_in()
-    compare_pages(client, PAGES, PAGES)
+    compare_pages(client, PAGES, PAGES, rounds)
     expire_all(SMALL)
     expire_all(LARGE)
-    for alias, rows in ((SMALL, 100), (LARGE, changes)):
-        ids = list(Circuit.objects.using(alias).order_by("pk").values_list("pk", flat=True))
-        seconds, _ = once(lambda: fill(alias, transitions(rows, ids)))
+    fill(SMALL, transitions(100, SMALL))
+    seconds, _ = once(lambda: fill(LARGE, transitions(changes, LARGE)))
     print(f"{changes} changes written in {seconds:.1f} s")
-    compare_pages(client, history_pages(SMALL), history_pages(LARGE))
+    compare_pages(client, history_pages(SMALL), history_pages(LARGE), rounds)
     prune_all(LARGE)
 
 

@@ -93,6 +93,22 @@ def test_an_upgrade_resets_no_circuit_and_keeps_what_people_have_set() -> None:
     assert set(Circuit.objects.values_list("name", flat=True)) == {"payments", "mail"}
 
 
+@pytest.mark.usefixtures("_tables_again")
+def test_the_order_of_the_list_is_made_for_the_circuits_there_are() -> None:
+    for circuit in (
+        CircuitFactory.create(name="closed"),
+        CircuitFactory.create(name="open", opened=True),
+        CircuitFactory.create(name="half open", state="half_open"),
+        CircuitFactory.create(name="let through", mode="forced_closed"),
+    ):
+        TransitionFactory.create(circuit=circuit)
+    migrate("circuits", "0002")
+    migrate("circuits", "0003")
+    in_order = Circuit.objects.order_by("urgency").values_list("name", "urgency")
+    assert list(in_order) == [("open", 0), ("let through", 1), ("half open", 2), ("closed", 3)]
+    assert Transition.objects.count() == 4
+
+
 @pytest.mark.usefixtures("configured")
 def test_no_circuit_is_made_on_the_way_back_to_an_older_table() -> None:
     create_configured(using=ALIAS, plan=[("a migration", True)])

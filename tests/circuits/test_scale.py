@@ -44,9 +44,13 @@ def asked(client: Client, url: str, *, may_sort: bool = False) -> list[str]:
     def ask() -> None:
         assert client.get(url).status_code == 200
 
-    with CaptureQueriesContext(connections[ALIAS]) as queries:
+    with (
+        CaptureQueriesContext(connections["default"]) as site,
+        CaptureQueriesContext(connections[ALIAS]) as circuits,
+    ):
         found = detours(ask, may_sort=may_sort)
-    assert len([query for query in queries if "EXPLAIN" not in query["sql"]]) < 10
+    explained = sum("EXPLAIN" in query["sql"] for query in circuits)
+    assert len(site) + len(circuits) - explained < 10
     return found
 
 
@@ -118,9 +122,9 @@ def test_what_is_to_be_deleted_is_found_by_an_index(
 ) -> None:
     monkeypatch.setattr(retention, "sleep", lambda seconds: None)
     monkeypatch.setattr(retention, "BATCH", 50)
-    settings.CIRCUITS = {**settings.CIRCUITS, "HISTORY_ROWS": 18_000}
+    settings.CIRCUITS = {**settings.CIRCUITS, "HISTORY_ROWS": 17_500}
     assert detours(prune_transitions) == []
-    assert Transition.objects.count() == 18_000
+    assert Transition.objects.count() == 17_500
 
 
 # The pass over expired circuits ------------------------------------------------------------------
@@ -157,17 +161,13 @@ def test_circuits_that_differ_are_each_moved_as_the_machine_says() -> None:
     before = {row.name: row for row in Circuit.objects.all()}
     with CaptureQueriesContext(connections[ALIAS]) as queries:
         assert half_open_expired() == 4
-    updates = [query for query in queries if 'UPDATE "circuits_circuit"' in query["sql"]]
-    assert len(updates) in (0, 2)  # none is found where names are quoted in another way
+    updates = [query for query in queries if query["sql"].startswith("UPDATE")]
+    assert sum("circuits_circuit" in query["sql"] for query in updates) == 2
     moments = set()
     for row in Circuit.objects.all():
         old = before[row.name]
-        assert (row.state, row.retry_at, row.trial_successes, row.leases) == (
-            "half_open",
-            None,
-            0,
-            [],
-        )
+        assert (row.state, row.retry_at) == ("half_open", None)
+        assert (row.trial_successes, row.leases) == (0, [])
         assert (row.generation, row.mode) == (old.generation + 1, old.mode)
         assert (row.opened_at, row.failure_count) == (old.opened_at, old.failure_count)
         assert row.reopen_count == old.reopen_count

@@ -145,6 +145,21 @@ def test_a_row_that_is_locked_is_left_to_its_holder_and_the_rest_is_moved() -> N
     assert half_open_expired() == 1
 
 
+@pytest.mark.skipif(
+    django_settings.TEST_DATABASE == "sqlite", reason="SQLite locks the whole database"
+)
+def test_no_more_rows_are_locked_than_are_taken() -> None:
+    CircuitFactory.create_batch(5, expired=True)
+
+    def unlocked(_: int) -> int:
+        with transaction.atomic(using="circuits"):
+            return len(Circuit.objects.select_for_update(skip_locked=True))
+
+    with transaction.atomic(using="circuits"):
+        assert len(DatabaseStore()._due(2)) == 2
+        assert in_threads(1, unlocked) == [3]
+
+
 def test_it_makes_the_circuits_that_the_settings_name(settings: Settings) -> None:
     settings.CIRCUITS = {**settings.CIRCUITS, "CIRCUITS": {"payments": {"threshold": 3}}}
     half_open_expired()
