@@ -20,6 +20,9 @@ DEFAULT_TIMEOUT: Final = 10.0
 
 TIMEOUT_LIMITS: Final = Limits(0.001, 3600)
 
+#: A host, a domain with a dot before it, an IPv6 address in brackets, or any of them.
+_HOST: Final = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE)
+
 #: What an HTTP header can carry as a bearer token; empty for none.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]*")
 
@@ -64,6 +67,7 @@ class Config:
         prometheus: Whether calls and transitions are counted for Prometheus.
         opentelemetry: Whether calls are told to OpenTelemetry where it is installed.
         notify: Who is told when a circuit opens or closes.
+        probe_hosts: Hosts that a probe may call, as in ``ALLOWED_HOSTS``.
         health_token: Opens the health and metrics pages to its bearer; empty for staff only.
     """
 
@@ -80,6 +84,7 @@ class Config:
     prometheus: bool = False
     opentelemetry: bool = True
     notify: Notify = field(default_factory=Notify)
+    probe_hosts: Sequence[str] = ("*",)
     health_token: str = field(default="", repr=False)
 
     def circuit(self, name: str) -> dict[str, Any]:
@@ -136,6 +141,18 @@ def _check_token(key: str, value: object) -> Iterator[str]:
         yield f"CIRCUITS: {key} must be a text, not {type(value).__name__}."
     elif not _TOKEN.fullmatch(value):
         yield f"CIRCUITS: {key} may hold only letters, digits and -._~+/=, as a bearer token does."
+
+
+def _check_hosts(key: str, value: object) -> Iterator[str]:
+    if not isinstance(value, (list, tuple)):
+        yield f"CIRCUITS: {key} must be a list of hosts, not {value!r}."
+        return
+    for host in value:
+        if not isinstance(host, str) or not _HOST.fullmatch(host):
+            yield (
+                f"CIRCUITS: {key} must hold hosts without scheme or port, such as "
+                f"'status.example.com', '.example.com' or '*', not {host!r}."
+            )
 
 
 def _check_statuses(key: str, value: object) -> Iterator[str]:
@@ -223,6 +240,7 @@ _CHECKS: Final[dict[str, Check]] = {
     "PROMETHEUS": _check_switch,
     "OPENTELEMETRY": _check_switch,
     "NOTIFY": _check_notify,
+    "PROBE_HOSTS": _check_hosts,
     "HEALTH_TOKEN": _check_token,
 }
 

@@ -12,6 +12,7 @@ from django.db.models.expressions import Func
 from django.utils.translation import gettext_lazy as _
 
 from .exceptions import InvalidInputError
+from .hosts import check_probe_host
 from .validation import NAME_LENGTH, check_name, check_probe_url, parse_statuses
 
 
@@ -30,9 +31,9 @@ def validate_number(value: float) -> None:
 
 
 def validate_probe_url(value: str) -> None:
-    """Refuse what cannot be kept as a probe URL."""
+    """Refuse what cannot be kept as a probe URL, or leads to a host that no probe may call."""
     try:
-        check_probe_url(value)
+        check_probe_host(check_probe_url(value))
     except InvalidInputError as error:
         raise ValidationError(str(error), code="invalid_probe_url") from error
 
