@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from .exceptions import InvalidInputError
+from .exceptions import InvalidInputError, shown
 from .machine import POLICY_NAMES, Limits, check_number, check_policy_value
 from .validation import check_name, check_probe_url, check_url, parse_statuses
 
@@ -110,7 +110,7 @@ def problems(raw: object) -> Iterator[str]:
         if key in _KEYS:
             yield from _CHECKS[key](key, value)
         else:
-            yield f"CIRCUITS has an unknown key {key!r}; known are {', '.join(_KEYS)}."
+            yield f"CIRCUITS has an unknown key {shown(key)}; known are {', '.join(_KEYS)}."
 
 
 def _number(least: float, most: float, *, whole: bool = False) -> Check:
@@ -122,17 +122,17 @@ def _number(least: float, most: float, *, whole: bool = False) -> Check:
 
 def _check_database(key: str, value: object) -> Iterator[str]:
     if not isinstance(value, str) or value not in settings.DATABASES:
-        yield f"CIRCUITS: {key} names {value!r}, which is not in DATABASES."
+        yield f"CIRCUITS: {key} names {shown(value)}, which is not in DATABASES."
 
 
 def _check_on_store_error(key: str, value: object) -> Iterator[str]:
     if value not in ("local", "raise"):
-        yield f"CIRCUITS: {key} must be 'local' or 'raise', not {value!r}."
+        yield f"CIRCUITS: {key} must be 'local' or 'raise', not {shown(value)}."
 
 
 def _check_switch(key: str, value: object) -> Iterator[str]:
     if not isinstance(value, bool):
-        yield f"CIRCUITS: {key} must be True or False, not {value!r}."
+        yield f"CIRCUITS: {key} must be True or False, not {shown(value)}."
 
 
 def _check_token(key: str, value: object) -> Iterator[str]:
@@ -145,13 +145,13 @@ def _check_token(key: str, value: object) -> Iterator[str]:
 
 def _check_hosts(key: str, value: object) -> Iterator[str]:
     if not isinstance(value, (list, tuple)):
-        yield f"CIRCUITS: {key} must be a list of hosts, not {value!r}."
+        yield f"CIRCUITS: {key} must be a list of hosts, not {shown(value)}."
         return
     for host in value:
         if not isinstance(host, str) or not _HOST.fullmatch(host):
             yield (
                 f"CIRCUITS: {key} must hold hosts without scheme or port, such as "
-                f"'status.example.com', '.example.com' or '*', not {host!r}."
+                f"'status.example.com', '.example.com' or '*', not {shown(host)}."
             )
 
 
@@ -159,7 +159,8 @@ def _check_statuses(key: str, value: object) -> Iterator[str]:
     if not isinstance(value, (list, tuple, set, frozenset, range)) or not all(
         isinstance(status, int) and 100 <= status <= 599 for status in value
     ):
-        yield f"CIRCUITS: {key} must be a list of HTTP statuses from 100 to 599, not {value!r}."
+        known = "a list of HTTP statuses from 100 to 599"
+        yield f"CIRCUITS: {key} must be {known}, not {shown(value)}."
 
 
 def _check_defaults(key: str, value: object) -> Iterator[str]:
@@ -171,7 +172,7 @@ def _check_circuits(key: str, value: object) -> Iterator[str]:
         yield f"CIRCUITS['CIRCUITS'] must be a dict of name: policy, not {type(value).__name__}."
         return
     for name, policy in value.items():
-        where = f"CIRCUITS['CIRCUITS'][{name!r}]"
+        where = f"CIRCUITS['CIRCUITS'][{shown(name)}]"
         yield from _problem(where, check_name, name)
         yield from _policy_problems(where, policy, [*_DEFAULT_KEYS, "probe_url"])
 
@@ -182,7 +183,7 @@ def _policy_problems(where: str, policy: object, known: Sequence[str]) -> Iterat
         return
     for key, value in policy.items():
         if key not in known:
-            yield f"{where} has an unknown key {key!r}; known are {', '.join(known)}."
+            yield f"{where} has an unknown key {shown(key)}; known are {', '.join(known)}."
         else:
             yield from _problem(where, _check_circuit_value, key, value)
 
@@ -195,7 +196,7 @@ def _check_circuit_value(key: str, value: object) -> None:
     elif key == "probe_url":
         check_probe_url(value)
     elif not isinstance(value, str):
-        raise InvalidInputError(f"{key} must be a text such as '500-599, 429', not {value!r}.")
+        raise InvalidInputError(f"{key} must be a text such as '500-599, 429', not {shown(value)}.")
     else:
         parse_statuses(value)
 
@@ -216,10 +217,12 @@ def _check_notify(key: str, value: object) -> Iterator[str]:
         yield f"{where} must be a dict with {', '.join(_NOTIFY_KEYS)}, not {type(value).__name__}."
         return
     for unknown in value.keys() - _NOTIFY_KEYS.keys():
-        yield f"{where} has an unknown key {unknown!r}; known are {', '.join(_NOTIFY_KEYS)}."
+        yield f"{where} has an unknown key {shown(unknown)}; known are {', '.join(_NOTIFY_KEYS)}."
     emails = value.get("EMAILS", ())
-    if not isinstance(emails, (list, tuple)) or not all("@" in str(email) for email in emails):
-        yield f"{where}: EMAILS must be a list of mail addresses, not {emails!r}."
+    if not isinstance(emails, (list, tuple)) or not all(
+        isinstance(email, str) and "@" in email for email in emails
+    ):
+        yield f"{where}: EMAILS must be a list of mail addresses, not {shown(emails)}."
     if value.get("WEBHOOK"):
         yield from _problem(f"{where}: WEBHOOK", check_url, value["WEBHOOK"])
     quiet = value.get("QUIET_SECONDS", 0)

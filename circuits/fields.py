@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isnan
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
@@ -26,7 +25,7 @@ def validate_name(value: str) -> None:
 
 def validate_number(value: float) -> None:
     """Refuse "not a number", which no comparison with a limit would."""
-    if isnan(value):
+    if value != value:
         raise ValidationError(_("Enter a number."), code="not_a_number")
 
 

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from . import windows
-from .exceptions import InvalidInputError
+from .exceptions import InvalidInputError, shown
 from .windows import Counts, Outcome, Window
 
 #: The longest time a policy may name, in seconds: one year.
@@ -159,9 +159,9 @@ def check_policy_value(name: str, value: object) -> None:
     elif name == "strategy":
         if value not in list(Strategy):
             known = " or ".join(repr(strategy.value) for strategy in Strategy)
-            raise InvalidInputError(f"strategy must be {known}, not {value!r}.")
+            raise InvalidInputError(f"strategy must be {known}, not {shown(value)}.")
     elif not isinstance(value, bool):
-        raise InvalidInputError(f"{name} must be true or false, not {value!r}.")
+        raise InvalidInputError(f"{name} must be true or false, not {shown(value)}.")
 
 
 def check_number(name: str, value: object, limits: Limits, *, whole: bool) -> None:
@@ -176,7 +176,7 @@ def check_number(name: str, value: object, limits: Limits, *, whole: bool) -> No
         return
     kind = "a whole number" if whole else "a number"
     raise InvalidInputError(
-        f"{name} must be {kind} from {limits.least:,} to {limits.most:,}, not {value!r}."
+        f"{name} must be {kind} from {limits.least:,} to {limits.most:,}, not {shown(value)}."
     )
 
 
