@@ -37,7 +37,7 @@ def _message(error: BaseException) -> str:
 
 def describe(error: BaseException) -> str:
     """Return an exception as one short line that can be stored: its type and redacted message."""
-    message = redact(_message(error)).strip()
+    message = one_line(redact(_message(error)))
     kind = type(error).__name__
     return one_line(f"{kind}: {message}" if message else kind)
 
