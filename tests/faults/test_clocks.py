@@ -278,7 +278,7 @@ def amsterdam(request: pytest.FixtureRequest, settings: Settings) -> None:
 
 @pytest.mark.usefixtures("amsterdam")
 @pytest.mark.parametrize("change", [SPRING, AUTUMN], ids=["spring", "autumn"])
-@pytest.mark.parametrize("minutes", [-90, -60, -50, -30, -0.1, 0, 0.1, 30, 50, 60])
+@pytest.mark.parametrize("minutes", [-60, -30, -0.1, 0, 30, 60])
 @pytest.mark.parametrize("delay", [10, 1200])
 def test_a_delay_is_served_to_the_second_in_the_night_the_clocks_change(
     clock: Clock, database: DatabaseClock, change: float, minutes: float, delay: float

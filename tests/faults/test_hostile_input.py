@@ -51,9 +51,9 @@ NAN, INF = float("nan"), float("inf")
 
 
 def many(each_second: int) -> Callable[[T], T]:
-    """Try as many examples as take about two seconds, or as many minutes as are asked for."""
+    """Try as many examples as take about a second, or as many minutes as are asked for."""
     return fuzzing(
-        max_examples=round(each_second * seconds(2)),
+        max_examples=round(each_second * seconds(1)),
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
