@@ -85,5 +85,5 @@ def shown(value: object) -> str:
     try:
         text = repr(value)
     except Exception:  # Python prints no number of more than 4,300 digits, for one
-        return f"a {type(value).__name__} that cannot be printed"
+        return f"an unprintable {type(value).__name__}"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
