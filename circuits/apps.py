@@ -9,6 +9,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core import checks
 from django.db import connections
+from django.db.models import Model
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
@@ -43,5 +44,15 @@ def create_configured(using: str, plan: Sequence[tuple[Any, bool]] = (), **kwarg
     going_back = any(backwards for _migration, backwards in plan)
     if going_back or not is_same_database(using, store.alias):
         return
-    if Circuit._meta.db_table in connections[using].introspection.table_names():
+    if _has_columns(using, Circuit):
         store.create_configured()
+
+
+def _has_columns(alias: str, model: type[Model]) -> bool:
+    """Whether the model's table is there, and not that of an upgrade that goes on in steps."""
+    table, introspection = model._meta.db_table, connections[alias].introspection
+    with connections[alias].cursor() as cursor:
+        if table not in introspection.table_names(cursor):
+            return False
+        columns = {column.name for column in introspection.get_table_description(cursor, table)}
+    return columns >= {field.column for field in model._meta.concrete_fields}

@@ -13,6 +13,8 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error
 
 from . import conf, extras
+from .exceptions import InvalidInputError
+from .hosts import check_probe_host
 
 ROUTER = "circuits.routers.CircuitsRouter"
 
@@ -28,7 +30,11 @@ def check_settings(
     if errors:
         return errors
     config = conf.load(raw)
-    return [*check_database(config.database), *check_prometheus(config.prometheus)]
+    return [
+        *check_database(config.database),
+        *check_prometheus(config.prometheus),
+        *check_probe_hosts(config),
+    ]
 
 
 def check_database(alias: str) -> list[CheckMessage]:
@@ -97,3 +103,16 @@ def check_prometheus(is_on: bool) -> list[CheckMessage]:
             id="circuits.E005",
         )
     ]
+
+
+def check_probe_hosts(config: conf.Config) -> list[CheckMessage]:
+    """Check that the probe URLs of the settings lead to hosts that the settings allow."""
+    found: list[CheckMessage] = []
+    for name, policy in config.circuits.items():
+        if "probe_url" in policy:
+            try:
+                check_probe_host(policy["probe_url"])
+            except InvalidInputError as error:
+                message = f"CIRCUITS['CIRCUITS'][{name!r}]: {error}"
+                found.append(Error(message, id="circuits.E006"))
+    return found

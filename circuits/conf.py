@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from .exceptions import InvalidInputError
+from .exceptions import InvalidInputError, shown
 from .machine import POLICY_NAMES, Limits, check_number, check_policy_value
 from .validation import check_name, check_probe_url, check_url, parse_statuses
 
@@ -19,6 +19,9 @@ from .validation import check_name, check_probe_url, check_url, parse_statuses
 DEFAULT_TIMEOUT: Final = 10.0
 
 TIMEOUT_LIMITS: Final = Limits(0.001, 3600)
+
+#: A host, a domain with a dot before it, an IPv6 address in brackets, or any of them.
+_HOST: Final = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE)
 
 #: What an HTTP header can carry as a bearer token; empty for none.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]*")
@@ -66,6 +69,7 @@ class Config:
         prometheus: Whether calls and transitions are counted for Prometheus.
         opentelemetry: Whether calls are told to OpenTelemetry where it is installed.
         notify: Who is told when a circuit opens or closes.
+        probe_hosts: Hosts that a probe may call, as in ``ALLOWED_HOSTS``.
         health_token: Opens the health and metrics pages to its bearer; empty for staff only.
     """
 
@@ -84,6 +88,7 @@ class Config:
     prometheus: bool = False
     opentelemetry: bool = True
     notify: Notify = field(default_factory=Notify)
+    probe_hosts: Sequence[str] = ("*",)
     health_token: str = field(default="", repr=False)
 
     def circuit(self, name: str) -> dict[str, Any]:
@@ -109,7 +114,7 @@ def problems(raw: object) -> Iterator[str]:
         if key in _KEYS:
             yield from _CHECKS[key](key, value)
         else:
-            yield f"CIRCUITS has an unknown key {key!r}; known are {', '.join(_KEYS)}."
+            yield f"CIRCUITS has an unknown key {shown(key)}; known are {', '.join(_KEYS)}."
 
 
 def _number(least: float, most: float, *, whole: bool = False) -> Check:
@@ -121,17 +126,17 @@ def _number(least: float, most: float, *, whole: bool = False) -> Check:
 
 def _check_database(key: str, value: object) -> Iterator[str]:
     if not isinstance(value, str) or value not in settings.DATABASES:
-        yield f"CIRCUITS: {key} names {value!r}, which is not in DATABASES."
+        yield f"CIRCUITS: {key} names {shown(value)}, which is not in DATABASES."
 
 
 def _check_on_store_error(key: str, value: object) -> Iterator[str]:
     if value not in ("local", "raise"):
-        yield f"CIRCUITS: {key} must be 'local' or 'raise', not {value!r}."
+        yield f"CIRCUITS: {key} must be 'local' or 'raise', not {shown(value)}."
 
 
 def _check_switch(key: str, value: object) -> Iterator[str]:
     if not isinstance(value, bool):
-        yield f"CIRCUITS: {key} must be True or False, not {value!r}."
+        yield f"CIRCUITS: {key} must be True or False, not {shown(value)}."
 
 
 def _check_token(key: str, value: object) -> Iterator[str]:
@@ -142,11 +147,24 @@ def _check_token(key: str, value: object) -> Iterator[str]:
         yield f"CIRCUITS: {key} may hold only letters, digits and -._~+/=, as a bearer token does."
 
 
+def _check_hosts(key: str, value: object) -> Iterator[str]:
+    if not isinstance(value, (list, tuple)):
+        yield f"CIRCUITS: {key} must be a list of hosts, not {shown(value)}."
+        return
+    for host in value:
+        if not isinstance(host, str) or not _HOST.fullmatch(host):
+            yield (
+                f"CIRCUITS: {key} must hold hosts without scheme or port, such as "
+                f"'status.example.com', '.example.com' or '*', not {shown(host)}."
+            )
+
+
 def _check_statuses(key: str, value: object) -> Iterator[str]:
     if not isinstance(value, (list, tuple, set, frozenset, range)) or not all(
         isinstance(status, int) and 100 <= status <= 599 for status in value
     ):
-        yield f"CIRCUITS: {key} must be a list of HTTP statuses from 100 to 599, not {value!r}."
+        known = "a list of HTTP statuses from 100 to 599"
+        yield f"CIRCUITS: {key} must be {known}, not {shown(value)}."
 
 
 def _check_defaults(key: str, value: object) -> Iterator[str]:
@@ -158,7 +176,7 @@ def _check_circuits(key: str, value: object) -> Iterator[str]:
         yield f"CIRCUITS['CIRCUITS'] must be a dict of name: policy, not {type(value).__name__}."
         return
     for name, policy in value.items():
-        where = f"CIRCUITS['CIRCUITS'][{name!r}]"
+        where = f"CIRCUITS['CIRCUITS'][{shown(name)}]"
         yield from _problem(where, check_name, name)
         yield from _policy_problems(where, policy, [*_DEFAULT_KEYS, "probe_url"])
 
@@ -169,7 +187,7 @@ def _policy_problems(where: str, policy: object, known: Sequence[str]) -> Iterat
         return
     for key, value in policy.items():
         if key not in known:
-            yield f"{where} has an unknown key {key!r}; known are {', '.join(known)}."
+            yield f"{where} has an unknown key {shown(key)}; known are {', '.join(known)}."
         else:
             yield from _problem(where, _check_circuit_value, key, value)
 
@@ -182,7 +200,7 @@ def _check_circuit_value(key: str, value: object) -> None:
     elif key == "probe_url":
         check_probe_url(value)
     elif not isinstance(value, str):
-        raise InvalidInputError(f"{key} must be a text such as '500-599, 429', not {value!r}.")
+        raise InvalidInputError(f"{key} must be a text such as '500-599, 429', not {shown(value)}.")
     else:
         parse_statuses(value)
 
@@ -203,10 +221,12 @@ def _check_notify(key: str, value: object) -> Iterator[str]:
         yield f"{where} must be a dict with {', '.join(_NOTIFY_KEYS)}, not {type(value).__name__}."
         return
     for unknown in value.keys() - _NOTIFY_KEYS.keys():
-        yield f"{where} has an unknown key {unknown!r}; known are {', '.join(_NOTIFY_KEYS)}."
+        yield f"{where} has an unknown key {shown(unknown)}; known are {', '.join(_NOTIFY_KEYS)}."
     emails = value.get("EMAILS", ())
-    if not isinstance(emails, (list, tuple)) or not all("@" in str(email) for email in emails):
-        yield f"{where}: EMAILS must be a list of mail addresses, not {emails!r}."
+    if not isinstance(emails, (list, tuple)) or not all(
+        isinstance(email, str) and "@" in email for email in emails
+    ):
+        yield f"{where}: EMAILS must be a list of mail addresses, not {shown(emails)}."
     if value.get("WEBHOOK"):
         yield from _problem(f"{where}: WEBHOOK", check_url, value["WEBHOOK"])
     quiet = value.get("QUIET_SECONDS", 0)
@@ -229,6 +249,7 @@ _CHECKS: Final[dict[str, Check]] = {
     "PROMETHEUS": _check_switch,
     "OPENTELEMETRY": _check_switch,
     "NOTIFY": _check_notify,
+    "PROBE_HOSTS": _check_hosts,
     "HEALTH_TOKEN": _check_token,
 }
 

@@ -156,7 +156,7 @@ def moment_and_age(moment: datetime | None, reading: Reading) -> str:
     """Return a moment in the past to the second, and how long ago it was."""
     if moment is None:
         return NOTHING
-    age = duration(max(0.0, reading.now - to_seconds(moment)))
+    age = duration(max(0.0, reading.now - to_seconds(moment, until=reading.now)))
     return _("%(moment)s (%(age)s ago)") % {"moment": exact(moment), "age": age}
 
 

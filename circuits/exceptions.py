@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+#: How much of a bad value a refusal repeats, in characters.
+SHOWN: Final = 200
 
 
 class RemoteCallFailedException(Exception):  # noqa: N818 - a public name, fixed
@@ -75,3 +78,12 @@ class TooManyCircuitsError(RuntimeError):
             f"The circuit {self.name!r} was not made: there are {self.limit} already. "
             "Use fewer names, or raise CIRCUITS['MAX_CIRCUITS']."
         )
+
+
+def shown(value: object) -> str:
+    """Return a bad value as a refusal repeats it: the beginning of a long one."""
+    try:
+        text = repr(value)
+    except Exception:  # Python prints no number of more than 4,300 digits, for one
+        return f"an unprintable {type(value).__name__}"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

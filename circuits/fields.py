@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isnan
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
@@ -12,6 +11,7 @@ from django.db.models.expressions import Func
 from django.utils.translation import gettext_lazy as _
 
 from .exceptions import InvalidInputError
+from .hosts import check_probe_host
 from .validation import NAME_LENGTH, check_name, check_probe_url, parse_statuses
 
 
@@ -25,14 +25,14 @@ def validate_name(value: str) -> None:
 
 def validate_number(value: float) -> None:
     """Refuse "not a number", which no comparison with a limit would."""
-    if isnan(value):
+    if value != value:
         raise ValidationError(_("Enter a number."), code="not_a_number")
 
 
 def validate_probe_url(value: str) -> None:
-    """Refuse what cannot be kept as a probe URL."""
+    """Refuse what cannot be kept as a probe URL, or leads to a host that no probe may call."""
     try:
-        check_probe_url(value)
+        check_probe_host(check_probe_url(value))
     except InvalidInputError as error:
         raise ValidationError(str(error), code="invalid_probe_url") from error
 

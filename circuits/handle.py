@@ -7,6 +7,8 @@ from collections.abc import Callable
 from . import machine
 from .breaker import operate, store
 from .machine import Mode, State, Step
+from .models import ACTOR_LENGTH
+from .redaction import one_line
 from .store import Note, Snapshot
 from .validation import check_name
 
@@ -15,7 +17,7 @@ class CircuitHandle:
     """One circuit by name. Each property asks the store.
 
     The operations take ``actor``, who asks for it, and ``words``, what they say about it; both
-    go into the history. They return whether anything changed.
+    go into the history as far as there is room. They return whether anything changed.
     """
 
     def __init__(self, name: str) -> None:
@@ -68,7 +70,8 @@ class CircuitHandle:
         return store.read(self.name)
 
     def _operate(self, decide: Callable[[Snapshot], Step], actor: str, words: str) -> bool:
-        return operate(self.name, decide, Note(actor=actor, words=words))
+        note = Note(actor=one_line(actor, ACTOR_LENGTH), words=one_line(words))
+        return operate(self.name, decide, note)
 
 
 def get(name: str) -> CircuitHandle:

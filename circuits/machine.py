@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from . import windows
-from .exceptions import InvalidInputError
+from .exceptions import InvalidInputError, shown
 from .windows import Counts, Outcome, Window
 
 #: The longest time a policy may name, in seconds: one year.
@@ -30,6 +30,10 @@ MEMORY_GENERATION: Final = -(2**62)
 
 #: The share of the calls that a ramp-up begins with.
 RAMP_START: Final = 0.1
+
+#: Seconds by which the clocks of database servers that stand in for each other may differ. What
+#: lies further in the future than it can has been left there by a clock that was set back.
+CLOCK_SKEW: Final = 1.0
 
 #: The most a refusal in half_open asks callers to wait, in seconds: a trial mostly ends sooner.
 TRIAL_RETRY_SECONDS: Final = 1.0
@@ -155,9 +159,9 @@ def check_policy_value(name: str, value: object) -> None:
     elif name == "strategy":
         if value not in list(Strategy):
             known = " or ".join(repr(strategy.value) for strategy in Strategy)
-            raise InvalidInputError(f"strategy must be {known}, not {value!r}.")
+            raise InvalidInputError(f"strategy must be {known}, not {shown(value)}.")
     elif not isinstance(value, bool):
-        raise InvalidInputError(f"{name} must be true or false, not {value!r}.")
+        raise InvalidInputError(f"{name} must be true or false, not {shown(value)}.")
 
 
 def check_number(name: str, value: object, limits: Limits, *, whole: bool) -> None:
@@ -172,7 +176,7 @@ def check_number(name: str, value: object, limits: Limits, *, whole: bool) -> No
         return
     kind = "a whole number" if whole else "a number"
     raise InvalidInputError(
-        f"{name} must be {kind} from {limits.least:,} to {limits.most:,}, not {value!r}."
+        f"{name} must be {kind} from {limits.least:,} to {limits.most:,}, not {shown(value)}."
     )
 
 
@@ -319,7 +323,7 @@ def _admit_by_state(
         return _admit_trial(status, policy, now, token)
     expired = expire(status, now)
     if expired.change is None:
-        return Admission(status, retry_after=(status.retry_at or now) - now)
+        return Admission(status, retry_after=open_remaining(status, now))
     trial = _admit_trial(expired.status, policy, now, token)
     return replace(trial, change=expired.change)
 
@@ -328,13 +332,14 @@ def ramp_remaining(status: Status, policy: Policy, now: float) -> float:
     """Return the seconds until all calls pass again after a recovery."""
     if not policy.ramp_up_seconds or status.recovered_at is None:
         return 0.0
-    # Never more than the whole, in case the clock has been set back.
+    if now < status.recovered_at - CLOCK_SKEW:
+        return 0.0  # the clock was set back: let no ramp-up last for as long as that
     left = status.recovered_at + policy.ramp_up_seconds - now
     return max(0.0, min(left, policy.ramp_up_seconds))
 
 
 def _admit_trial(status: Status, policy: Policy, now: float, token: str) -> Admission:
-    live = tuple(lease for lease in status.leases if lease.expires_at > now)
+    live = live_leases(status, policy.lease_seconds, now)
     if len(live) >= policy.half_open_max_calls:
         first_free = min(lease.expires_at for lease in live) - now
         return Admission(status, retry_after=min(first_free, TRIAL_RETRY_SECONDS))
@@ -342,6 +347,13 @@ def _admit_trial(status: Status, policy: Policy, now: float, token: str) -> Admi
     return Admission(
         replace(status, leases=(*live, lease)), permit=Permit(status.generation, token)
     )
+
+
+def live_leases(status: Status, lease_seconds: float, now: float) -> tuple[Lease, ...]:
+    """Return the leases that have not expired."""
+    # One that would last longer than a new one is of a clock set back: its holder may be long dead.
+    longest = now + lease_seconds + CLOCK_SKEW
+    return tuple(lease for lease in status.leases if now < lease.expires_at <= longest)
 
 
 # Reporting a result ----------------------------------------------------------------------------
@@ -441,7 +453,8 @@ def opens(status: Status, policy: Policy, now: float, failure: Failure) -> bool:
         return True
     if status.failure_count < policy.threshold or status.run_started_at is None:
         return False
-    return failure.settle_seconds <= 0 or now - status.run_started_at >= failure.settle_seconds
+    # In either direction, in case the clock has been set back.
+    return abs(now - status.run_started_at) >= failure.settle_seconds
 
 
 def grown_delay(policy: Policy, reopen_count: int, chance: float) -> float:
@@ -470,12 +483,23 @@ def _without(leases: tuple[Lease, ...], token: str | None) -> tuple[Lease, ...]:
 
 def expire(status: Status, now: float) -> Step:
     """Move an open circuit to half_open once its delay has passed."""
-    due = status.state is State.OPEN and (status.retry_at is None or now >= status.retry_at)
+    due = status.state is State.OPEN and not open_remaining(status, now)
     if not due or status.mode not in (Mode.AUTOMATIC, Mode.OBSERVE):
         return Step(status)
     return _move(
         status, now, Reason.DELAY_PASSED, state=State.HALF_OPEN, retry_at=None, trial_successes=0
     )
+
+
+def open_remaining(status: Status, now: float) -> float:
+    """Return the seconds for which an open circuit still refuses calls.
+
+    None are left where the clock was set back past the opening: how long ago that was, nobody can
+    tell, and a trial too early costs less than a circuit that stays open for as long as the jump.
+    """
+    if status.retry_at is None or now < (status.opened_at or now) - CLOCK_SKEW:
+        return 0.0
+    return max(0.0, status.retry_at - now)
 
 
 def reset(status: Status, now: float) -> Step:

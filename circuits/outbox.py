@@ -14,6 +14,7 @@ from typing import Final
 from django.db import transaction
 
 from . import conf
+from .machine import CLOCK_SKEW
 from .models import Circuit, Transition
 from .rows import to_datetime, to_seconds
 from .store import DatabaseStore
@@ -65,8 +66,12 @@ def _claim_one(store: DatabaseStore, pk: int) -> Notice | None:
 
 
 def _is_claimed(changes: list[Transition], now: float) -> bool:
+    # A claim that would last longer than a new one is of a clock set back.
+    longest = now + CLAIM_SECONDS + CLOCK_SKEW
     return any(
-        change.claimed_until and to_seconds(change.claimed_until) > now for change in changes
+        now < to_seconds(change.claimed_until, until=longest) <= longest
+        for change in changes
+        if change.claimed_until
     )
 
 
@@ -74,7 +79,8 @@ def _is_quiet(circuit: Circuit, now: float) -> bool:
     """Whether people have been told of this circuit a moment ago; a clock set back ends it."""
     if circuit.notified_at is None:
         return False
-    return 0 <= now - to_seconds(circuit.notified_at) < conf.get().notify.quiet_seconds
+    since = now - to_seconds(circuit.notified_at, until=now)
+    return 0 <= since < conf.get().notify.quiet_seconds
 
 
 def note_delivered(store: DatabaseStore, notice: Notice, channel: str) -> None:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from .breaker import flush
 from .exceptions import CircuitOpenError, InvalidInputError, RemoteCallFailedException
 from .handle import get
+from .hosts import check_probe_host
 from .http import call
 from .models import Circuit
 from .redaction import describe, redact_url
@@ -57,7 +58,8 @@ def probe(name: str, url: str | None = None) -> ProbeResult:
         url: Where to call; the circuit's probe URL by default. It is not kept.
 
     Raises:
-        InvalidInputError: The circuit is unknown, or there is no URL that can be called.
+        InvalidInputError: The circuit is unknown, or there is no URL that can be called, or its
+            host is not in ``PROBE_HOSTS``.
     """
     url = _chosen_url(name, url)
     began = perf_counter()
@@ -78,7 +80,7 @@ def probe(name: str, url: str | None = None) -> ProbeResult:
 
 def _call(name: str, url: str) -> tuple[Outcome, int | None, str]:
     try:
-        response = call(name, url, allow_redirects=False, stream=True)
+        response = call(name, url, allow_redirects=False, stream=True, hooks={"response": _stay})
     except CircuitOpenError as error:
         return "refused", None, str(error)
     except RemoteCallFailedException as error:
@@ -89,6 +91,11 @@ def _call(name: str, url: str) -> tuple[Outcome, int | None, str]:
         message = _("The URL cannot be called: %(error)s") % {"error": describe(error)}
         raise InvalidInputError(message) from None
     return "passed", _status(response), ""
+
+
+def _stay(response: requests.Response, **_: object) -> None:
+    """Forget where a redirect leads: requests would read all of its body to get there."""
+    response.headers.pop("Location", None)
 
 
 def _status(response: requests.Response | None) -> int | None:
@@ -109,4 +116,6 @@ def _chosen_url(name: str, given: str | None) -> str:
             _("%(name)s has no probe URL; give one, or set one on its page in the admin.")
             % {"name": name}
         )
-    return check_url(stored if given is None else given)
+    url = check_url(stored if given is None else given)
+    check_probe_host(url)
+    return url

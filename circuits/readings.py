@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from . import machine
 from .fields import DatabaseNow
 from .machine import Mode, State
 from .models import Circuit, Transition
-from .rows import to_seconds
+from .rows import status_of, to_seconds
 
 _HIDDEN: Final = frozenset({"id", "leases"})
 
@@ -24,7 +25,7 @@ class Reading:
     def time_in_state(self) -> float:
         """Seconds since the state or the mode last changed."""
         since = self.circuit.state_changed_at or self.circuit.created_at
-        return max(0.0, self.now - to_seconds(since))
+        return max(0.0, self.now - to_seconds(since, until=self.now))
 
     @property
     def retry_in(self) -> float | None:
@@ -33,12 +34,13 @@ class Reading:
         waits = circuit.state == State.OPEN and circuit.mode != Mode.FORCED_OPEN
         if not waits or circuit.retry_at is None:
             return None
-        return max(0.0, to_seconds(circuit.retry_at) - self.now)
+        return machine.open_remaining(status_of(circuit), self.now)
 
     @property
     def trials_under_way(self) -> int:
         """How many trial calls hold a lease."""
-        return sum(expires_at > self.now for _token, expires_at in self.circuit.leases)
+        seconds = self.circuit.lease_seconds
+        return len(machine.live_leases(status_of(self.circuit), seconds, self.now))
 
     def values(self) -> dict[str, Any]:
         """Return everything there is to know, by the names of the fields."""

@@ -37,6 +37,11 @@ def _message(error: BaseException) -> str:
 
 def describe(error: BaseException) -> str:
     """Return an exception as one short line that can be stored: its type and redacted message."""
-    message = _UNPRINTABLE.sub(" ", redact(_message(error))).strip()
+    message = one_line(redact(_message(error)))
     kind = type(error).__name__
-    return (f"{kind}: {message}" if message else kind)[:ERROR_LENGTH]
+    return one_line(f"{kind}: {message}" if message else kind)
+
+
+def one_line(text: str, most: int = ERROR_LENGTH) -> str:
+    """Return a text as one line that any database can keep, cut to so many characters."""
+    return _UNPRINTABLE.sub(" ", text).strip()[:most]

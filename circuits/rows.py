@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections import namedtuple
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
+from math import inf
 from operator import attrgetter
 from typing import Any, Final
 
@@ -40,12 +41,30 @@ logger = logging.getLogger("circuits")
 def to_datetime(seconds: float) -> datetime:
     """Return seconds since 1970 as the kind of datetime the site's settings ask for."""
     moment = datetime.fromtimestamp(seconds, UTC)
-    return moment if settings.USE_TZ else timezone.make_naive(moment)
+    return moment if settings.USE_TZ else moment.astimezone(_zone()).replace(tzinfo=None)
 
 
-def to_seconds(moment: datetime) -> float:
-    """Return a datetime from the database as seconds since 1970."""
-    return (moment if settings.USE_TZ else timezone.make_aware(moment)).timestamp()
+def to_seconds(moment: datetime, *, until: float = -inf, since: float = -inf) -> float:
+    """Return a datetime from the database as seconds since 1970.
+
+    Without ``USE_TZ`` the hour in which clocks go back is in the database twice, and nothing there
+    says which is meant. The earlier is, unless that cannot be.
+
+    Args:
+        until: The later is meant if it is not after this: a moment in the past is a recent one.
+        since: The later is meant if the earlier is before this.
+    """
+    if settings.USE_TZ:
+        return moment.timestamp()
+    earlier, later = sorted(
+        moment.replace(tzinfo=_zone(), fold=fold).timestamp() for fold in (0, 1)
+    )
+    return later if later <= until or earlier < since else earlier
+
+
+def _zone() -> tzinfo:
+    # Not the active one: that may be another in each request, and the database's is always this.
+    return timezone.get_default_timezone()
 
 
 def _optional(convert: Callable[[Any], Any], value: Any) -> Any:
@@ -56,21 +75,27 @@ def _optional(convert: Callable[[Any], Any], value: Any) -> Any:
 
 
 def status_of(row: Any) -> Status:
-    """Return where a circuit stands, from its row or its model."""
+    """Return where a circuit stands, from its row or its model, read with ``db_now``."""
+
+    def past(moment: datetime | None) -> float | None:
+        return None if moment is None else to_seconds(moment, until=row.db_now / 1_000_000)
+
+    opened_at = past(row.opened_at)
+    since = -inf if opened_at is None else opened_at
     return Status(
         state=State(row.state),
         mode=Mode(row.mode),
         generation=row.generation,
         failure_count=row.failure_count,
-        run_started_at=_optional(to_seconds, row.run_started_at),
-        opened_at=_optional(to_seconds, row.opened_at),
-        retry_at=_optional(to_seconds, row.retry_at),
+        run_started_at=past(row.run_started_at),
+        opened_at=opened_at,
+        retry_at=None if row.retry_at is None else to_seconds(row.retry_at, since=since),
         reopen_count=row.reopen_count,
         trial_successes=row.trial_successes,
         leases=tuple(Lease(token, expires_at) for token, expires_at in row.leases),
-        recovered_at=_optional(to_seconds, row.recovered_at),
+        recovered_at=past(row.recovered_at),
         window=_window(row.window),
-        changed_at=_optional(to_seconds, row.state_changed_at),
+        changed_at=past(row.state_changed_at),
     )
 
 
@@ -188,7 +213,10 @@ def _closed(alias: str) -> QuerySet[Circuit]:
 
 def _harmless(alias: str) -> QuerySet[Circuit]:
     below = Q(failure_count__lt=F("threshold") - 1)
-    young = Q(run_started_at__gt=_given("run_started_at", "young_after"))
+    young = Q(
+        run_started_at__gt=_given("run_started_at", "young_after"),
+        run_started_at__lt=_given("run_started_at", "young_before"),
+    )
     return _closed(alias).filter(below | young | Q(mode=Mode.FORCED_CLOSED.value))
 
 
@@ -233,7 +261,7 @@ WRITE: Final = Update(
 )
 
 #: Counts a failure that opens nothing: the machine's opening rule turned round. A run that began
-#: after ``young_after`` is too young to be believed; None believes them all.
+#: between ``young_after`` and ``young_before`` is too young to be believed; None believes them all.
 COUNT_FAILURE: Final = Update(
     _harmless,
     {

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from .exceptions import InvalidInputError
 from .machine import Mode
-from .models import ACTOR_LENGTH, Circuit
+from .models import Circuit
 from .operations import OPERATIONS
 from .probe import ProbeResult, probe
 from .redaction import describe
@@ -68,7 +68,7 @@ def steer(name: str, key: str, actor: str) -> Said:
 
 
 def _operate(name: str, key: str, actor: str) -> Said:
-    done = OPERATIONS[key].perform(name, actor=actor[:ACTOR_LENGTH])
+    done = OPERATIONS[key].perform(name, actor=actor)
     return Said(messages.SUCCESS if done.changed else messages.INFO, done.message)
 
 

@@ -222,9 +222,9 @@ class DatabaseStore:
         machine by `change`.
         """
         now = snapshot.time(monotonic())
-        young_after = to_datetime(now - settle) if settle > 0 else None
+        after, before = (to_datetime(now + s) if settle > 0 else None for s in (-settle, settle))
         return self._note_failure(
-            COUNT_FAILURE, snapshot, permit, now, error, young_after=young_after
+            COUNT_FAILURE, snapshot, permit, now, error, young_after=after, young_before=before
         )
 
     def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
@@ -302,8 +302,11 @@ class DatabaseStore:
         """Return how many seconds ago it last ran; None for never."""
         beats: Any = Heartbeat.objects.using(self.alias).annotate(db_now=DatabaseNow())
         beat = beats.filter(name=name).first()
+        if beat is None:
+            return None
+        now: float = beat.db_now / 1_000_000
         # A clock set back is no reason for a time in the future.
-        return None if beat is None else max(0.0, beat.db_now / 1_000_000 - to_seconds(beat.at))
+        return max(0.0, now - to_seconds(beat.at, until=now))
 
     def _all(self) -> QuerySet[Circuit]:
         return Circuit.objects.using(self.alias)

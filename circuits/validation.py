@@ -7,7 +7,7 @@ import unicodedata
 from typing import Final
 from urllib.parse import urlsplit
 
-from .exceptions import InvalidInputError
+from .exceptions import InvalidInputError, shown
 
 NAME_LENGTH: Final = 100
 
@@ -97,7 +97,7 @@ def parse_statuses(text: str) -> frozenset[int]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 100 <= first <= last <= 599:
             raise InvalidInputError(
-                f"{part!r} is not an HTTP status or range; write for instance 500-599, 429."
+                f"{shown(part)} is not an HTTP status or range; write for instance 500-599, 429."
             )
         found.update(range(first, last + 1))
     return frozenset(found)

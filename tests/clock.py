@@ -1,10 +1,16 @@
-"""A monotonic clock that only the test moves."""
+"""Clocks that only the test moves: a process's monotonic one, and the database's."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from circuits import breaker
+import pytest
+from django.core.signals import setting_changed
+from django.db import connections
+
+from circuits import breaker, fields
+from circuits.store import DatabaseStore
 
 
 class Clock:
@@ -29,3 +35,45 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for store in (breaker.store, breaker.store.memory):
         monkeypatch.setattr(store, "_clock", clock)
     return clock
+
+
+class DatabaseClock:
+    """The circuits' database's own clock, plus what stands in a table that every statement reads.
+
+    It goes on by itself, and jumps.
+    """
+
+    def jump(self, seconds: float) -> None:
+        """Set the database's clock forward, or back."""
+        with connections["circuits"].cursor() as cursor:
+            cursor.execute(f"UPDATE {_TABLE} SET shift = shift + %s", [round(seconds * 1_000_000)])
+
+    def set(self, now: float) -> None:
+        """Set the database's clock to so many seconds since 1970."""
+        self.jump(now - DatabaseStore().now())
+
+
+_TABLE = "circuits_test_clock"
+
+
+@contextmanager
+def database_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[DatabaseClock]:
+    """Let the database's clock be moved, for this process's statements."""
+    connection = connections["circuits"]
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE TABLE {_TABLE} (shift BIGINT NOT NULL)")
+        cursor.execute(f"INSERT INTO {_TABLE} VALUES (0)")
+    shifted = f"({fields.NOW_SQL[connection.vendor]} + (SELECT shift FROM {_TABLE}))"
+    try:
+        with monkeypatch.context() as patch:
+            patch.setitem(fields.NOW_SQL, connection.vendor, shifted)
+            _compile_anew()
+            yield DatabaseClock()
+    finally:
+        _compile_anew()
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE {_TABLE}")
+
+
+def _compile_anew() -> None:
+    setting_changed.send(sender=DatabaseClock, setting="NOW_SQL", value=None, enter=True)

@@ -119,6 +119,21 @@ def fork(name: str, before: int, after: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
+def migrate(target: str) -> None:
+    """Migrate the circuits' tables to a migration."""
+    from django.core.management import call_command
+
+    call_command("migrate", "circuits", target, database="circuits", verbosity=0)
+
+
+def make(name: str, **values: Any) -> str:
+    """Make a circuit's row; return where the code that did it lies."""
+    from circuits.models import Circuit
+
+    Circuit.objects.create(name=name, **values)
+    return str(circuits.__file__)
+
+
 def expire() -> int:
     """Run the task once; return how many circuits it moved."""
     from circuits.tasks import half_open_expired
@@ -150,6 +165,8 @@ TASKS = {
         succeed_each,
         flush_by_itself,
         fork,
+        migrate,
+        make,
         expire,
         try_once,
     )

@@ -117,3 +117,21 @@ def test_w002_where_two_writers_on_sqlite_could_fail(
 def test_w002_is_for_sqlite_only(database: dict[str, Any], engine: str) -> None:
     database.update(ENGINE=f"django.db.backends.{engine}", OPTIONS={})
     assert check_settings() == []
+
+
+def test_e006_tells_of_a_probe_url_that_may_not_be_called(settings: Settings) -> None:
+    named = {
+        "mail": {},
+        "payments": {"probe_url": "https://pay.example/health"},
+        "rates": {"probe_url": "https://rates.test/"},
+    }
+    hosts = [".example"]
+    settings.CIRCUITS = {**settings.CIRCUITS, "PROBE_HOSTS": hosts, "CIRCUITS": named}
+    (error,) = found()
+    assert error.id == "circuits.E006"
+    assert error.msg == (
+        "CIRCUITS['CIRCUITS']['rates']: No probe may call the host rates.test; "
+        "add it to CIRCUITS['PROBE_HOSTS'] if one may."
+    )
+    settings.CIRCUITS = {**settings.CIRCUITS, "PROBE_HOSTS": [*hosts, "rates.test"]}
+    assert found() == []

@@ -157,7 +157,7 @@ def test_show_of_a_circuit_without_a_history_is_its_fields() -> None:
 
 def test_show_knows_all_fields() -> None:
     now = timezone.now().timestamp()
-    leases = [["secret-token", now + 100], ["gone", now - 100]]
+    leases = [["secret-token", now + 20], ["gone", now - 100]]
     circuit = CircuitFactory.create(name="payments", state="half_open", leases=leases)
     TransitionFactory.create(circuit=circuit, detail="the remote is down")
     ended = shell("circuits", "show", "payments", "--json")

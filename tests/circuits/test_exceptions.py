@@ -12,6 +12,7 @@ from circuits.exceptions import (
     InvalidInputError,
     RemoteCallFailedException,
     TooManyCircuitsError,
+    shown,
 )
 
 
@@ -84,3 +85,16 @@ def test_subclasses_come_through_pickle_too() -> None:
 
 class PaymentsRefusedError(CircuitOpenError):
     """A site's own."""
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("nothing to see")
+
+
+def test_a_bad_value_is_shown_as_far_as_it_can_be() -> None:
+    assert shown("pay\nments") == "'pay\\nments'"
+    assert shown("x" * 198) == repr("x" * 198)
+    assert shown("x" * 199) == f"'{'x' * 199}..."
+    assert shown(10**5000) == "an unprintable int"
+    assert shown([Unprintable()]) == "an unprintable list"

@@ -209,6 +209,38 @@ def test_an_open_circuit_with_no_retry_time_is_due_at_once() -> None:
     assert machine.expire(Status(state=State.OPEN), NOW).status.state is State.HALF_OPEN
 
 
+def test_an_open_circuit_is_due_when_the_clock_was_set_back_past_its_opening() -> None:
+    assert machine.expire(opened(), NOW - 1.1).status.state is State.HALF_OPEN
+    assert machine.open_remaining(opened(), NOW - 1.1) == 0
+    # A server that stands in for another may differ by as much.
+    assert machine.open_remaining(opened(), NOW - 1) == 11
+    assert machine.open_remaining(opened(), NOW) == 10
+
+
+def test_a_lease_longer_than_a_new_one_is_of_a_clock_set_back() -> None:
+    lease = Lease("a", NOW + 30)
+    status = Status(state=State.HALF_OPEN, leases=(lease,))
+    live = [machine.live_leases(status, 30, NOW + passed) for passed in (-3600, -1.1, -1, 29.9, 30)]
+    assert live == [(), (), (lease,), (lease,), ()]
+
+
+def test_a_ramp_up_ends_with_a_clock_set_back() -> None:
+    policy = Policy(ramp_up_seconds=30)
+    status = Status(recovered_at=NOW)
+    left = [
+        machine.ramp_remaining(status, policy, NOW + passed) for passed in (-3600, -1.1, -1, 10)
+    ]
+    assert left == [0, 0, 30, 20]
+
+
+@pytest.mark.parametrize("passed", [-3600, -0.2, 0.2])
+def test_a_shared_run_is_believed_unless_it_is_of_this_moment(passed: float) -> None:
+    failure = Failure(own_run=0, settle_seconds=0.2)
+    status = Status(failure_count=3, run_started_at=NOW)
+    assert machine.opens(status, POLICY, NOW + passed, failure)
+    assert not machine.opens(status, POLICY, NOW + passed / 10_000_000, failure)
+
+
 def test_the_first_call_after_the_delay_is_the_trial_when_no_one_expired_it_before() -> None:
     admission = admit(opened(), NOW + 10)
     assert admission.status.state is State.HALF_OPEN

@@ -1,0 +1,297 @@
+"""Who may do what, tried: every address and action of the app, by everybody, in one table.
+
+The addresses and actions are found by looking, so a new one without a row here fails.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db import connections
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from pytest_django import Settings
+
+from circuits import steering
+from circuits import urls as pages
+from circuits.models import POLICY_FIELDS, Circuit, Transition
+from tests.factories import CircuitFactory, TransitionFactory
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+TOKEN = "only-for-tests"
+
+#: What each member of staff has permission to do.
+STAFF: dict[str, tuple[str, ...]] = {
+    "staff": (),
+    "viewer": ("view_circuit",),
+    "changer": ("change_circuit",),
+    "operator": ("view_circuit", "operate_circuit"),
+}
+
+#: Besides them: a monitor bears the health token, a user is signed in and no member of staff.
+EVERYBODY = ("anonymous", "monitor", "user", *STAFF, "superuser")
+
+NOBODY: frozenset[str] = frozenset()
+SUPERUSER = frozenset({"superuser"})
+ALL_STAFF = frozenset({*STAFF, "superuser"})
+VIEWERS = frozenset({"viewer", "operator", "superuser"})
+CHANGERS = frozenset({"changer", "superuser"})
+OPERATORS = frozenset({"operator", "superuser"})
+MONITORS = ALL_STAFF | {"monitor"}
+
+#: What stands in the table for an address that leads on to another one.
+TO_CHANGE = "<path:object_id>/"
+
+#: Who sees each page, by the name of its address.
+LOOKING: dict[str, frozenset[str]] = {
+    "circuits_circuit_changelist": VIEWERS | CHANGERS,
+    "circuits_circuit_add": SUPERUSER,
+    "circuits_circuit_history": VIEWERS | CHANGERS,
+    "circuits_circuit_delete": SUPERUSER,
+    "circuits_circuit_change": VIEWERS | CHANGERS,
+    "circuits_circuit_operate": NOBODY,
+    f"circuit {TO_CHANGE}": NOBODY,
+    "circuits_transition_changelist": VIEWERS,
+    "circuits_transition_add": NOBODY,
+    "circuits_transition_history": VIEWERS,
+    "circuits_transition_delete": NOBODY,
+    "circuits_transition_change": VIEWERS,
+    f"transition {TO_CHANGE}": NOBODY,
+    "health": MONITORS,
+    "metrics": MONITORS,
+}
+
+FORM = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
+
+LOG = "django_admin_log"
+CIRCUITS, TRANSITIONS = Circuit._meta.db_table, Transition._meta.db_table
+
+OPERATING = frozenset({CIRCUITS, TRANSITIONS, LOG})
+
+
+class Deed(NamedTuple):
+    """What a POST to an address does.
+
+    Args:
+        who: Those who may.
+        tables: What it may touch.
+        columns: What it may touch of a circuit that stays.
+    """
+
+    address: str
+    data: dict[str, Any]
+    who: frozenset[str] = NOBODY
+    tables: frozenset[str] = NOBODY
+    columns: frozenset[str] = NOBODY
+
+
+#: What an operation sets: all but the policy and the name.
+STATE = frozenset(each.name for each in Circuit._meta.concrete_fields) - {*POLICY_FIELDS, "name"}
+
+ACTIONS = {
+    **{key: Deed("", {}, OPERATORS, OPERATING, STATE) for key in steering.LABELS},
+    "delete_selected": Deed("", {"post": "yes"}, SUPERUSER, OPERATING),
+}
+
+_DEEDS = [
+    Deed("circuits_circuit_add", FORM | {"name": "new"}, SUPERUSER, frozenset({CIRCUITS, LOG})),
+    Deed(
+        "circuits_circuit_change",
+        FORM | {"threshold": 9, "state": "closed", "mode": "forced_closed", "name": "other"},
+        CHANGERS,
+        frozenset({CIRCUITS, LOG}),
+        frozenset(POLICY_FIELDS),
+    ),
+    Deed("circuits_circuit_delete", {"post": "yes"}, SUPERUSER, OPERATING),
+    *(
+        Deed("circuits_circuit_operate", {"operation": key}, OPERATORS, OPERATING, STATE)
+        for key in steering.LABELS
+    ),
+    *(
+        deed._replace(address="circuits_circuit_changelist", data={**deed.data, "action": key})
+        for key, deed in ACTIONS.items()
+    ),
+]
+
+#: Who changes what by a POST to each address; to the others it changes nothing for anybody.
+DOING = [
+    *_DEEDS,
+    *(
+        Deed(address, {"post": "yes", "detail": "never happened", "action": "delete_selected"})
+        for address in LOOKING
+        if address not in {deed.address for deed in _DEEDS}
+    ),
+]
+DEEDS = {" ".join([deed.address, *map(str, deed.data.values())])[:80]: deed for deed in DOING}
+DEEDS_OF_SOME = {name: deed for name, deed in DEEDS.items() if deed.who}
+
+
+@pytest.fixture(autouse=True)
+def _site(settings: Settings) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "HEALTH_TOKEN": TOKEN, "PROMETHEUS": True}
+
+
+def client_of(who: str) -> Client:
+    """Return the browser of one of them."""
+    if who == "monitor":
+        return Client(headers={"Authorization": f"Bearer {TOKEN}"})
+    client = Client()
+    if who != "anonymous":
+        is_admin = who == "superuser"
+        user = get_user_model().objects.create_user(
+            who, is_staff=is_admin or who in STAFF, is_superuser=is_admin
+        )
+        user.user_permissions.set(Permission.objects.filter(codename__in=STAFF.get(who, ())))
+        client.force_login(user)
+    return client
+
+
+def circuit_with_history() -> Circuit:
+    """Make a circuit that anybody would be tempted to move on: its delay has passed."""
+    circuit: Circuit = CircuitFactory.create(name="payments", expired=True)
+    TransitionFactory.create(circuit=circuit)
+    return circuit
+
+
+def address_of(name: str, circuit: Circuit) -> str:
+    """Return where an address of the table is, for the circuit or its transition."""
+    if name in {pattern.name for pattern in pages.urlpatterns}:
+        return reverse(f"circuits_status:{name}")
+    transition = circuit.transitions.get()
+    pk = transition.pk if "transition" in name else circuit.pk
+    if name.endswith(TO_CHANGE):
+        start = reverse(f"admin:circuits_{name.split()[0]}_changelist")
+        return f"{start}{pk}/"
+    has_one = not name.endswith(("_changelist", "_add"))
+    return reverse(f"admin:{name}", args=[pk] if has_one else [])
+
+
+def database() -> dict[str, list[Any]]:
+    """Return all that is in both databases, table by table."""
+    found = {}
+    for alias in connections:
+        with connections[alias].cursor() as cursor:
+            for table in connections[alias].introspection.table_names(cursor):
+                cursor.execute(f"SELECT * FROM {connections[alias].ops.quote_name(table)}")
+                found[f"{table}" if alias == "circuits" else f"{alias} {table}"] = sorted(
+                    map(repr, cursor.fetchall())
+                )
+    return found
+
+
+def changed(before: dict[str, list[Any]]) -> set[str]:
+    """Return which tables are not as they were."""
+    now = database()
+    assert now.keys() == before.keys()
+    # Where both aliases are one database, both name the same table.
+    return {table.removeprefix("default ") for table in now if now[table] != before[table]}
+
+
+# The table is whole -------------------------------------------------------------------------------
+
+
+def test_every_address_has_a_row() -> None:
+    """A page or an endpoint that somebody adds must be judged here before it passes."""
+    found = {pattern.name for pattern in pages.urlpatterns}
+    for model, model_admin in admin.site._registry.items():
+        if model._meta.app_label == "circuits":
+            kind = model._meta.model_name
+            found |= {each.name or f"{kind} {each.pattern}" for each in model_admin.get_urls()}
+    assert found == LOOKING.keys()
+
+
+def test_every_action_has_a_row() -> None:
+    """An action that somebody adds must be judged here, for each model of the app."""
+    request = RequestFactory().get("/")
+    request.user = get_user_model().objects.create_superuser("root")
+    for model, model_admin in admin.site._registry.items():
+        if model._meta.app_label == "circuits":
+            expected = ACTIONS.keys() if model is Circuit else set()
+            assert model_admin.get_actions(request).keys() == expected
+
+
+# And true ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", LOOKING)
+def test_looking(address: str) -> None:
+    """GET shows a page to those who may see it, and changes nothing for anybody.
+
+    Not even with everything in the query that a POST would heed.
+    """
+    circuit = circuit_with_history()
+    clients = {who: client_of(who) for who in EVERYBODY}
+    url = address_of(address, circuit)
+    asked = {"action": "reset", "operation": "reset", "post": "yes", "threshold": "9"}
+    before = database()
+    for who, client in clients.items():
+        response = client.get(url)
+        assert (response.status_code == 200) == (who in LOOKING[address]), who
+        if response.status_code != 200:
+            _assert_denied(response, address, who)
+            assert "payments" not in response.content.decode()
+        client.get(url, {**asked, "_selected_action": str(circuit.pk)})
+        client.head(url)
+        client.options(url)
+    assert changed(before) == set()
+
+
+def _assert_denied(response: Any, address: str, who: str) -> None:
+    if address in ("health", "metrics"):
+        assert response.status_code == (403 if who == "user" else 401)
+    elif who not in ALL_STAFF:
+        assert response.status_code == 302
+        assert response.headers["Location"].startswith("/admin/login/")
+    elif address.endswith(TO_CHANGE):
+        assert response.headers["Location"].endswith("/change/")
+    else:
+        assert response.status_code == (405 if address.endswith("_operate") else 403)
+
+
+def do(deed: Deed, circuit: Circuit, client: Client) -> None:
+    data = {**deed.data, "_selected_action": circuit.pk}
+    assert client.post(address_of(deed.address, circuit), data).status_code < 500
+
+
+@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
+def test_doing_without_permission(deed: Deed) -> None:
+    """POST changes nothing, anywhere, for those who may not."""
+    circuit = circuit_with_history()
+    clients = [client_of(who) for who in EVERYBODY if who not in deed.who]
+    before = database()
+    for client in clients:
+        do(deed, circuit, client)
+    assert changed(before) == set()
+
+
+@pytest.mark.parametrize("deed", DEEDS_OF_SOME.values(), ids=DEEDS_OF_SOME)
+def test_doing_with_permission(deed: Deed) -> None:
+    """POST does what it says for each of those who may, and touches nothing else."""
+    for who in deed.who:
+        Circuit.objects.all().delete()
+        circuit = circuit_with_history()
+        client = client_of(who)
+        kept: dict[str, Any] = {**Circuit.objects.values().get()}
+        before = database()
+        do(deed, circuit, client)
+        assert set() < changed(before) <= deed.tables, who
+        for now in Circuit.objects.filter(pk=circuit.pk).values():
+            assert {name for name, value in now.items() if value != kept[name]} <= deed.columns
+
+
+@pytest.mark.parametrize("operation", steering.LABELS)
+@pytest.mark.parametrize("who", sorted(OPERATORS))
+def test_a_form_from_elsewhere_is_refused(who: str, operation: str) -> None:
+    """A page of another site cannot steer a circuit with the browser of somebody who may."""
+    circuit = circuit_with_history()
+    client = client_of(who)
+    client.handler.enforce_csrf_checks = True
+    before = database()
+    url = address_of("circuits_circuit_operate", circuit)
+    assert client.post(url, {"operation": operation}).status_code == 403
+    assert changed(before) == set()
