@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from heapq import heapify, heapreplace
+from random import Random
 from typing import Protocol, TypeVar
 
 from circuits import conf, machine
@@ -31,7 +33,8 @@ class SharedRow:
     """
 
     def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
-        self.status = Status()
+        # A circuit that has a past: of a new one, a process with bad luck is believed at once.
+        self.status = Status(changed_at=clock())
         self.changes: list[Change] = []
         self._policy = policy
         self._clock = clock
@@ -61,7 +64,7 @@ class SharedRow:
         return Changed(before=before, step=step)
 
     def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
-        """Count a failure that changes no state, where the conditional UPDATE would find the row."""
+        """Count a failure that changes no state, if the conditional UPDATE would find the row."""
         now = self._clock()
         if not (self._is_closed_for(permit) and self._is_harmless(now, settle)):
             return False
@@ -115,15 +118,18 @@ class Fleet:
         processes: How many.
         policy: The circuit's policy.
         clock: What the gates' modules were given for a clock.
+        chance: When each process flushes.
     """
 
-    def __init__(self, processes: int, policy: Policy, clock: Clock) -> None:
+    def __init__(self, processes: int, policy: Policy, clock: Clock, chance: Random) -> None:
         self._clock = clock
         self._row = SharedRow(policy, clock)
         self.changes = self._row.changes
         self._gates = [Gate(NAME, self._row) for _ in range(processes)]
-        self._flushes = 0
-        self._began_at = clock.now
+        # Each process flushes at moments of its own, which none of the others knows.
+        pause = conf.get().flush_seconds
+        self._flushes = [(clock.now + chance.random() * pause, each) for each in range(processes)]
+        heapify(self._flushes)
 
     def admit(self, process: int) -> Ticket | None:
         """Return the ticket of the process's gate, None where it refuses."""
@@ -141,12 +147,13 @@ class Fleet:
             leave.succeed()
 
     def flush_until(self, moment: float) -> None:
-        """Let the processes flush, one after another, each every ``FLUSH_SECONDS``."""
-        pause = conf.get().flush_seconds / len(self._gates)
-        while (at := self._began_at + (self._flushes + 1) * pause) <= moment:
+        """Let each process flush every ``FLUSH_SECONDS``."""
+        pause = conf.get().flush_seconds
+        while self._flushes[0][0] <= moment:
+            at, process = self._flushes[0]
             self._clock.now = at
-            self._gates[self._flushes % len(self._gates)].flush()
-            self._flushes += 1
+            self._gates[process].flush()
+            heapreplace(self._flushes, (at + pause, process))
 
 
 class Perfect:
