@@ -103,6 +103,8 @@ class Counter(Protocol):
 
     #: The changes of state so far.
     changes: list[Change]
+    #: When each call that was made and failed did so.
+    failed_at: list[float]
 
     def admit(self, process: int) -> object | None:
         """Return leave for a call of a process, None to refuse it."""
@@ -125,6 +127,7 @@ class Fleet:
         self._clock = clock
         self._row = SharedRow(policy, clock)
         self.changes = self._row.changes
+        self.failed_at: list[float] = []
         self._gates = [Gate(NAME, self._row) for _ in range(processes)]
         # Each process flushes at moments of its own, which none of the others knows.
         pause = conf.get().flush_seconds
@@ -142,6 +145,7 @@ class Fleet:
         """Report how the call went to its gate."""
         assert isinstance(leave, Ticket)
         if fails:
+            self.failed_at.append(self._clock.now)
             leave.fail("the remote is down")
         else:
             leave.succeed()
@@ -166,6 +170,7 @@ class Perfect:
 
     def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
         self.changes: list[Change] = []
+        self.failed_at: list[float] = []
         self._status = Status()
         self._policy = policy
         self._clock = clock
@@ -183,6 +188,7 @@ class Perfect:
         assert isinstance(leave, Permit)
         now = self._clock()
         if fails:
+            self.failed_at.append(now)
             # The run is exact, so it alone decides, however young.
             alone = Failure(own_run=0, settle_seconds=0)
             self._keep(machine.fail(self._status, self._policy, leave, now, alone))
