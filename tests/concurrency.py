@@ -21,7 +21,7 @@ T = TypeVar("T")
 PATIENCE: Final = 60.0
 
 
-def in_threads(number: int, work: Callable[[int], T]) -> list[T]:
+def in_threads(number: int, work: Callable[[int], T], patience: float = PATIENCE) -> list[T]:
     """Run ``work(index)`` in that many threads, all begun at once; return what they return."""
     barrier = Barrier(number)
 
@@ -33,7 +33,7 @@ def in_threads(number: int, work: Callable[[int], T]) -> list[T]:
             connections.close_all()
 
     with ThreadPoolExecutor(number) as pool:
-        return list(pool.map(run, range(number), timeout=PATIENCE))
+        return list(pool.map(run, range(number), timeout=patience))
 
 
 def start_worker(task: str, **arguments: Any) -> subprocess.Popen[str]:
@@ -68,9 +68,9 @@ def let_go(*workers: subprocess.Popen[str], at: str = "ready") -> None:
         worker.stdin.flush()
 
 
-def result_of(worker: subprocess.Popen[str]) -> Any:
+def result_of(worker: subprocess.Popen[str], patience: float = PATIENCE) -> Any:
     """Wait for a worker and return what its function returned."""
-    output, _ = worker.communicate(timeout=PATIENCE)
+    output, _ = worker.communicate(timeout=patience)
     assert worker.returncode == 0, f"the worker ended with {worker.returncode}"
     return json.loads(output.splitlines()[-1])
 

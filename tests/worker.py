@@ -140,6 +140,13 @@ def try_once(name: str, url: str) -> float | None:
     return None
 
 
+def call_for(names: list[str], threads: int, seconds: float) -> dict[str, list[Any]]:
+    """Call through the circuits for some seconds; return what was seen of each."""
+    from tests.faults import crowd
+
+    return crowd.call_for(names, threads, seconds)
+
+
 TASKS = {
     task.__name__: task
     for task in (
@@ -152,6 +159,7 @@ TASKS = {
         fork,
         expire,
         try_once,
+        call_for,
     )
 }
 
