@@ -483,6 +483,9 @@ class Gate:
         self._fresh_until = snapshot.read_at + age
         self._stale_until = snapshot.read_at + 2 * age
         self._take_policy(snapshot)
+        if self._window is None:
+            # A shared run that is shorter than one's own was ended by a success elsewhere.
+            self.own_run = min(self.own_run, status.failure_count)
         if admission.status is not status:
             return snapshot
         if admission.permit is None:

@@ -147,6 +147,13 @@ def call_for(names: list[str], threads: int, seconds: float) -> dict[str, list[A
     return crowd.call_for(names, threads, seconds)
 
 
+def pace(name: str, calls_per_second: float, phases: list[list[float]]) -> list[float]:
+    """Make calls at an even pace; return when each that was made and failed did so."""
+    from tests.faults import crowd
+
+    return crowd.pace(name, calls_per_second, phases)
+
+
 TASKS = {
     task.__name__: task
     for task in (
@@ -160,6 +167,7 @@ TASKS = {
         expire,
         try_once,
         call_for,
+        pace,
     )
 }
 

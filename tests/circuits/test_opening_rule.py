@@ -76,6 +76,20 @@ def test_a_success_begins_the_run_of_its_process_anew() -> None:
     assert row().state == "open"
 
 
+def test_a_success_elsewhere_ends_the_run_of_a_process_once_it_has_heard_of_it(
+    clock: Clock, settings: Settings
+) -> None:
+    _set_snapshot_seconds(settings, 0.2)
+    one = process()
+    fail(one, THRESHOLD - 1)
+    succeed(process())
+    clock.pass_by(0.2)
+    fail(one)
+    assert (row().state, row().failure_count) == ("closed", 1)
+    fail(one, THRESHOLD - 1)
+    assert row().state == "open"
+
+
 def test_an_old_shared_run_opens_though_no_process_saw_all_of_it() -> None:
     one, other = process(), process()
     fail(one, 3)

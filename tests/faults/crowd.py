@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 from threading import Lock
 from typing import Any
@@ -68,6 +69,29 @@ def call_for(names: Sequence[str], threads: int, seconds: float) -> dict[str, li
 
     in_threads(threads, work, patience=seconds + 60)
     return records.as_json()
+
+
+def pace(name: str, calls_per_second: float, phases: Sequence[Sequence[float]]) -> list[float]:
+    """Make calls at an even pace; return when each that was made and failed did so.
+
+    Args:
+        phases: Seconds, and the share of the calls that fails then; one after another.
+    """
+    chance = Random()
+    failed_at: list[float] = []
+    next_at = time.monotonic()
+    for seconds, share in phases:
+        for _ in range(round(seconds * calls_per_second)):
+            next_at += 1 / calls_per_second
+            time.sleep(max(0.0, next_at - time.monotonic()))
+            with suppress(CircuitOpenError):
+                ticket = breaker.admit(name)
+                if chance.random() < share:
+                    failed_at.append(time.time())
+                    ticket.fail("the remote is down")
+                else:
+                    ticket.succeed()
+    return failed_at
 
 
 def _call(name: str, chance: Random, records: Records) -> None:

@@ -37,6 +37,7 @@ class Setting:
         strategy: What opens the circuit.
         snapshot_seconds: The site's ``SNAPSHOT_SECONDS``.
         flush_seconds: The site's ``FLUSH_SECONDS``.
+        delay: The policy's, in seconds.
     """
 
     processes: int
@@ -46,14 +47,23 @@ class Setting:
     strategy: Strategy = Strategy.CONSECUTIVE
     snapshot_seconds: float = 0.2
     flush_seconds: float = 5.0
+    delay: float = 10.0
 
 
 class Openings(NamedTuple):
-    """How often the circuit opened, of the site and of the perfect counter, in how many seconds."""
+    """How often the closed circuit opened.
+
+    Args:
+        ours: That of the site.
+        perfect: The perfect counter.
+        seconds: In how much time.
+        failures: Calls of the site that were made and failed.
+    """
 
     ours: int
     perfect: int
     seconds: float
+    failures: int
 
 
 class Outage(NamedTuple):
@@ -81,7 +91,7 @@ class Site:
     """A site on a clock of its own, and a perfect counter that is given the same calls."""
 
     def __init__(self, setting: Setting, clock: clocks.Clock, chance: Random) -> None:
-        policy = Policy(strategy=setting.strategy)
+        policy = Policy(strategy=setting.strategy, delay=setting.delay)
         self.clock = clock
         self.ours = Fleet(setting.processes, policy, clock, chance)
         self.perfect = Perfect(policy, clock)
@@ -136,7 +146,12 @@ def openings(setting: Setting, calls: int, seed: int = 1) -> Openings:
     with site(setting, seed) as played:
         began_at = played.clock.now
         played.play(calls, setting.failure_share)
-        return Openings(_opened(played.ours), _opened(played.perfect), played.clock.now - began_at)
+        return Openings(
+            ours=_opened(played.ours),
+            perfect=_opened(played.perfect),
+            seconds=played.clock.now - began_at,
+            failures=len(played.ours.failed_at),
+        )
 
 
 def outages(setting: Setting, healthy_seconds: float, seed: int = 1) -> tuple[Outage, Outage]:
