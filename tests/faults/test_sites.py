@@ -6,6 +6,7 @@ A part of what ``python -m tests.faults.simulation`` writes into docs/faults.md.
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from itertools import chain
 
@@ -16,6 +17,14 @@ from circuits.models import Transition
 from tests.concurrency import in_processes
 from tests.factories import CircuitFactory
 from tests.faults.sites import Setting, openings, outages
+
+#: The simulated row is on no database, so one run of them will do.
+simulated = pytest.mark.skipif(
+    os.environ["TEST_DATABASE"] != "sqlite", reason="simulated without a database"
+)
+on_postgres = pytest.mark.skipif(
+    os.environ["TEST_DATABASE"] != "postgres", reason="what is simulated is repeated on PostgreSQL"
+)
 
 #: Seconds by which a busy machine may be late.
 MARGIN = 2.0
@@ -43,6 +52,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "circuits")
 
 
+@simulated
 @pytest.mark.parametrize("site", SITES)
 def test_chance_opens_at_most_twice_as_often_as_a_perfect_counter(site: str) -> None:
     """Promise: no false alarm. Where a perfect counter never opens, neither does a circuit."""
@@ -50,16 +60,19 @@ def test_chance_opens_at_most_twice_as_often_as_a_perfect_counter(site: str) -> 
     assert found.ours <= 2 * found.perfect
 
 
+@simulated
 def test_one_process_is_a_perfect_counter() -> None:
     found = openings(*SITES["one process"])
     assert found.ours == found.perfect > 0
 
 
+@simulated
 def test_few_calls_are_counted_as_by_a_perfect_counter_over_all_processes() -> None:
     found = openings(*SITES["few calls"])
     assert found.ours == pytest.approx(found.perfect, rel=0.2)
 
 
+@simulated
 @pytest.mark.parametrize("processes", [1, 8, 64])
 @pytest.mark.parametrize("calls_per_second", [10, 1000])
 def test_a_full_outage_opens_as_soon_as_the_run_can_be_believed(
@@ -76,6 +89,7 @@ def test_a_full_outage_opens_as_soon_as_the_run_can_be_believed(
             assert ours == perfect
 
 
+@simulated
 def test_a_full_outage_opens_by_the_rate_within_a_flush_of_a_perfect_counter() -> None:
     setting = Setting(processes=8, calls_per_second=100, strategy=Strategy.RATE)
     ours, perfect = outages(setting, healthy_seconds=65)
@@ -85,26 +99,28 @@ def test_a_full_outage_opens_by_the_rate_within_a_flush_of_a_perfect_counter() -
 # For real ----------------------------------------------------------------------------------------
 
 
+@on_postgres
 @pytest.mark.services
 @pytest.mark.usefixtures("committed")
 def test_real_processes_open_as_often_as_simulated_ones() -> None:
     """Promise: what the simulation says of a site holds of real processes on a real database."""
     setting = Setting(processes=8, calls_per_second=400, failure_share=0.5, delay=0.1)
-    simulated = openings(setting, calls=20_000)
+    model = openings(setting, calls=20_000)
     failed_at, opened_at = _real(setting, [[4.0, setting.failure_share]])
-    expected = simulated.ours / simulated.failures
+    expected = model.ours / model.failures
     assert expected / 3 < len(opened_at) / len(failed_at) < expected * 3
 
 
+@on_postgres
 @pytest.mark.services
 @pytest.mark.usefixtures("committed")
 def test_real_processes_open_in_an_outage_as_soon_as_simulated_ones() -> None:
     setting = Setting(processes=8, calls_per_second=400, delay=60)
-    simulated = [outages(setting, healthy_seconds=1, seed=seed)[0] for seed in range(20)]
+    models = [outages(setting, healthy_seconds=1, seed=seed)[0] for seed in range(20)]
     failed_at, opened_at = _real(setting, [[1.0, 0.0], [2.0, 1.0]])
     assert len(opened_at) == 1
-    assert opened_at[0] - failed_at[0] <= max(each.seconds for each in simulated) + MARGIN
-    most = max(each.calls + each.after for each in simulated)
+    assert opened_at[0] - failed_at[0] <= max(each.seconds for each in models) + MARGIN
+    most = max(each.calls + each.after for each in models)
     assert 5 <= len(failed_at) <= most + MARGIN * setting.calls_per_second / 10
 
 
