@@ -168,7 +168,7 @@ def _wrong_trials(history: History) -> Iterator[str]:
         state, _ = _stand(history.moves, generation)
         if state != State.HALF_OPEN:
             yield f"A trial was made in generation {generation}, which was {state}."
-        most = _most_at_once(trials)
+        most = most_at_once((trial.began_at, trial.ended_at) for trial in trials)
         if most > history.most_trials:
             yield f"{most} trials were under way at once in generation {generation}."
 
@@ -191,8 +191,9 @@ def _late(history: History, generation: int, at: float) -> Iterator[str]:
         yield f"Generation {generation} was believed {at - ends[0]:.1f} seconds after its end."
 
 
-def _most_at_once(trials: Iterable[Trial]) -> int:
-    steps = [step for t in trials for step in ((t.began_at, 1), (t.ended_at, -1))]
+def most_at_once(spans: Iterable[tuple[float, float]]) -> int:
+    """Return how many of the spans of time, from a moment to another, overlap at most."""
+    steps = [step for began, ended in spans for step in ((began, 1), (ended, -1))]
     under_way = most = 0
     for _, step in sorted(steps):  # where one ends as another begins, the end comes first
         under_way += step
