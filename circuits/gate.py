@@ -26,6 +26,9 @@ S = TypeVar("S", bound=Step)
 
 NEVER: Final = float("-inf")
 
+#: Seconds a call may take, where each asks for the state, before it asks again when it succeeds.
+BRIEF_SECONDS: Final = 0.01
+
 #: Seconds that a caller over ``max_concurrent`` is asked to wait.
 BUSY_RETRY_SECONDS: Final = 1.0
 
@@ -91,10 +94,11 @@ class Ticket:
     def succeed_in_memory(self) -> bool:
         """Report success as far as memory goes; return whether the store must hear of it."""
         gate = self.gate
-        if not (gate.is_plain and self.is_plain):
+        now = monotonic()
+        if not (now < gate.plain_until and self.is_plain):
             return gate.hear_success(self)
         gate.tick_success()
-        gate.succeeded_at = monotonic()
+        gate.succeeded_at = now
         gate.own_run = 0
         return False
 
@@ -148,8 +152,8 @@ class Gate:
         self.passes_until = self._times_until = self.refuses_until = self.retry_at = NEVER
         # Whether the shared run of failures is known not to be zero.
         self.dirty = False
-        # Whether a success needs nothing but to be counted.
-        self.is_plain = True
+        # Until when a success needs nothing but to be counted.
+        self.plain_until = NEVER
         self._window: OwnWindow | None = None
         self._busy = 0
         self._run_lock = Lock()
@@ -329,7 +333,7 @@ class Gate:
         self.succeeded_at = monotonic()
         self.own_run = 0
         if self._window is None or is_trial:
-            return self.dirty or is_trial
+            return is_trial or self.dirty or not self._knows_run(ticket)
         return self._hear_in_window(self._window, ticket.permit, slow)
 
     def _hear_in_window(self, window: OwnWindow, permit: Permit, slow: bool) -> bool:
@@ -351,7 +355,24 @@ class Gate:
                 lambda row: machine.succeed(row.status, row.policy, permit, row.now),
                 Note(success=True),
             )
-        elif self.dirty and self.snapshot and self._is_current(permit):
+        else:
+            self._end_run(ticket)
+
+    def _knows_run(self, ticket: Ticket) -> bool:
+        """Whether this process knows of a shared run of failures that a success is to end.
+
+        It may have begun after the call did, and what was known then may have aged meanwhile.
+        """
+        if conf.get().snapshot_seconds:
+            return monotonic() < self._fresh_until
+        return monotonic() < ticket.started_at + BRIEF_SECONDS
+
+    def _end_run(self, ticket: Ticket) -> None:
+        """Set the shared run of failures back."""
+        permit = ticket.permit
+        if not self._knows_run(ticket):
+            self._current()
+        if self.dirty and self.snapshot and self._is_current(permit):
             self.dirty = False
             self._take_policy(self.snapshot)
             self._store.clear_failures(self.snapshot, permit)
@@ -362,9 +383,10 @@ class Gate:
         if snapshot is None or not permit.counts or not self._is_current(permit):
             return
         settle = conf.get().snapshot_seconds
+        own_run = self._count_own_failure(permit)
         failure = Failure(
             # Without snapshots the shared run is exact, and alone decides.
-            own_run=self._count_own_failure(permit) if settle > 0 else 0,
+            own_run=own_run if settle > 0 else 0,
             settle_seconds=settle,
             chance=random.random(),
             retry_after=retry_after,
@@ -378,7 +400,7 @@ class Gate:
                 snapshot, permit, failure.settle_seconds, error
             ):
                 self.dirty = True
-                self.is_plain = False
+                self.plain_until = NEVER
                 return
         self._change(
             lambda row: machine.fail(row.status, row.policy, permit, row.now, failure),
@@ -426,6 +448,8 @@ class Gate:
             generation=window.generation,
             counts=windows.counted(heard),
             recent=heard[-windows.MOST_CALLS :],
+            own_run=self.own_run,
+            settle_seconds=conf.get().flush_seconds,
         )
         self._change(
             lambda row: machine.merge(row.status, row.policy, row.now, batch), Note(words=error)
@@ -480,6 +504,9 @@ class Gate:
         self._fresh_until = snapshot.read_at + age
         self._stale_until = snapshot.read_at + 2 * age
         self._take_policy(snapshot)
+        if self._window is None:
+            # A shared run that is shorter than one's own was ended by a success elsewhere.
+            self.own_run = min(self.own_run, status.failure_count)
         if admission.status is not status:
             return snapshot
         if admission.permit is None:
@@ -500,9 +527,8 @@ class Gate:
             self._window = None
         elif self._window is None or self._window.generation != status.generation:
             self._window = OwnWindow(status.generation)
-        self.is_plain = not (
-            self.dirty or self._window is not None or self._times_each_call(snapshot)
-        )
+        needs_more = self.dirty or self._window is not None or self._times_each_call(snapshot)
+        self.plain_until = NEVER if needs_more else self._fresh_until
 
     def _times_each_call(self, snapshot: Snapshot) -> bool:
         """Whether it matters how long a call takes, so that each needs a ticket of its own."""

@@ -283,11 +283,16 @@ class Batch:
     Args:
         counts: How many there were.
         recent: The last of them in order, a letter each (:class:`circuits.windows.Outcome`).
+        own_run: Failures in a row that the process itself has seen up to now.
+        settle_seconds: How old a generation must be for its window to be believed
+            (``FLUSH_SECONDS``).
     """
 
     generation: int
     counts: Counts
     recent: str
+    own_run: int = 0
+    settle_seconds: float = 0.0
 
 
 # Asking for leave ------------------------------------------------------------------------------
@@ -397,7 +402,7 @@ def merge(status: Status, policy: Policy, now: float, batch: Batch) -> Step:
     window = windows.merged(status.window, policy, now, batch.counts, batch.recent)
     after = replace(status, window=window)
     counts = windows.totals(window)
-    if status.mode is Mode.FORCED_CLOSED:
+    if status.mode is Mode.FORCED_CLOSED or not _believes(after, policy, now, batch):
         return Step(after)
     if windows.too_many_failures(counts, policy):
         return _open(after, now, policy.delay, Reason.FAILURE_RATE)
@@ -455,6 +460,17 @@ def opens(status: Status, policy: Policy, now: float, failure: Failure) -> bool:
         return False
     # In either direction, in case the clock has been set back.
     return abs(now - status.run_started_at) >= failure.settle_seconds
+
+
+def _believes(status: Status, policy: Policy, now: float, batch: Batch) -> bool:
+    """The opening rule of the rate strategy: whether the shared window tells how all fare.
+
+    A process that is past the limit merges at once, the others in their time. So at first a
+    window holds what those with bad luck have seen, until each has had the time to merge.
+    """
+    if batch.own_run >= windows.least_calls(policy) or status.changed_at is None:
+        return True
+    return now - status.changed_at >= batch.settle_seconds
 
 
 def grown_delay(policy: Policy, reopen_count: int, chance: float) -> float:

@@ -104,6 +104,12 @@ def totals(window: Window) -> Counts:
     )
 
 
+def least_calls(policy: Policy) -> int:
+    """Return how many calls a rate is taken from at least."""
+    # A window of fewer calls than the minimum is full all the same.
+    return min(policy.minimum_calls, policy.window_calls or policy.minimum_calls)
+
+
 def too_many_failures(counts: Counts, policy: Policy) -> bool:
     """Whether the share of failed calls has reached ``failure_rate``."""
     return _reached(counts.failures, counts.calls, policy.failure_rate, policy)
@@ -116,6 +122,4 @@ def too_many_slow(counts: Counts, policy: Policy) -> bool:
 
 
 def _reached(part: int, calls: int, rate: float, policy: Policy) -> bool:
-    # A window of fewer calls than the minimum is full all the same.
-    enough = min(policy.minimum_calls, policy.window_calls or policy.minimum_calls)
-    return calls >= enough and part > 0 and part >= rate * calls
+    return calls >= least_calls(policy) and part > 0 and part >= rate * calls

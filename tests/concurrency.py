@@ -25,7 +25,7 @@ HERE: Final = Path(__file__).parents[1]
 PATIENCE: Final = 60.0
 
 
-def in_threads(number: int, work: Callable[[int], T]) -> list[T]:
+def in_threads(number: int, work: Callable[[int], T], patience: float = PATIENCE) -> list[T]:
     """Run ``work(index)`` in that many threads, all begun at once; return what they return."""
     barrier = Barrier(number)
 
@@ -37,7 +37,7 @@ def in_threads(number: int, work: Callable[[int], T]) -> list[T]:
             connections.close_all()
 
     with ThreadPoolExecutor(number) as pool:
-        return list(pool.map(run, range(number), timeout=PATIENCE))
+        return list(pool.map(run, range(number), timeout=patience))
 
 
 def start_worker(task: str, *, code: Path | None = None, **arguments: Any) -> subprocess.Popen[str]:
@@ -77,9 +77,9 @@ def let_go(*workers: subprocess.Popen[str], at: str = "ready") -> None:
         worker.stdin.flush()
 
 
-def result_of(worker: subprocess.Popen[str]) -> Any:
+def result_of(worker: subprocess.Popen[str], patience: float = PATIENCE) -> Any:
     """Wait for a worker and return what its function returned."""
-    output, _ = worker.communicate(timeout=PATIENCE)
+    output, _ = worker.communicate(timeout=patience)
     assert worker.returncode == 0, f"the worker ended with {worker.returncode}"
     return json.loads(output.splitlines()[-1])
 

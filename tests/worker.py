@@ -155,6 +155,20 @@ def try_once(name: str, url: str) -> float | None:
     return None
 
 
+def call_for(names: list[str], threads: int, seconds: float) -> dict[str, list[Any]]:
+    """Call through the circuits for some seconds; return what was seen of each."""
+    from tests.faults import crowd
+
+    return crowd.call_for(names, threads, seconds)
+
+
+def pace(name: str, calls_per_second: float, phases: list[list[float]]) -> list[float]:
+    """Make calls at an even pace; return when each that was made and failed did so."""
+    from tests.faults import crowd
+
+    return crowd.pace(name, calls_per_second, phases)
+
+
 TASKS = {
     task.__name__: task
     for task in (
@@ -169,6 +183,8 @@ TASKS = {
         make,
         expire,
         try_once,
+        call_for,
+        pace,
     )
 }
 

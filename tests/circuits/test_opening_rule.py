@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from django.db.models import F
+from django.utils import timezone
 from pytest_django import Settings
 
-from circuits.gate import Gate
+from circuits.gate import BRIEF_SECONDS, Gate
 from circuits.machine import Mode
 from circuits.models import Circuit
 from circuits.store import DatabaseStore
@@ -75,6 +76,20 @@ def test_a_success_begins_the_run_of_its_process_anew() -> None:
     assert row().state == "open"
 
 
+def test_a_success_elsewhere_ends_the_run_of_a_process_once_it_has_heard_of_it(
+    clock: Clock, settings: Settings
+) -> None:
+    _set_snapshot_seconds(settings, 0.2)
+    one = process()
+    fail(one, THRESHOLD - 1)
+    succeed(process())
+    clock.pass_by(0.2)
+    fail(one)
+    assert (row().state, row().failure_count) == ("closed", 1)
+    fail(one, THRESHOLD - 1)
+    assert row().state == "open"
+
+
 def test_an_old_shared_run_opens_though_no_process_saw_all_of_it() -> None:
     one, other = process(), process()
     fail(one, 3)
@@ -128,6 +143,41 @@ def test_a_success_elsewhere_ends_the_run_as_soon_as_its_snapshot_has_aged(
     assert row().failure_count == 0
 
 
+def test_a_success_ends_a_run_that_began_while_its_call_was_under_way(
+    clock: Clock, settings: Settings
+) -> None:
+    _set_snapshot_seconds(settings, 0.2)
+    slow = process().admit()
+    fail(process(), THRESHOLD - 1)
+    clock.pass_by(0.2)
+    slow.succeed()
+    assert (row().failure_count, row().run_started_at) == (0, None)
+
+
+def test_a_success_whose_snapshot_has_not_aged_asks_nothing(
+    clock: Clock, settings: Settings
+) -> None:
+    _set_snapshot_seconds(settings, 0.2)
+    brief = process().admit()
+    fail(process(), THRESHOLD - 1)
+    clock.pass_by(0.19)
+    brief.succeed()
+    assert row().failure_count == THRESHOLD - 1
+
+
+def test_without_snapshots_a_success_ends_a_run_that_began_while_its_call_was_under_way(
+    clock: Clock, settings: Settings
+) -> None:
+    _set_snapshot_seconds(settings, 0)
+    slow, brief = process().admit(), process().admit()
+    fail(process(), THRESHOLD - 1)
+    brief.succeed()
+    assert row().failure_count == THRESHOLD - 1, "a brief call asks once"
+    clock.pass_by(BRIEF_SECONDS)
+    slow.succeed()
+    assert row().failure_count == 0
+
+
 def test_without_snapshots_exactly_threshold_failures_open(settings: Settings) -> None:
     _set_snapshot_seconds(settings, 0)
     for _ in range(THRESHOLD - 1):
@@ -145,6 +195,52 @@ def test_without_snapshots_a_success_anywhere_ends_the_run(settings: Settings) -
     succeed(other)
     fail(process(), THRESHOLD - 1)
     assert (row().state, row().failure_count) == ("closed", THRESHOLD - 1)
+
+
+# The rate strategy
+
+
+def rate_process() -> Gate:
+    """A process of a circuit that was closed again a second ago."""
+    return Gate("searches", DatabaseStore())
+
+
+@pytest.fixture
+def _recovered(committed: None, settings: Settings) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "FLUSH_SECONDS": 60}
+    CircuitFactory(
+        name="searches",
+        strategy="rate",
+        minimum_calls=4,
+        generation=2,
+        state_changed_at=timezone.now() - timedelta(seconds=1),
+    )
+
+
+def rate_state() -> str:
+    return Circuit.objects.get(name="searches").state
+
+
+@pytest.mark.usefixtures("_recovered")
+def test_the_bad_luck_of_one_process_does_not_open_before_the_others_had_time_to_merge() -> None:
+    one = rate_process()
+    for _ in range(3):
+        succeed(one)
+        fail(one)
+    assert rate_state() == "closed"
+    Circuit.objects.update(state_changed_at=timezone.now() - timedelta(seconds=61))
+    fail(one)
+    assert rate_state() == "open"
+
+
+@pytest.mark.usefixtures("_recovered")
+def test_a_process_that_sees_nothing_but_failures_opens_by_the_rate_at_once() -> None:
+    one = rate_process()
+    succeed(one)
+    fail(one, 3)
+    assert rate_state() == "closed"
+    fail(one)
+    assert rate_state() == "open"
 
 
 def test_forced_closed_counts_every_failure_and_never_opens() -> None:

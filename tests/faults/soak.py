@@ -1,4 +1,4 @@
-"""How long the cases that can run for long do so: ``make soak MINUTES=10``."""
+"""How long the cases that can go on for long do so."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import os
 
 
 def seconds(default: float) -> float:
-    """Return for how many seconds to go on: SOAK_MINUTES' worth where it is set."""
+    """Return ``SOAK_MINUTES`` in seconds where it is set, else the default."""
     minutes = os.environ.get("SOAK_MINUTES")
     return float(minutes) * 60 if minutes else default

@@ -1,0 +1,128 @@
+"""One of many processes that call through many circuits at once and take down what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from random import Random
+from threading import Lock
+from typing import Any
+
+from circuits import breaker
+from circuits.exceptions import CircuitOpenError
+from circuits.gate import Ticket
+from tests.concurrency import in_threads
+from tests.faults.history import Passed, Refused, Trial
+
+#: Seconds for which the failures of a circuit are many, or few.
+SPELL = 0.7
+
+#: Seconds a call takes at most.
+LONGEST_CALL = 0.01
+
+
+class Records:
+    """What the threads of one process saw of each circuit; calls alike are kept once."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._passed: dict[tuple[str, int], float] = {}
+        self._refused: dict[tuple[str, int, int], float] = {}
+        self._trials: list[tuple[str, Trial]] = []
+
+    def passed(self, name: str, generation: int, at: float) -> None:
+        """Note a call that was let through."""
+        with self._lock:
+            key = name, generation
+            self._passed[key] = max(at, self._passed.get(key, at))
+
+    def refused(self, name: str, first: int, last: int, at: float) -> None:
+        """Note a refusal."""
+        with self._lock:
+            key = name, first, last
+            self._refused[key] = max(at, self._refused.get(key, at))
+
+    def tried(self, name: str, trial: Trial) -> None:
+        """Note a trial."""
+        with self._lock:
+            self._trials.append((name, trial))
+
+    def as_json(self) -> dict[str, list[Any]]:
+        """Return everything as lists, each with the circuit's name first."""
+        return {
+            "passed": [[name, *Passed(last, at)] for (name, last), at in self._passed.items()],
+            "refused": [[key[0], *Refused(*key[1:], at)] for key, at in self._refused.items()],
+            "trials": [[name, *trial] for name, trial in self._trials],
+        }
+
+
+def call_for(names: Sequence[str], threads: int, seconds: float) -> dict[str, list[Any]]:
+    """Call through the circuits from many threads for some seconds; return what they saw."""
+    records = Records()
+    deadline = time.time() + seconds
+
+    def work(_: int) -> None:
+        chance = Random()
+        while time.time() < deadline:
+            _call(chance.choice(names), chance, records)
+
+    in_threads(threads, work, patience=seconds + 60)
+    return records.as_json()
+
+
+def pace(name: str, calls_per_second: float, phases: Sequence[Sequence[float]]) -> list[float]:
+    """Make calls at an even pace; return when each that was made and failed did so.
+
+    Args:
+        phases: Seconds, and the share of the calls that fails then; one after another.
+    """
+    chance = Random()
+    failed_at: list[float] = []
+    next_at = time.monotonic()
+    for seconds, share in phases:
+        for _ in range(round(seconds * calls_per_second)):
+            next_at += 1 / calls_per_second
+            time.sleep(max(0.0, next_at - time.monotonic()))
+            with suppress(CircuitOpenError):
+                ticket = breaker.admit(name)
+                if chance.random() < share:
+                    failed_at.append(time.time())
+                    ticket.fail("the remote is down")
+                else:
+                    ticket.succeed()
+    return failed_at
+
+
+def _call(name: str, chance: Random, records: Records) -> None:
+    first, before = _known_generation(name), time.time()
+    try:
+        ticket = breaker.admit(name)
+    except CircuitOpenError:
+        records.refused(name, first, _known_generation(name), before)
+        time.sleep(0.001)  # so that those refused leave the processors to the others
+        return
+    began_at = time.time()
+    time.sleep(chance.random() * LONGEST_CALL)
+    ended_at = time.time()
+    if ticket.permit.lease is None:
+        records.passed(name, ticket.permit.generation, before)
+    else:
+        records.tried(name, Trial(ticket.permit.generation, began_at, ended_at))
+    _settle(ticket, name, chance)
+
+
+def _settle(ticket: Ticket, name: str, chance: Random) -> None:
+    # Each circuit has its good and its bad spells, and not at the same time as the others.
+    is_bad = int(time.time() / SPELL + len(name) + ord(name[-1])) % 3 == 0
+    if chance.random() < (0.9 if is_bad else 0.1):
+        ticket.fail("the remote is down")
+    elif chance.random() < 0.05:
+        ticket.release()
+    else:
+        ticket.succeed()
+
+
+def _known_generation(name: str) -> int:
+    snapshot = breaker.gate(name).snapshot
+    return 0 if snapshot is None else snapshot.status.generation

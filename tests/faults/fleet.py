@@ -1,0 +1,201 @@
+"""The processes of a site on a clock that only a simulation moves, and a perfect counter beside.
+
+Each process is a real :class:`circuits.gate.Gate`. Only the row behind them is modelled, as
+:class:`circuits.store.DatabaseStore` keeps it: `tests/faults/test_fleet.py` holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from heapq import heapify, heapreplace
+from random import Random
+from typing import Protocol, TypeVar
+
+from circuits import conf, machine
+from circuits.exceptions import CircuitOpenError
+from circuits.gate import Gate, Ticket
+from circuits.machine import Change, Failure, Mode, Permit, Policy, State, Status, Step
+from circuits.store import NO_NOTE, Changed, Note, Snapshot, Tally
+from tests.clock import Clock
+
+S = TypeVar("S", bound=Step)
+
+NAME = "simulated"
+
+
+class SharedRow:
+    """A circuit's row that many gates share; its clock is theirs.
+
+    Args:
+        policy: The circuit's policy.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
+        # A circuit that has a past: of a new one, a process with bad luck is believed at once.
+        self.status = Status(changed_at=clock())
+        self.changes: list[Change] = []
+        self._policy = policy
+        self._clock = clock
+
+    def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
+        """Return the circuit as it is now."""
+        now = self._clock()
+        return Snapshot(
+            name=name,
+            status=self.status,
+            policy=self._policy,
+            timeout=conf.DEFAULT_TIMEOUT,
+            failure_statuses=None,
+            now=now,
+            read_at=now,
+        )
+
+    def change(
+        self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
+    ) -> Changed[S]:
+        """Put the circuit to ``decide`` and keep what it returns."""
+        before = self.read(name)
+        step = decide(before)
+        self.status = step.status
+        if step.change is not None:
+            self.changes.append(step.change)
+        return Changed(before=before, step=step)
+
+    def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
+        """Count a failure that changes no state, if the conditional UPDATE would find the row."""
+        now = self._clock()
+        if not (self._is_closed_for(permit) and self._is_harmless(now, settle)):
+            return False
+        status = self.status
+        started = now if status.run_started_at is None else status.run_started_at
+        self.status = replace(
+            status, failure_count=status.failure_count + 1, run_started_at=started
+        )
+        return True
+
+    def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
+        """Note nothing: what it writes is for people."""
+
+    def clear_failures(self, snapshot: Snapshot, permit: Permit) -> None:
+        """Set the run of failures of a closed circuit back to none."""
+        if self._is_closed_for(permit) and self.status.failure_count > 0:
+            self.status = replace(self.status, failure_count=0, run_started_at=None)
+
+    def flush(self, tally: Tally) -> None:
+        """Keep nothing: tallies are for people."""
+
+    def _is_closed_for(self, permit: Permit) -> bool:
+        status = self.status
+        return status.state is State.CLOSED and status.generation == permit.generation
+
+    def _is_harmless(self, now: float, settle: float) -> bool:
+        status = self.status
+        if status.failure_count < self._policy.threshold - 1 or status.mode is Mode.FORCED_CLOSED:
+            return True
+        started = status.run_started_at
+        return settle > 0 and started is not None and started > now - settle
+
+
+class Counter(Protocol):
+    """Decides which calls of a stream are made, and hears how they went."""
+
+    #: The changes of state so far.
+    changes: list[Change]
+    #: When each call that was made and failed did so.
+    failed_at: list[float]
+
+    def admit(self, process: int) -> object | None:
+        """Return leave for a call of a process, None to refuse it."""
+
+    def settle(self, leave: object, fails: bool) -> None:
+        """Take in how the call went."""
+
+
+class Fleet:
+    """A site's processes, each with a gate of its own to one shared row.
+
+    Args:
+        processes: How many.
+        policy: The circuit's policy.
+        clock: What the gates' modules were given for a clock.
+        chance: When each process flushes.
+    """
+
+    def __init__(self, processes: int, policy: Policy, clock: Clock, chance: Random) -> None:
+        self._clock = clock
+        self._row = SharedRow(policy, clock)
+        self.changes = self._row.changes
+        self.failed_at: list[float] = []
+        self._gates = [Gate(NAME, self._row) for _ in range(processes)]
+        # Each process flushes at moments of its own, which none of the others knows.
+        pause = conf.get().flush_seconds
+        self._flushes = [(clock.now + chance.random() * pause, each) for each in range(processes)]
+        heapify(self._flushes)
+
+    def admit(self, process: int) -> Ticket | None:
+        """Return the ticket of the process's gate, None where it refuses."""
+        try:
+            return self._gates[process].admit()
+        except CircuitOpenError:
+            return None
+
+    def settle(self, leave: object, fails: bool) -> None:
+        """Report how the call went to its gate."""
+        assert isinstance(leave, Ticket)
+        if fails:
+            self.failed_at.append(self._clock.now)
+            leave.fail("the remote is down")
+        else:
+            leave.succeed()
+
+    def flush_until(self, moment: float) -> None:
+        """Let each process flush every ``FLUSH_SECONDS``."""
+        pause = conf.get().flush_seconds
+        while self._flushes[0][0] <= moment:
+            at, process = self._flushes[0]
+            self._clock.now = at
+            self._gates[process].flush()
+            heapreplace(self._flushes, (at + pause, process))
+
+
+class Perfect:
+    """The state machine itself, told of each outcome at once: no process, no distance.
+
+    Args:
+        policy: The circuit's policy.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
+        self.changes: list[Change] = []
+        self.failed_at: list[float] = []
+        self._status = Status()
+        self._policy = policy
+        self._clock = clock
+        self._tokens = 0
+
+    def admit(self, process: int) -> Permit | None:
+        """Return a permit, None where the machine refuses."""
+        self._tokens += 1
+        admission = machine.admit(self._status, self._policy, self._clock(), str(self._tokens))
+        self._keep(admission)
+        return admission.permit
+
+    def settle(self, leave: object, fails: bool) -> None:
+        """Report how the call went to the machine."""
+        assert isinstance(leave, Permit)
+        now = self._clock()
+        if fails:
+            self.failed_at.append(now)
+            # The run is exact, so it alone decides, however young.
+            alone = Failure(own_run=0, settle_seconds=0)
+            self._keep(machine.fail(self._status, self._policy, leave, now, alone))
+        else:
+            self._keep(machine.succeed(self._status, self._policy, leave, now))
+
+    def _keep(self, step: Step) -> None:
+        self._status = step.status
+        if step.change is not None:
+            self.changes.append(step.change)

@@ -1,0 +1,201 @@
+"""Whether what many processes saw of a circuit can have come about by the state machine.
+
+Pure functions over what was recorded: the circuit's transitions, and the calls and refusals of all
+processes. Times are seconds on the one clock of the machine that database and processes run on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from circuits.machine import Mode, Reason, State
+
+
+class Move(NamedTuple):
+    """A row of the circuit's history."""
+
+    generation: int
+    from_state: str
+    to_state: str
+    from_mode: str
+    to_mode: str
+    reason: str
+    at: float
+
+
+class Passed(NamedTuple):
+    """Calls of one process that were let through and were no trials.
+
+    Args:
+        last_at: The moment before the last of them asked.
+    """
+
+    generation: int
+    last_at: float
+
+
+class Refused(NamedTuple):
+    """Refusals of one process.
+
+    Args:
+        first, last: The generations that the process knew of before and after it asked; the
+            refusal is of one of them.
+        last_at: The moment before the last of them asked.
+    """
+
+    first: int
+    last: int
+    last_at: float
+
+
+class Trial(NamedTuple):
+    """A trial call, from when its lease was given to before it was given back."""
+
+    generation: int
+    began_at: float
+    ended_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """All that is known of one circuit.
+
+    Args:
+        moves: Its transitions by generation, from the first.
+        delay: The policy's, in seconds.
+        most_trials: The policy's ``half_open_max_calls``.
+        late_seconds: How long a process may go on with a generation that has ended.
+    """
+
+    moves: Sequence[Move]
+    passed: Sequence[Passed] = ()
+    refused: Sequence[Refused] = ()
+    trials: Sequence[Trial] = ()
+    delay: float
+    most_trials: int
+    late_seconds: float
+
+
+#: The changes of state that each reason may bring. A change of mode has rules of its own.
+_WAYS: Final = {
+    Reason.FAILURES: {(State.CLOSED, State.OPEN)},
+    Reason.DELAY_PASSED: {(State.OPEN, State.HALF_OPEN)},
+    Reason.TRIAL_SUCCEEDED: {(State.HALF_OPEN, State.CLOSED)},
+    Reason.TRIAL_FAILED: {(State.HALF_OPEN, State.OPEN)},
+    Reason.RESET: {(State.OPEN, State.CLOSED), (State.HALF_OPEN, State.CLOSED)},
+}
+
+#: The modes in which nothing but a person moves the circuit.
+_FORCED: Final = {Mode.FORCED_OPEN: State.OPEN, Mode.FORCED_CLOSED: State.CLOSED}
+
+#: Seconds; a database keeps moments to the microsecond.
+_ROUNDING: Final = 0.000_01
+
+
+def problems(history: History) -> list[str]:
+    """Return a sentence for each thing that the state machine does not allow."""
+    return [
+        *_broken_path(history.moves),
+        *_early_trials(history.moves, history.delay),
+        *_wrong_passes(history),
+        *_wrong_refusals(history),
+        *_wrong_trials(history),
+    ]
+
+
+# The path ----------------------------------------------------------------------------------------
+
+_BEGINNING: Final = Move(0, "", State.CLOSED, "", Mode.AUTOMATIC, "", float("-inf"))
+
+
+def _broken_path(moves: Sequence[Move]) -> Iterator[str]:
+    for before, move in pairwise([_BEGINNING, *moves]):
+        if move.generation != before.generation + 1:
+            yield f"Generation {move.generation} follows {before.generation}."
+        if (move.from_state, move.from_mode) != (before.to_state, before.to_mode):
+            yield f"Generation {move.generation} begins where {before.generation} did not end."
+        if move.at < before.at:
+            yield f"Generation {move.generation} began before {before.generation}."
+        if not _is_allowed(move):
+            yield f"Generation {move.generation} is no move of the state machine: {move}."
+
+
+def _is_allowed(move: Move) -> bool:
+    if move.reason == Reason.MODE:
+        to_state = _FORCED.get(Mode(move.to_mode), State(move.from_state))
+        return move.from_mode != move.to_mode and move.to_state == to_state
+    # A reset closes a forced_closed circuit too, but that one is closed already.
+    is_free = move.from_mode == move.to_mode and move.to_mode not in _FORCED
+    return is_free and (move.from_state, move.to_state) in _WAYS[Reason(move.reason)]
+
+
+def _early_trials(moves: Sequence[Move], delay: float) -> Iterator[str]:
+    for opened, move in pairwise(moves):
+        waits = opened.reason in (Reason.FAILURES, Reason.TRIAL_FAILED)
+        if not (waits and move.reason == Reason.DELAY_PASSED):
+            continue
+        if move.at - opened.at < delay - _ROUNDING:
+            yield f"Generation {move.generation} came before the delay had passed."
+
+
+# What callers saw --------------------------------------------------------------------------------
+
+
+def _wrong_passes(history: History) -> Iterator[str]:
+    for passed in history.passed:
+        state, mode = _stand(history.moves, passed.generation)
+        if not (state == State.CLOSED or mode == Mode.OBSERVE):
+            yield f"A call passed in generation {passed.generation}, which was {state}."
+        yield from _late(history, passed.generation, passed.last_at)
+
+
+def _wrong_refusals(history: History) -> Iterator[str]:
+    for refused in history.refused:
+        generations = range(refused.first, refused.last + 1)
+        refusing = [each for each in generations if _refuses(*_stand(history.moves, each))]
+        if not refusing:
+            yield f"A call was refused in generations {refused.first} to {refused.last}."
+        else:
+            yield from _late(history, refusing[-1], refused.last_at)
+
+
+def _wrong_trials(history: History) -> Iterator[str]:
+    for generation in sorted({trial.generation for trial in history.trials}):
+        trials = [trial for trial in history.trials if trial.generation == generation]
+        state, _ = _stand(history.moves, generation)
+        if state != State.HALF_OPEN:
+            yield f"A trial was made in generation {generation}, which was {state}."
+        most = most_at_once((trial.began_at, trial.ended_at) for trial in trials)
+        if most > history.most_trials:
+            yield f"{most} trials were under way at once in generation {generation}."
+
+
+def _stand(moves: Sequence[Move], generation: int) -> tuple[str, str]:
+    """Return state and mode of a generation."""
+    for move in (_BEGINNING, *moves):
+        if move.generation == generation:
+            return move.to_state, move.to_mode
+    return "unknown", "unknown"
+
+
+def _refuses(state: str, mode: str) -> bool:
+    return state in (State.OPEN, State.HALF_OPEN) and mode in (Mode.AUTOMATIC, Mode.FORCED_OPEN)
+
+
+def _late(history: History, generation: int, at: float) -> Iterator[str]:
+    ends = [move.at for move in history.moves if move.generation == generation + 1]
+    if ends and at > ends[0] + history.late_seconds:
+        yield f"Generation {generation} was believed {at - ends[0]:.1f} seconds after its end."
+
+
+def most_at_once(spans: Iterable[tuple[float, float]]) -> int:
+    """Return how many of the spans of time, from a moment to another, overlap at most."""
+    steps = [step for began, ended in spans for step in ((began, 1), (ended, -1))]
+    under_way = most = 0
+    for _, step in sorted(steps):  # where one ends as another begins, the end comes first
+        under_way += step
+        most = max(most, under_way)
+    return most

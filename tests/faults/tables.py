@@ -1,0 +1,155 @@
+"""The tables of simulated sites in docs/faults.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from circuits.machine import Strategy
+from tests.faults import markers
+from tests.faults.sites import Openings, Outage, Setting, openings, outages
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "faults.md"
+
+PROCESSES: Final = (1, 8, 64, 256)
+CALLS_PER_SECOND: Final = (10, 100, 1000, 4000)
+
+#: How many calls to simulate at each share of failures: the rarer the event, the more.
+CALLS: Final = {
+    0.001: 30_000,
+    0.01: 50_000,
+    0.05: 150_000,
+    0.1: 500_000,
+    0.2: 100_000,
+    0.3: 50_000,
+}
+
+
+def write(pool: Executor) -> None:
+    """Simulate all sites and write the tables."""
+    for name, text in (
+        ("openings", _openings_table(pool)),
+        ("slow calls", _slow_table(pool)),
+        ("outages", _outage_table(pool)),
+        ("rate openings", _rate_openings_table(pool)),
+        ("rate outages", _rate_outage_table(pool)),
+    ):
+        markers.write(PAGE, name, text)
+
+
+def _openings_table(pool: Executor) -> str:
+    sites = list(product(PROCESSES, CALLS_PER_SECOND))
+    rows = [[processes, rate] for processes, rate in sites]
+    for share, calls in CALLS.items():
+        cells = [
+            Setting(processes=processes, calls_per_second=rate, failure_share=share)
+            for processes, rate in sites
+        ]
+        _add_column(rows, pool.map(openings, cells, [calls] * len(cells)))
+    return markers.table(["processes", "calls/s", *(f"{share:.1%}" for share in CALLS)], rows)
+
+
+def _slow_table(pool: Executor) -> str:
+    shares = (0.02, 0.05, 0.1)
+    sites = [(16, 15.0, 1.0), (64, 60.0, 1.0), (64, 250.0, 0.25), (256, 500.0, 0.5)]
+    rows: list[list[Any]] = [
+        [processes, f"{rate:g}", seconds] for processes, rate, seconds in sites
+    ]
+    for share, snapshot_seconds in product(shares, (0.2, 0.0)):
+        cells = [
+            Setting(
+                processes=processes,
+                calls_per_second=rate,
+                failure_share=share,
+                call_seconds=seconds,
+                snapshot_seconds=snapshot_seconds,
+            )
+            for processes, rate, seconds in sites
+        ]
+        _add_column(rows, pool.map(openings, cells, [100_000] * len(cells)))
+    heads = [f"{share:.0%}{strict}" for share, strict in product(shares, ("", ", strict"))]
+    return markers.table(["processes", "calls/s", "seconds a call", *heads], rows)
+
+
+def _outage_table(pool: Executor) -> str:
+    sites = list(product(PROCESSES, CALLS_PER_SECOND))
+    cells = [Setting(processes=processes, calls_per_second=rate) for processes, rate in sites]
+    rows = []
+    for (processes, rate), (ours, _) in zip(sites, _outages(pool, cells, 2.0, 20), strict=True):
+        rows.append(
+            [
+                processes,
+                rate,
+                f"{median(each.calls for each in ours):g}",
+                f"{median(each.after for each in ours):g}",
+                f"{median(each.seconds for each in ours) * 1000:.0f}",
+                f"{max(each.seconds for each in ours) * 1000:.0f}",
+            ]
+        )
+    return markers.table(
+        ["processes", "calls/s", "failing calls", "and after", "milliseconds", "at most"], rows
+    )
+
+
+_RATE_SITES: Final = tuple(product((1, 8, 64), (10, 100, 1000)))
+
+
+def _rate_openings_table(pool: Executor) -> str:
+    rows: list[list[Any]] = [[processes, rate] for processes, rate in _RATE_SITES]
+    shares, runs = (0.1, 0.2, 0.3), 10
+    for share in shares:
+        cells = [
+            Setting(
+                processes=processes,
+                calls_per_second=rate,
+                failure_share=share,
+                strategy=Strategy.RATE,
+            )
+            for processes, rate in _RATE_SITES
+            for _ in range(runs)
+        ]
+        seeds = list(range(runs)) * len(_RATE_SITES)
+        found = list(pool.map(openings, cells, [10_000] * len(cells), seeds))
+        for row, start in zip(rows, range(0, len(found), runs), strict=True):
+            some = found[start : start + runs]
+            row.append(f"{sum(each.ours for each in some)} / {sum(each.perfect for each in some)}")
+    return markers.table(["processes", "calls/s", *(f"{share:.0%}" for share in shares)], rows)
+
+
+def _rate_outage_table(pool: Executor) -> str:
+    cells = [
+        Setting(processes=processes, calls_per_second=rate, strategy=Strategy.RATE)
+        for processes, rate in _RATE_SITES
+    ]
+    rows = [
+        [
+            *where,
+            f"{median(each.seconds for each in ours):.1f}",
+            f"{median(each.seconds for each in perfect):.1f}",
+        ]
+        for where, (ours, perfect) in zip(_RATE_SITES, _outages(pool, cells, 65.0, 3), strict=True)
+    ]
+    return markers.table(["processes", "calls/s", "seconds", "perfect counter"], rows)
+
+
+def _outages(
+    pool: Executor, cells: list[Setting], healthy_seconds: float, runs: int
+) -> Iterator[tuple[list[Outage], list[Outage]]]:
+    """Yield the outages of each setting, ours and the perfect counter's."""
+    each_run: list[Iterable[tuple[Outage, Outage]]] = [
+        pool.map(outages, cells, [healthy_seconds] * len(cells), [seed] * len(cells))
+        for seed in range(runs)
+    ]
+    for found in zip(*each_run, strict=True):
+        yield [ours for ours, _ in found], [perfect for _, perfect in found]
+
+
+def _add_column(rows: list[list[Any]], found: Iterable[Openings]) -> None:
+    """Add openings an hour to each row, ours beside the perfect counter's."""
+    for row, each in zip(rows, found, strict=True):
+        hours = each.seconds / 3600
+        row.append(f"{each.ours / hours:.1f} / {each.perfect / hours:.1f}")

@@ -1,0 +1,83 @@
+"""The modelled row answers as the database's does, whatever is asked of it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from circuits import machine
+from circuits.machine import Failure, Mode, Permit, Policy
+from circuits.store import DatabaseStore, Snapshot, Store
+from tests.factories import CircuitFactory
+from tests.faults.fleet import SharedRow
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+#: Seconds that no run here comes to, and that each has come to: nothing depends on the clock.
+YOUNG, OLD = 3600.0, 0.0
+
+#: What may be asked of a store.
+STEPS: Final = st.sampled_from(
+    [
+        "fail",
+        "fail",
+        "fail",
+        "fail old",
+        "clear",
+        "open",
+        "half open",
+        "force",
+        "automatic",
+        "stale",
+    ]
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=st.lists(STEPS, min_size=1, max_size=25))
+def test_the_modelled_row_does_what_the_databases_row_does(steps: list[str]) -> None:
+    name = CircuitFactory.create(threshold=3, delay=3600).name
+    database: Store = DatabaseStore()
+    modelled: Store = SharedRow(Policy(threshold=3, delay=3600), lambda: 1000.0)
+    for step in steps:
+        assert _take(database, name, step) == _take(modelled, name, step), step
+        assert _essence(database.read(name)) == _essence(modelled.read(name)), step
+
+
+def _take(store: Store, name: str, step: str) -> object:
+    """Do one thing to the row; return what the caller learns."""
+    snapshot = store.read(name)
+    permit = Permit(snapshot.status.generation - (step == "stale"))
+    match step:
+        case "fail" | "fail old" | "stale":
+            return store.count_failure(snapshot, permit, OLD if "old" in step else YOUNG, "down")
+        case "clear":
+            store.clear_failures(snapshot, permit)
+            return None
+        case _:
+            return _essence(store.change(name, lambda row: _decide(row, step)).after)
+
+
+def _decide(row: Snapshot, step: str) -> machine.Step:
+    if step == "open":
+        sure = Failure(own_run=row.policy.threshold)
+        return machine.fail(row.status, row.policy, Permit(row.status.generation), row.now, sure)
+    if step == "half open":
+        return machine.expire(row.status, row.now + row.policy.delay + 1)
+    mode = Mode.FORCED_CLOSED if step == "force" else Mode.AUTOMATIC
+    return machine.set_mode(row.status, mode, row.now)
+
+
+def _essence(snapshot: Snapshot) -> tuple[Any, ...]:
+    """What does not depend on whose clock it is."""
+    status = snapshot.status
+    return (
+        status.state,
+        status.mode,
+        status.generation,
+        status.failure_count,
+        status.run_started_at is None,
+    )

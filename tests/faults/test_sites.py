@@ -1,0 +1,138 @@
+"""No false alarm, no late alarm: simulated sites beside a perfect counter, and one of them real.
+
+A part of what ``python -m tests.faults.simulation`` writes into docs/faults.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+
+from circuits.machine import Strategy
+from circuits.models import Transition
+from tests.concurrency import in_processes
+from tests.factories import CircuitFactory
+from tests.faults.sites import Setting, openings, outages
+
+#: The simulated row is on no database, so one run of them will do.
+simulated = pytest.mark.skipif(
+    os.environ["TEST_DATABASE"] != "sqlite", reason="simulated without a database"
+)
+on_postgres = pytest.mark.skipif(
+    os.environ["TEST_DATABASE"] != "postgres", reason="what is simulated is repeated on PostgreSQL"
+)
+
+#: Seconds by which a busy machine may be late.
+MARGIN = 2.0
+
+_BUSY = Setting(processes=64, calls_per_second=60, failure_share=0.05, call_seconds=1)
+
+#: Site, and how many calls to simulate.
+SITES = {
+    "one process": (Setting(processes=1, calls_per_second=100, failure_share=0.2), 30_000),
+    "few calls": (Setting(processes=8, calls_per_second=10, failure_share=0.2), 60_000),
+    "many processes": (Setting(processes=64, calls_per_second=1000, failure_share=0.1), 100_000),
+    "very many calls": (Setting(processes=256, calls_per_second=4000, failure_share=0.1), 60_000),
+    "hardly a failure": (Setting(processes=16, calls_per_second=1000, failure_share=0.01), 30_000),
+    "slow calls": (_BUSY, 30_000),
+    "slow calls, no snapshots": (replace(_BUSY, snapshot_seconds=0), 30_000),
+    "by the rate": (
+        Setting(processes=8, calls_per_second=1000, failure_share=0.3, strategy=Strategy.RATE),
+        60_000,
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "circuits")
+
+
+@simulated
+@pytest.mark.parametrize("site", SITES)
+def test_chance_opens_at_most_twice_as_often_as_a_perfect_counter(site: str) -> None:
+    """Promise: no false alarm. Where a perfect counter never opens, neither does a circuit."""
+    found = openings(*SITES[site])
+    assert found.ours <= 2 * found.perfect
+
+
+@simulated
+def test_one_process_is_a_perfect_counter() -> None:
+    found = openings(*SITES["one process"])
+    assert found.ours == found.perfect > 0
+
+
+@simulated
+def test_few_calls_are_counted_as_by_a_perfect_counter_over_all_processes() -> None:
+    found = openings(*SITES["few calls"])
+    assert found.ours == pytest.approx(found.perfect, rel=0.2)
+
+
+@simulated
+@pytest.mark.parametrize("processes", [1, 8, 64])
+@pytest.mark.parametrize("calls_per_second", [10, 1000])
+def test_a_full_outage_opens_as_soon_as_the_run_can_be_believed(
+    processes: int, calls_per_second: int
+) -> None:
+    """Promise: no late alarm. It takes the calls a perfect counter takes, or SNAPSHOT_SECONDS."""
+    setting = Setting(processes=processes, calls_per_second=calls_per_second)
+    for seed in range(5):
+        ours, perfect = outages(setting, healthy_seconds=1, seed=seed)
+        assert perfect.calls == 5
+        # Believed by the first failure after the run has grown old.
+        assert ours.seconds <= max(perfect.seconds, 0.2) + 10 / calls_per_second
+        if processes == 1:
+            assert ours == perfect
+
+
+@simulated
+def test_a_full_outage_opens_by_the_rate_within_a_flush_of_a_perfect_counter() -> None:
+    setting = Setting(processes=8, calls_per_second=100, strategy=Strategy.RATE)
+    ours, perfect = outages(setting, healthy_seconds=65)
+    assert abs(ours.seconds - perfect.seconds) <= setting.flush_seconds
+
+
+# For real ----------------------------------------------------------------------------------------
+
+
+@on_postgres
+@pytest.mark.services
+@pytest.mark.usefixtures("committed")
+def test_real_processes_open_as_often_as_simulated_ones() -> None:
+    """Promise: what the simulation says of a site holds of real processes on a real database."""
+    setting = Setting(processes=8, calls_per_second=400, failure_share=0.5, delay=0.1)
+    model = openings(setting, calls=20_000)
+    failed_at, opened_at = _real(setting, [[4.0, setting.failure_share]])
+    expected = model.ours / model.failures
+    assert expected / 3 < len(opened_at) / len(failed_at) < expected * 3
+
+
+@on_postgres
+@pytest.mark.services
+@pytest.mark.usefixtures("committed")
+def test_real_processes_open_in_an_outage_as_soon_as_simulated_ones() -> None:
+    setting = Setting(processes=8, calls_per_second=400, delay=60)
+    models = [outages(setting, healthy_seconds=1, seed=seed)[0] for seed in range(20)]
+    failed_at, opened_at = _real(setting, [[1.0, 0.0], [2.0, 1.0]])
+    assert len(opened_at) == 1
+    assert opened_at[0] - failed_at[0] <= max(each.seconds for each in models) + MARGIN
+    most = max(each.calls + each.after for each in models)
+    assert 5 <= len(failed_at) <= most + MARGIN * setting.calls_per_second / 10
+
+
+def _real(setting: Setting, phases: list[list[float]]) -> tuple[list[float], list[float]]:
+    """Let real processes call; return when calls failed, and when the closed circuit opened."""
+    CircuitFactory(name="payments", delay=setting.delay)
+    failed_at = in_processes(
+        setting.processes,
+        "pace",
+        name="payments",
+        calls_per_second=setting.calls_per_second / setting.processes,
+        phases=phases,
+    )
+    opened = Transition.objects.filter(from_state="closed").order_by("generation")
+    return sorted(chain.from_iterable(failed_at)), [each.at.timestamp() for each in opened]
