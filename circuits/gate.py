@@ -371,7 +371,7 @@ class Gate:
         """Set the shared run of failures back."""
         permit = ticket.permit
         if not self._knows_run(ticket):
-            self._current()
+            self.current()
         if self.dirty and self.snapshot and self._is_current(permit):
             self.dirty = False
             self._take_policy(self.snapshot)
