@@ -99,8 +99,14 @@ def failed(name: str, error: BaseException, words: str = "") -> RemoteCallFailed
 
 async def asucceed(ticket: Ticket) -> None:
     """Report a success without blocking the event loop."""
-    if ticket.succeed_in_memory():
-        await threads.in_thread(ticket.gate.store_success, ticket)
+    if not ticket.succeed_in_memory():
+        return
+    gate = ticket.gate
+    if gate.awaits_renewal(ticket):
+        await threads.in_thread_for_all(gate, gate.current)
+        if not gate.dirty:
+            return
+    await threads.in_thread(gate.store_success, ticket)
 
 
 async def asettle_error(ticket: Ticket, error: BaseException, failures: Failures) -> bool:

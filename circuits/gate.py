@@ -144,7 +144,7 @@ class Gate:
         self._will_be_renewed = False
         self.snapshot: Snapshot | None = None
         self._fresh_until = self._stale_until = NEVER
-        # Whether the ticket is the answer for as long as the snapshot holds.
+        # Whether the ticket's permit is the answer for as long as the snapshot holds.
         self._passes_all = False
         # The answer in memory: the ticket until passes_until, one like it but with the time of
         # the call until _times_until, a refusal until refuses_until.
@@ -201,7 +201,7 @@ class Gate:
             return ticket
         snapshot = self.current()
         if self._passes_all and snapshot is self.snapshot:
-            return self.ticket
+            return Ticket(self, self.ticket.permit, monotonic())
         return self.admit_by(snapshot) or self._answer(self._claim())
 
     def admit_in_memory(self) -> Ticket | None:
@@ -357,6 +357,12 @@ class Gate:
             )
         else:
             self._end_run(ticket)
+
+    def awaits_renewal(self, ticket: Ticket) -> bool:
+        """Whether a success needs no more than one read that would do for all who need it."""
+        is_plain = ticket.permit.lease is None and self._window is None
+        has_more = self.dirty or self._is_slow(ticket)
+        return is_plain and not has_more and self.begin_renewal()
 
     def _knows_run(self, ticket: Ticket) -> bool:
         """Whether this process knows of a shared run of failures that a success is to end.
