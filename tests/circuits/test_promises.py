@@ -19,6 +19,7 @@ from pytest_django import Settings
 
 import circuits
 from circuits import breaker
+from circuits.gate import BRIEF_SECONDS
 from circuits.models import Circuit, Transition
 from circuits.rows import to_seconds
 from circuits.store import DatabaseStore
@@ -199,7 +200,9 @@ def test_a_change_of_state_is_one_transaction_of_four_round_trips() -> None:
 
 
 @pytest.mark.parametrize("opened", [False, True], ids=["success", "refusal"])
-def test_without_snapshots_each_call_costs_one_query(settings: Settings, opened: bool) -> None:
+def test_without_snapshots_each_call_costs_one_query(
+    clock: Clock, settings: Settings, opened: bool
+) -> None:
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 0}
     CircuitFactory(name="payments", opened=opened)
     with Queries() as queries:
@@ -207,6 +210,28 @@ def test_without_snapshots_each_call_costs_one_query(settings: Settings, opened:
             refusal("payments") if opened else succeed("payments")
     assert len(queries.sql) == 3
     assert all(sql.startswith("SELECT") for sql in queries.sql)
+
+
+def test_without_snapshots_a_success_that_took_its_time_costs_one_more(
+    clock: Clock, settings: Settings
+) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 0}
+    CircuitFactory(name="payments")
+    with Queries() as queries, circuits.guard("payments"):
+        clock.pass_by(BRIEF_SECONDS)
+    assert len(queries.sql) == 2
+    assert all(sql.startswith("SELECT") for sql in queries.sql)
+
+
+def test_a_success_whose_snapshot_has_aged_costs_one_query_which_the_next_call_saves(
+    clock: Clock,
+) -> None:
+    succeed("payments")
+    with Queries() as queries:
+        with circuits.guard("payments"):
+            clock.pass_by(0.2)
+        succeed("payments")
+    assert len(queries.sql) == 1
 
 
 def test_what_was_gathered_is_written_by_a_flush_in_one_query(clock: Clock) -> None:

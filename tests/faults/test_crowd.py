@@ -35,7 +35,7 @@ def test_what_a_crowd_sees_is_a_history_of_the_state_machine(settings: Settings)
     Its generations have no gap and no repeat, each refusal and each passed call is of a generation
     that says so, and there are never more trials at once than its policy allows.
     """
-    seconds = soak.seconds(4)
+    seconds = soak.seconds(3)
     processes, threads = (16, 8) if seconds > 30 else (4, 4)
     settings.CIRCUITS = {
         **settings.CIRCUITS,
