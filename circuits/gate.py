@@ -15,11 +15,12 @@ from typing import Final, TypeVar
 from uuid import uuid4
 
 from . import conf, machine, observers, windows
+from .dberrors import InDoubtError
 from .exceptions import CircuitBusyError, CircuitOpenError
 from .gathering import OwnWindow
 from .machine import Admission, Batch, Failure, Mode, Permit, State, Step, Strategy
 from .observers import CallOutcome
-from .store import NO_NOTE, Changed, Note, Snapshot, Store, Tally, announce
+from .store import NO_NOTE, Changed, Note, SharedStore, Snapshot, Tally, announce
 from .windows import Outcome
 
 S = TypeVar("S", bound=Step)
@@ -131,7 +132,7 @@ class Gate:
         store: Where its row is.
     """
 
-    def __init__(self, name: str, store: Store) -> None:
+    def __init__(self, name: str, store: SharedStore) -> None:
         self.name = name
         self._store = store
         # Held while this process asks the store, so that one thread asks for all.
@@ -149,6 +150,8 @@ class Gate:
         # Whether a success needs nothing but to be counted.
         self.is_plain = True
         self._window: OwnWindow | None = None
+        # The last of the shared circuit's, while the window is that of one in memory.
+        self._shared_window: OwnWindow | None = None
         self._busy = 0
         self._run_lock = Lock()
         self.own_run = 0
@@ -422,10 +425,33 @@ class Gate:
             counts=windows.counted(heard),
             recent=heard[-windows.MOST_CALLS :],
         )
-        self._change(
-            lambda row: machine.merge(row.status, row.policy, row.now, batch), Note(words=error)
-        )
-        return True
+        merged = False
+        try:
+            merged = self._merge(window, batch, Note(words=error))
+        except InDoubtError:
+            merged = True  # perhaps; it must not count twice
+            raise
+        finally:
+            if not merged:
+                window.give_back(heard, monotonic())
+        return merged
+
+    def _merge(self, window: OwnWindow, batch: Batch, note: Note) -> bool:
+        """Put a batch to the circuit; false if its store does not answer."""
+
+        def decide(row: Snapshot) -> Step:
+            return machine.merge(row.status, row.policy, row.now, batch)
+
+        if not window.is_shared:
+            self._change(decide, note)
+            return True
+        with self._lock:
+            changed = self._store.merge(self.name, decide, note)
+            if changed is not None:
+                self._take(changed.after)
+        if changed is not None:
+            announce(changed)
+        return changed is not None
 
     def store_release(self, permit: Permit) -> None:
         """Give a trial's place back."""
@@ -491,11 +517,21 @@ class Gate:
         status, policy = snapshot.status, snapshot.policy
         if policy.strategy is not Strategy.RATE:
             self._window = None
-        elif self._window is None or self._window.generation != status.generation:
-            self._window = OwnWindow(status.generation)
+        else:
+            self._window = self._window_of(status.generation)
         self.is_plain = not (
             self.dirty or self._window is not None or self._times_each_call(snapshot)
         )
+
+    def _window_of(self, generation: int) -> OwnWindow:
+        """Return what was heard of a generation; of the shared one even after an outage."""
+        window = self._window
+        if window is not None and window.is_shared:
+            self._shared_window = window
+        for known in (window, self._shared_window):
+            if known is not None and known.generation == generation:
+                return known
+        return OwnWindow(generation)
 
     def _times_each_call(self, snapshot: Snapshot) -> bool:
         """Whether it matters how long a call takes, so that each needs a ticket of its own."""
@@ -513,6 +549,7 @@ class Gate:
         """Write the tallies down; return whether there was anything.
 
         Raises:
+            InDoubtError: The store may have them and did not say. They are not written again.
             django.db.Error: The store does not answer. Nothing is lost: the tallies are kept.
         """
         self.merge()
@@ -527,6 +564,8 @@ class Gate:
         )
         try:
             self._store.flush(tally)
+        except InDoubtError:
+            raise
         except Exception:
             self._successes.give_back(successes)
             self._refusals.give_back(refusals)

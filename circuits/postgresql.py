@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import psycopg
-from django.db.backends.postgresql.psycopg_any import ServerBindingCursor
+from django.db.backends.postgresql.base import ServerBindingCursor
 
 T = TypeVar("T")
 

@@ -119,8 +119,8 @@ def proxy_to(server: tuple[str, int]) -> Iterator[Proxy]:
         try:
             yield proxy
         finally:
-            proxy.mend()
             proxy.cut(refuse=True)
+            proxy.mend()  # what is held back finds its connection gone
             front.shutdown()
             thread.join()
 
