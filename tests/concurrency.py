@@ -36,6 +36,16 @@ def in_threads(number: int, work: Callable[[int], T]) -> list[T]:
         return list(pool.map(run, range(number), timeout=PATIENCE))
 
 
+def environment() -> dict[str, str]:
+    """Return the environment from which a child process sets itself up as this test is."""
+    names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
+    return {
+        **os.environ,
+        "TEST_DATABASE_NAMES": json.dumps(names),
+        "TEST_CIRCUITS": json.dumps(settings.CIRCUITS),
+    }
+
+
 def start_worker(task: str, **arguments: Any) -> subprocess.Popen[str]:
     """Start a function of :mod:`tests.worker` in a process of its own.
 
@@ -43,14 +53,9 @@ def start_worker(task: str, **arguments: Any) -> subprocess.Popen[str]:
     for a line before it begins, so that many can begin at once; its last line is what it
     returned, as JSON.
     """
-    names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.worker", task, json.dumps(arguments)],
-        env={
-            **os.environ,
-            "TEST_DATABASE_NAMES": json.dumps(names),
-            "TEST_CIRCUITS": json.dumps(settings.CIRCUITS),
-        },
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
