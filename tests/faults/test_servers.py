@@ -5,20 +5,24 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import requests
 
+from cbproject import celery_app
 from circuits.models import Circuit
-from tests.concurrency import PATIENCE
+from mockapi.hits import hits
+from tests.concurrency import PATIENCE, wait_until
 from tests.factories import CircuitFactory
-from tests.faults.servers import PRELOADED, SERVERS, serving
+from tests.faults.servers import PRELOADED, SERVERS, running, serving
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("committed")]
 
 #: How many calls go through the server, and every which of them fails.
 CALLS = 60
 EVERY = 6
+FAILED = CALLS // EVERY
 
 
 def row() -> Any:
@@ -47,9 +51,27 @@ def test_every_call_is_in_the_row_once_when_the_server_has_stopped(
         statuses = list(pool.map(visit, range(CALLS)))
         server.stop()
         assert "does not answer" not in server.said
-    failed = CALLS // EVERY
-    assert statuses.count(502) == failed
-    assert statuses.count(200) == CALLS - failed
-    assert (row().total_successes, row().total_failures) == (CALLS - failed, failed)
+    assert statuses.count(502) == FAILED
+    assert statuses.count(200) == CALLS - FAILED
+    assert (row().total_successes, row().total_failures) == (CALLS - FAILED, FAILED)
     preloaded = Circuit.objects.filter(name=PRELOADED, total_successes=1).count()
     assert preloaded == ("preload" in name), "what the parent called is the parent's to write"
+
+
+def test_every_call_of_a_prefork_worker_is_in_the_row_once_when_it_has_stopped(
+    remote: str, tmp_path: Path
+) -> None:
+    """Promise: the same of Celery's pool, whose processes end without what runs at exit."""
+    CircuitFactory(name="example", threshold=1000)
+    queue = f"circuits-test-{uuid4().hex}"
+    worker = ["celery", "-A", "tests.faults.preloaded:celery", "worker", "-Q", queue]
+    flags = ["--pool=prefork", "-c", "2", "--without-gossip", "--without-mingle"]
+    for number in range(CALLS):
+        url = f"{remote}/{'faulty' if number % EVERY == 0 else 'success'}"
+        celery_app.send_task("tests.call", ["example", url], queue=queue)
+    with running([*worker, *flags], tmp_path / "worker.log", TEST_REMOTE_URL=remote) as process:
+        wait_until(lambda: sum(hits.snapshot().values()) == CALLS)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    assert (row().total_successes, row().total_failures) == (CALLS - FAILED, FAILED)
+    assert Circuit.objects.get(name=PRELOADED).total_successes == 1
