@@ -29,8 +29,9 @@ LOG_SECONDS: Final = 60.0
 class FailSafeStore:
     """The shared store while it answers, this process's memory while it does not.
 
-    A failed database is left alone for ``STORE_RETRY_SECONDS``; then one caller tries it again
-    while the others go on in memory. With ``ON_STORE_ERROR = "raise"`` its errors are raised.
+    A failed database is left alone for ``STORE_RETRY_SECONDS``; then one caller of `revive` tries
+    it again while the others go on in memory. With ``ON_STORE_ERROR = "raise"`` its errors are
+    raised.
     """
 
     def __init__(
@@ -50,43 +51,62 @@ class FailSafeStore:
         """Take the database for healthy again and forget the circuits in memory."""
         self.memory.forget()
         self._lock = Lock()
+        self._revival = Lock()
         self._down = False
         self._retry_at = 0.0
         self._log_at = float("-inf")
         self._is_said = False
 
+    def revive(self, name: str) -> None:
+        """See whether a database that failed a while ago is back.
+
+        Only a caller who holds no lock may come here: a silent database keeps one waiting.
+
+        Args:
+            name: The circuit whose row is written to. A read would not do: a read-only file or a
+                full disk can still be read.
+        """
+        if self.pinned or not self._is_left or not self._revival.acquire(blocking=False):
+            return
+        try:
+            if self._clock() >= self._retry_at:
+                self.shared.touch(name)
+                self._note_recovery()
+        except Error as error:
+            self._note_failure(error)
+        finally:
+            self._revival.release()
+
     def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
         """Return the circuit, or what was ``known`` of it if that still holds."""
-        return self._run(name, lambda store: store.read(name, known))
+        return self._run(lambda store: store.read(name, known))
 
     def change(
         self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
     ) -> Changed[S]:
         """Put the circuit to ``decide`` with no one else at it, and keep what it returns."""
-        return self._run(name, lambda store: store.change(name, decide, note))
+        return self._run(lambda store: store.change(name, decide, note))
 
     def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
         """Count a failure that changes no state; false if it might, or counts no more."""
-        return self._run(
-            snapshot.name, lambda store: store.count_failure(snapshot, permit, settle, error)
-        )
+        return self._run(lambda store: store.count_failure(snapshot, permit, settle, error))
 
     def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
         """Note a failure that the rate strategy counts elsewhere."""
-        self._run(snapshot.name, lambda store: store.note_failure(snapshot, permit, error))
+        self._run(lambda store: store.note_failure(snapshot, permit, error))
 
     def clear_failures(self, snapshot: Snapshot, permit: Permit) -> None:
         """Set the run of failures of a closed circuit back to none."""
-        self._run(snapshot.name, lambda store: store.clear_failures(snapshot, permit))
+        self._run(lambda store: store.clear_failures(snapshot, permit))
 
     def merge(
         self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
     ) -> Changed[S] | None:
         """Change the shared circuit, or return None where only memory would: keep it for later."""
-        if not self._may_try():
+        if self._is_left:
             return None
         try:
-            return self._ask(name, lambda shared: shared.change(name, decide, note))
+            return self._ask(lambda shared: shared.change(name, decide, note))
         except InDoubtError:
             if self._raises:
                 raise
@@ -111,22 +131,19 @@ class FailSafeStore:
             self._note_failure(error)
             raise
 
-    def _run(self, name: str, operation: Callable[[Store], T]) -> T:
-        if not self._may_try():
+    def _run(self, operation: Callable[[Store], T]) -> T:
+        if self._is_left:
             return operation(self.memory)
         try:
-            return self._ask(name, operation)
+            return self._ask(operation)
         except Error:
             if self._raises:
                 raise
             return operation(self.memory)
 
-    def _ask(self, name: str, operation: Callable[[Store], T]) -> T:
+    def _ask(self, operation: Callable[[Store], T]) -> T:
         """Put an operation to the database, and note whether it answers."""
         try:
-            if self._down:
-                # A read-only file or a full disk can still be read, which is no recovery.
-                self.shared.touch(name)
             result = operation(self.shared)
         except Error as error:
             if not self._raises:
@@ -145,17 +162,10 @@ class FailSafeStore:
         """Where what people ask for is done: for all processes, or not at all."""
         return self.memory if self.pinned else self.shared
 
-    def _may_try(self) -> bool:
-        if self.pinned:
-            return False
-        if not self._down or self._raises:
-            return True
-        with self._lock:
-            now = self._clock()
-            if now < self._retry_at:
-                return False
-            self._retry_at = now + conf.get().store_retry_seconds
-            return True
+    @property
+    def _is_left(self) -> bool:
+        """Whether the database is left alone, but by `revive`."""
+        return self.pinned or (self._down and not self._raises)
 
     def _note_failure(self, error: Error) -> None:
         self._drop_broken_connection()

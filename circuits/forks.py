@@ -20,9 +20,9 @@ def leave_connection_to_parent(alias: str) -> None:
     processes talked over that connection each would get the other's answers, and closing it in
     the child would end the parent's session.
     """
-    opened = [each for each in connections.all(initialized_only=True) if each.alias == alias]
+    opened: list[Any] = connections.all(initialized_only=True)
     for wrapper in opened:
-        if wrapper.connection is None or _is_in_memory(wrapper):
+        if wrapper.alias != alias or wrapper.connection is None or _is_in_memory(wrapper):
             continue
         del connections[alias]  # whatever comes next makes a new one
         if wrapper.vendor == "sqlite":
@@ -35,7 +35,7 @@ def leave_connection_to_parent(alias: str) -> None:
 
 def _is_in_memory(wrapper: Any) -> bool:
     """Whether the child has a copy of the database itself, as in a parallel test run."""
-    return wrapper.vendor == "sqlite" and wrapper.is_in_memory_db()
+    return bool(wrapper.vendor == "sqlite" and wrapper.is_in_memory_db())
 
 
 def _cut_off(descriptor: int) -> None:

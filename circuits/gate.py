@@ -26,6 +26,7 @@ from .windows import Outcome
 S = TypeVar("S", bound=Step)
 
 NEVER: Final = float("-inf")
+FOREVER: Final = float("inf")
 
 #: Seconds that a caller over ``max_concurrent`` is asked to wait.
 BUSY_RETRY_SECONDS: Final = 1.0
@@ -239,6 +240,7 @@ class Gate:
 
     def current(self) -> Snapshot:
         """Return the snapshot, renewed by one thread for all when it has aged."""
+        self._store.revive(self.name)
         if not conf.get().snapshot_seconds:
             return self._renewed()
         waits = monotonic() >= self._stale_until
@@ -498,7 +500,8 @@ class Gate:
         self._will_be_renewed = False
         self.dirty = status.state is State.CLOSED and status.failure_count > 0
         self._fresh_until = snapshot.read_at + age
-        self._stale_until = snapshot.read_at + 2 * age
+        # What is in memory is this process's own, so nobody need wait for another to renew it.
+        self._stale_until = snapshot.read_at + 2 * age if snapshot.is_shared else FOREVER
         self._take_policy(snapshot)
         if admission.status is not status:
             return snapshot

@@ -184,6 +184,9 @@ class SharedStore(Store, Protocol):
     ) -> Changed[S] | None:
         """Change the shared circuit by what was gathered; None if that has to be kept for now."""
 
+    def revive(self, name: str) -> None:
+        """Look after a database that failed; the caller holds no lock, and may have to wait."""
+
 
 class DatabaseStore:
     """The circuits in the database that all processes share."""
@@ -220,6 +223,9 @@ class DatabaseStore:
             self._make(name)
 
     merge = change
+
+    def revive(self, name: str) -> None:
+        """Do nothing: it asks its database every time, whatever came of it before."""
 
     def _changed(self, name: str, decide: Callable[[Snapshot], S], note: Note) -> Changed[S] | None:
         changed = None

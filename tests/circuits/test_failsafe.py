@@ -189,9 +189,9 @@ def test_a_permit_from_the_outage_counts_nowhere(clock: Clock) -> None:
         clock.pass_by(AGED)
         during = [breaker.admit("payments") for _ in range(10)]
     clock.pass_by(RETRY)
+    succeed("payments")
     for ticket in during:
         ticket.fail("too late")
-    succeed("payments")
     assert (row().total_failures, row().state) == (0, "closed")
 
 
@@ -253,6 +253,7 @@ def test_a_failed_database_is_tried_again_by_one_thread_at_a_time(clock: Clock) 
     store = FailSafeStore(shared, MemoryStore(clock=clock), clock)
 
     def read(index: int) -> None:
+        store.revive("payments")
         store.read("payments")
 
     with no_database():

@@ -73,9 +73,7 @@ def serving(name: str, remote: str, folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def running(
-    arguments: list[str], log: Path, **variables: str
-) -> Iterator[subprocess.Popen[bytes]]:
+def running(arguments: list[str], log: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a Python module in a process of its own, set up as the test is."""
     with log.open("ab") as output:
         process = subprocess.Popen(

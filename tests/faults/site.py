@@ -21,6 +21,7 @@ from cbproject.wsgi import application as wsgi  # noqa: E402
 
 __all__ = ["asgi", "celery", "wsgi"]
 
+
 @shared_task(name="tests.call", ignore_result=True)
 def call(name: str, url: str) -> None:
     """Call a URL through a circuit."""
