@@ -19,9 +19,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import django
+
 from bench.crew import Crew, crew, wait_until
 from bench.naming import RUN
-
 from tests import services
 from tests.faults import markers
 from tests.faults.history import most_at_once

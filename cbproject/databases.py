@@ -1,5 +1,6 @@
 """Turns a database URL into Django's settings, with what this project asks of each database."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ OPTIONS: dict[str, Config] = {
     MYSQL: {"connect_timeout": 3, "charset": "utf8mb4"},
 }
 
+# A server that is well says after 5 seconds that it gave up; one that is silent for longer is taken
+# for gone. Not sooner, or nobody would know whether a statement was done.
+SILENCE_SECONDS = 7
+
 # A breaker that waits long for its database is itself the slow dependency it should protect from.
 # When the circuits' database does not answer soon, calls go on without it.
 CIRCUITS_OPTIONS: dict[str, Config] = {
@@ -42,8 +47,8 @@ CIRCUITS_OPTIONS: dict[str, Config] = {
     },
     # Seconds; the driver keeps the first two, so they hold on MariaDB and MySQL alike.
     MYSQL: {
-        "read_timeout": 5,
-        "write_timeout": 5,
+        "read_timeout": SILENCE_SECONDS,
+        "write_timeout": SILENCE_SECONDS,
         "init_command": "SET SESSION innodb_lock_wait_timeout = 5",
     },
 }
@@ -61,7 +66,12 @@ def circuits_database(url: str) -> Config:
     """A connection of the circuits' own, so that no outcome is rolled back with a request."""
     config = _parse(url)
     engine = config["ENGINE"]
-    return _connection(config, {**OPTIONS[engine], **CIRCUITS_OPTIONS[engine]})
+    options = {**OPTIONS[engine], **CIRCUITS_OPTIONS[engine]}
+    if engine == POSTGRESQL and find_spec("psycopg"):  # without it Django says what is missing
+        from circuits.postgresql import cursor_within
+
+        options["cursor_factory"] = cursor_within(SILENCE_SECONDS)
+    return _connection(config, options)
 
 
 def is_sqlite(url: str) -> bool:

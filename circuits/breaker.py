@@ -18,6 +18,7 @@ from . import conf, threads
 from .exceptions import CircuitOpenError, InvalidInputError, RemoteCallFailedException
 from .failsafe import FailSafeStore
 from .flusher import Flusher
+from .forks import leave_connection_to_parent
 from .gate import Gate, Ticket
 from .gates import Gates
 from .machine import Policy, Step
@@ -449,8 +450,9 @@ def forget_gate(name: str) -> None:
 
 
 def _after_fork() -> None:
-    """Leave the parent's gates, locks and threads to the parent."""
+    """Leave the parent's gates, locks, threads and connection to the parent."""
     forget()
+    leave_connection_to_parent(store.shared.alias)
     threads.forget()
     flusher.forget()
 

@@ -15,16 +15,18 @@ from typing import Final, TypeVar
 from uuid import uuid4
 
 from . import conf, machine, observers, windows
+from .dberrors import InDoubtError
 from .exceptions import CircuitBusyError, CircuitOpenError
 from .gathering import OwnWindow
 from .machine import Admission, Batch, Failure, Mode, Permit, Step, Strategy
 from .observers import CallOutcome
-from .store import NO_NOTE, Changed, Note, Snapshot, Store, Tally, announce
+from .store import NO_NOTE, Changed, Note, SharedStore, Snapshot, Tally, announce
 from .windows import Outcome
 
 S = TypeVar("S", bound=Step)
 
 NEVER: Final = float("-inf")
+FOREVER: Final = float("inf")
 
 #: Seconds a call may take, where each asks for the state, before it asks again when it succeeds.
 BRIEF_SECONDS: Final = 0.01
@@ -135,7 +137,7 @@ class Gate:
         store: Where its row is.
     """
 
-    def __init__(self, name: str, store: Store) -> None:
+    def __init__(self, name: str, store: SharedStore) -> None:
         self.name = name
         self._store = store
         # Held while this process asks the store, so that one thread asks for all.
@@ -155,6 +157,8 @@ class Gate:
         # Until when a success needs nothing but to be counted.
         self.plain_until = NEVER
         self._window: OwnWindow | None = None
+        # The last of the shared circuit's, while the window is that of one in memory.
+        self._shared_window: OwnWindow | None = None
         self._busy = 0
         self._run_lock = Lock()
         self.own_run = 0
@@ -245,6 +249,7 @@ class Gate:
 
     def current(self) -> Snapshot:
         """Return the snapshot, renewed by one thread for all when it has aged."""
+        self._store.revive(self.name)
         if not conf.get().snapshot_seconds:
             return self._renewed()
         waits = monotonic() >= self._stale_until
@@ -457,10 +462,33 @@ class Gate:
             own_run=self.own_run,
             settle_seconds=conf.get().flush_seconds,
         )
-        self._change(
-            lambda row: machine.merge(row.status, row.policy, row.now, batch), Note(words=error)
-        )
-        return True
+        merged = False
+        try:
+            merged = self._merge(window, batch, Note(words=error))
+        except InDoubtError:
+            merged = True  # perhaps; it must not count twice
+            raise
+        finally:
+            if not merged:
+                window.give_back(heard, monotonic())
+        return merged
+
+    def _merge(self, window: OwnWindow, batch: Batch, note: Note) -> bool:
+        """Put a batch to the circuit; false if its store does not answer."""
+
+        def decide(row: Snapshot) -> Step:
+            return machine.merge(row.status, row.policy, row.now, batch)
+
+        if not window.is_shared:
+            self._change(decide, note)
+            return True
+        with self._lock:
+            changed = self._store.merge(self.name, decide, note)
+            if changed is not None:
+                self._take(changed.after)
+        if changed is not None:
+            announce(changed)
+        return changed is not None
 
     def store_release(self, permit: Permit) -> None:
         """Give a trial's place back."""
@@ -508,7 +536,8 @@ class Gate:
         self._will_be_renewed = False
         self.dirty = snapshot.is_counting
         self._fresh_until = snapshot.read_at + age
-        self._stale_until = snapshot.read_at + 2 * age
+        # What is in memory is this process's own, so nobody need wait for another to renew it.
+        self._stale_until = snapshot.read_at + 2 * age if snapshot.is_shared else FOREVER
         self._take_policy(snapshot)
         if self._window is None:
             # A shared run that is shorter than one's own was ended by a success elsewhere.
@@ -531,10 +560,20 @@ class Gate:
         status, policy = snapshot.status, snapshot.policy
         if policy.strategy is not Strategy.RATE:
             self._window = None
-        elif self._window is None or self._window.generation != status.generation:
-            self._window = OwnWindow(status.generation)
+        else:
+            self._window = self._window_of(status.generation)
         needs_more = self.dirty or self._window is not None or self._times_each_call(snapshot)
         self.plain_until = NEVER if needs_more else self._fresh_until
+
+    def _window_of(self, generation: int) -> OwnWindow:
+        """Return what was heard of a generation; of the shared one even after an outage."""
+        window = self._window
+        if window is not None and window.is_shared:
+            self._shared_window = window
+        for known in (window, self._shared_window):
+            if known is not None and known.generation == generation:
+                return known
+        return OwnWindow(generation)
 
     def _times_each_call(self, snapshot: Snapshot) -> bool:
         """Whether it matters how long a call takes, so that each needs a ticket of its own."""
@@ -552,6 +591,7 @@ class Gate:
         """Write the tallies down; return whether there was anything.
 
         Raises:
+            InDoubtError: The store may have them and did not say. They are not written again.
             django.db.Error: The store does not answer. Nothing is lost: the tallies are kept.
         """
         self.merge()
@@ -566,6 +606,8 @@ class Gate:
         )
         try:
             self._store.flush(tally)
+        except InDoubtError:
+            raise
         except Exception:
             self._successes.give_back(successes)
             self._refusals.give_back(refusals)

@@ -26,7 +26,15 @@ class OwnWindow:
         self.hear = self._heard.append
         self._lock = Lock()
         self._pending = ""
+        # Taken once and given back, the first of it at that time.
+        self._kept = ""
+        self._kept_at = 0.0
         self._merged = windows.EMPTY
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it belongs to the circuit in the database, and not to one in memory."""
+        return self.generation >= 0
 
     def is_past_limit(self, policy: Policy, now: float) -> bool:
         """Whether what this process has seen by itself would open the circuit."""
@@ -38,8 +46,22 @@ class OwnWindow:
         """Return what was heard since the last take, a letter each, to be merged."""
         with self._lock:
             self._merged = self._with_pending(policy, now)
-            taken, self._pending = self._pending, ""
+            if self._is_past(policy, now):
+                self._kept = ""
+            taken = (self._kept + self._pending)[-MOST_HEARD:]
+            self._kept = self._pending = ""
         return taken
+
+    def give_back(self, taken: str, now: float) -> None:
+        """Keep for the next take what could not be merged."""
+        with self._lock:
+            if not self._kept:
+                self._kept_at = now
+            self._kept = taken + self._kept
+
+    def _is_past(self, policy: Policy, now: float) -> bool:
+        """Whether what was given back has left the window meanwhile."""
+        return not policy.window_calls and now - self._kept_at >= policy.window_seconds
 
     def _with_pending(self, policy: Policy, now: float) -> Window:
         while self._heard:

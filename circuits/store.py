@@ -13,10 +13,11 @@ from datetime import datetime
 from time import monotonic
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from django.db import connections, transaction
+from django.db import Error, connections, transaction
 from django.db.models import F, QuerySet
 
 from . import conf, machine
+from .dberrors import InDoubtError, code_of, retried
 from .exceptions import TooManyCircuitsError
 from .fields import NOW_SQL, DatabaseNow
 from .machine import Change, Mode, Permit, Policy, State, Status, Step
@@ -180,6 +181,18 @@ class Store(Protocol):
         """Write down what a process has gathered about one circuit."""
 
 
+class SharedStore(Store, Protocol):
+    """A store of circuits that other processes share, as far as it can be reached."""
+
+    def merge(
+        self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
+    ) -> Changed[S] | None:
+        """Change the shared circuit by what was gathered; None if that has to be kept for now."""
+
+    def revive(self, name: str) -> None:
+        """Look after a database that failed; the caller holds no lock, and may have to wait."""
+
+
 class DatabaseStore:
     """The circuits in the database that all processes share."""
 
@@ -208,12 +221,29 @@ class DatabaseStore:
     ) -> Changed[S]:
         """Put the circuit to ``decide`` under its row lock, and write what it returns."""
         while True:
+            changed = retried(self.alias, lambda: self._changed(name, decide, note))
+            if changed is not None:
+                return changed
+            # Not in that transaction: on MariaDB, many that make the row at once would deadlock.
+            self._make(name)
+
+    merge = change
+
+    def revive(self, name: str) -> None:
+        """Do nothing: it asks its database every time, whatever came of it before."""
+
+    def _changed(self, name: str, decide: Callable[[Snapshot], S], note: Note) -> Changed[S] | None:
+        changed = None
+        try:
             with transaction.atomic(using=self.alias):
                 row = self._row(LOCK, name)
                 if row is not None:
-                    return self._decided(row, decide, note)
-            # Not in that transaction: on MariaDB, many that make the row at once would deadlock.
-            self._make(name)
+                    changed = self._decided(row, decide, note)
+        except Error as error:
+            if changed is not None and code_of(error) is None:
+                raise InDoubtError(str(error)) from error
+            raise
+        return changed
 
     def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
         """Count a failure that changes no state, in one conditional UPDATE.
@@ -233,18 +263,30 @@ class DatabaseStore:
 
     def clear_failures(self, snapshot: Snapshot, permit: Permit) -> None:
         """Set the run of failures of a closed circuit back to none, in one conditional UPDATE."""
-        CLEAR_FAILURES.run(self.alias, name=snapshot.name, generation=permit.generation)
+        values = {"name": snapshot.name, "generation": permit.generation}
+        retried(self.alias, lambda: CLEAR_FAILURES.run(self.alias, **values))
 
     def flush(self, tally: Tally) -> None:
-        """Add what a process has gathered to the row, in one UPDATE."""
-        at = tally.last_success_at
-        ADD_TALLY.run(
-            self.alias,
-            name=tally.name,
-            successes=tally.successes,
-            refusals=tally.refusals,
-            last_success_at=None if at is None else to_datetime(at),
-        )
+        """Add what a process has gathered to the row, in one UPDATE.
+
+        Raises:
+            InDoubtError: The database may have done so, and did not say.
+        """
+        connections[self.alias].ensure_connection()  # where this fails there is no doubt
+        try:
+            retried(self.alias, lambda: self._add(tally))
+        except Error as error:
+            if code_of(error) is None:
+                raise InDoubtError(str(error)) from error
+            raise
+
+    def touch(self, name: str) -> None:
+        """Write to the circuit's row and change nothing.
+
+        Raises:
+            django.db.Error: The database cannot be written to.
+        """
+        self._all().filter(name=name).update(last_attempt_at=F("last_attempt_at"))
 
     def now(self) -> float:
         """Return the database's clock, in seconds since 1970."""
@@ -260,6 +302,12 @@ class DatabaseStore:
             How many were moved. Rows that others hold are left to them where the database can
             skip locked rows.
         """
+        moved = retried(self.alias, lambda: self._expired(batch))
+        for name, transition in moved:
+            announce_transition(name, transition)
+        return len(moved)
+
+    def _expired(self, batch: int) -> list[tuple[str, Transition]]:
         with transaction.atomic(using=self.alias):
             due = self._due(batch)
             # One moment for all of them: then most are changed alike, in one UPDATE.
@@ -270,9 +318,7 @@ class DatabaseStore:
             transitions = Transition.objects.using(self.alias).bulk_create(
                 _transition(row.pk, step.change, NO_NOTE) for row, step in moved if step.change
             )
-        for (row, _), transition in zip(moved, transitions, strict=True):
-            announce_transition(row.name, transition)
-        return len(transitions)
+        return [(row.name, each) for (row, _), each in zip(moved, transitions, strict=True)]
 
     def create_configured(self) -> int:
         """Make the circuits that the settings name and the database lacks; return how many."""
@@ -308,6 +354,16 @@ class DatabaseStore:
         # A clock set back is no reason for a time in the future.
         return max(0.0, now - to_seconds(beat.at, until=now))
 
+    def _add(self, tally: Tally) -> None:
+        at = tally.last_success_at
+        ADD_TALLY.run(
+            self.alias,
+            name=tally.name,
+            successes=tally.successes,
+            refusals=tally.refusals,
+            last_success_at=None if at is None else to_datetime(at),
+        )
+
     def _all(self) -> QuerySet[Circuit]:
         return Circuit.objects.using(self.alias)
 
@@ -335,17 +391,13 @@ class DatabaseStore:
         error: str,
         **values: Any,
     ) -> bool:
-        return (
-            statement.run(
-                self.alias,
-                name=snapshot.name,
-                generation=permit.generation,
-                last_failure_at=to_datetime(now),
-                last_error=error,
-                **values,
-            )
-            == 1
-        )
+        values |= {
+            "name": snapshot.name,
+            "generation": permit.generation,
+            "last_failure_at": to_datetime(now),
+            "last_error": error,
+        }
+        return retried(self.alias, lambda: statement.run(self.alias, **values)) == 1
 
     def _due(self, batch: int) -> list[Any]:
         skip_locked = connections[self.alias].features.has_select_for_update_skip_locked

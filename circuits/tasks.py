@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from celery import shared_task
+from celery.signals import worker_process_shutdown
 
-from . import notifications, retention
+from . import breaker, notifications, retention
 from .store import EXPIRE_BATCH, EXPIRY, DatabaseStore
 
 #: Seconds after which a pass that no worker has begun is dropped: the next one is already queued,
@@ -56,3 +57,9 @@ def prune_transitions() -> int:
         How many changes were deleted. Safe to run any number of times at once.
     """
     return retention.prune(DatabaseStore())
+
+
+@worker_process_shutdown.connect
+def write_down_the_rest(**kwargs: Any) -> None:
+    """Flush a last time in a process of Celery's pool, which ends without what runs at exit."""
+    breaker.flusher.stop()

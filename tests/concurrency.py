@@ -40,6 +40,16 @@ def in_threads(number: int, work: Callable[[int], T], patience: float = PATIENCE
         return list(pool.map(run, range(number), timeout=patience))
 
 
+def environment() -> dict[str, str]:
+    """Return the environment from which a child process sets itself up as this test is."""
+    names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
+    return {
+        **os.environ,
+        "TEST_DATABASE_NAMES": json.dumps(names),
+        "TEST_CIRCUITS": json.dumps(settings.CIRCUITS),
+    }
+
+
 def start_worker(task: str, *, code: Path | None = None, **arguments: Any) -> subprocess.Popen[str]:
     """Start a function of :mod:`tests.worker` in a process of its own.
 
@@ -50,15 +60,9 @@ def start_worker(task: str, *, code: Path | None = None, **arguments: Any) -> su
     Args:
         code: A folder whose packages it runs on in place of this one's.
     """
-    names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.worker", task, json.dumps(arguments)],
-        env={
-            **os.environ,
-            "TEST_DATABASE_NAMES": json.dumps(names),
-            "TEST_CIRCUITS": json.dumps(settings.CIRCUITS),
-            "PYTHONPATH": str(HERE),
-        },
+        env={**environment(), "PYTHONPATH": str(HERE)},
         cwd=code or HERE,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

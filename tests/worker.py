@@ -189,13 +189,18 @@ TASKS = {
 }
 
 
-def main(task: str, arguments: str) -> None:
-    """Set Django up on the test's databases, wait for the start, and print the result."""
+def set_up() -> None:
+    """Set Django up on the databases and with the circuits of the test."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     settings.CIRCUITS = json.loads(os.environ["TEST_CIRCUITS"])
     for alias, database in json.loads(os.environ["TEST_DATABASE_NAMES"]).items():
         settings.DATABASES[alias]["NAME"] = database
     django.setup()
+
+
+def main(task: str, arguments: str) -> None:
+    """Set up, wait for the start, and print the result."""
+    set_up()
     say_and_wait("ready")
     result: Any = TASKS[task](**json.loads(arguments))
     print(json.dumps(result))

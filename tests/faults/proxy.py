@@ -1,0 +1,141 @@
+"""A way to a server that can be broken and mended while traffic goes over it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Event, Lock, Thread
+from typing import Any, Final
+
+from django.db import connections
+
+#: The end of a connection is not told but noticed.
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
+
+_CHUNK: Final = 65536
+
+
+class Proxy:
+    """Passes on what it receives, until told otherwise.
+
+    Args:
+        server: Where the server listens.
+    """
+
+    def __init__(self, server: tuple[str, int]) -> None:
+        self._server = server
+        self._questions_pass = Event()
+        self._answers_pass = Event()
+        self._accepts = Event()
+        self._lock = Lock()
+        self._open: set[socket.socket] = set()
+        self.port = 0
+        self.mend()
+
+    @property
+    def open_connections(self) -> int:
+        """How many ends of connections are open: two for each that passes."""
+        return len(self._open)
+
+    def mend(self) -> None:
+        """Pass on everything again, what was held back too."""
+        for each in (self._questions_pass, self._answers_pass, self._accepts):
+            each.set()
+
+    def stall(self) -> None:
+        """Take everything, pass on nothing, and say nothing: neither side notices."""
+        self._questions_pass.clear()
+        self._answers_pass.clear()
+
+    def keep_answers(self) -> None:
+        """Let the server hear the questions, and keep its answers back."""
+        self._answers_pass.clear()
+
+    def cut(self, *, refuse: bool = False) -> None:
+        """Break off all connections without a goodbye.
+
+        Args:
+            refuse: And every new one as well.
+        """
+        if refuse:
+            self._accepts.clear()
+        with self._lock:
+            ends, self._open = self._open, set()
+        for end in ends:
+            _reset(end)
+
+    def serve(self, client: socket.socket) -> None:
+        """Pass one connection on until either side ends it."""
+        if not self._accepts.is_set():
+            _reset(client)
+            return
+        with suppress(OSError), socket.create_connection(self._server) as server:
+            with self._lock:
+                self._open |= {client, server}
+            answers = Thread(target=self._pass_on, args=(server, client, self._answers_pass))
+            answers.start()
+            self._pass_on(client, server, self._questions_pass)
+            answers.join()
+            with self._lock:
+                self._open -= {client, server}
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, passes: Event) -> None:
+        with suppress(OSError):
+            while data := source.recv(_CHUNK):
+                passes.wait()
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def _reset(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        end.shutdown(socket.SHUT_RDWR)
+
+
+class _Server(ThreadingTCPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+
+@contextmanager
+def proxy_to(server: tuple[str, int]) -> Iterator[Proxy]:
+    """Serve a proxy to a server on a port of its own."""
+    proxy = Proxy(server)
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            proxy.serve(self.request)
+
+    with _Server(("127.0.0.1", 0), Handler) as front:
+        proxy.port = front.server_address[1]
+        thread = Thread(target=front.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            proxy.cut(refuse=True)
+            proxy.mend()  # what is held back finds its connection gone
+            front.shutdown()
+            thread.join()
+
+
+@contextmanager
+def proxied(alias: str = "circuits") -> Iterator[Proxy]:
+    """Let this process reach the circuits' database through a proxy."""
+    connection = connections[alias]
+    where: dict[str, Any] = connection.settings_dict
+    kept = {key: where[key] for key in ("HOST", "PORT")}
+    with proxy_to((where["HOST"], int(where["PORT"]))) as proxy:
+        connection.close()
+        where.update(HOST="127.0.0.1", PORT=str(proxy.port))
+        try:
+            yield proxy
+        finally:
+            connection.close()
+            where.update(kept)
