@@ -83,6 +83,15 @@ class SharedRow:
         if self._is_closed_for(permit) and self.status.failure_count > 0:
             self.status = replace(self.status, failure_count=0, run_started_at=None)
 
+    def merge(
+        self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
+    ) -> Changed[S] | None:
+        """Change the row by what a process has gathered."""
+        return self.change(name, decide, note)
+
+    def revive(self, name: str) -> None:
+        """Do nothing: it never fails."""
+
     def flush(self, tally: Tally) -> None:
         """Keep nothing: tallies are for people."""
 
