@@ -1,12 +1,13 @@
 # Every target sets up what it needs; nothing is installed again while its requirements are unchanged.
 
 PYTHON ?= python3
+MINUTES ?= 10
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-services bench bench-check lint types wheel clean
+.PHONY: help setup demo run test test-services soak bench bench-check lint types wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -29,6 +30,11 @@ test-services: .venv/services  ## Run the tests on PostgreSQL and MariaDB, with 
 	@$(BIN)/python -m tests.services
 	TEST_DATABASE=postgres $(BIN)/pytest -n 2
 	TEST_DATABASE=mariadb $(BIN)/pytest -n 2
+
+soak: .venv/services  ## Run the fault tests for MINUTES on PostgreSQL and on MariaDB
+	@$(BIN)/python -m tests.services
+	SOAK_MINUTES=$(MINUTES) TEST_DATABASE=postgres $(BIN)/pytest tests/faults
+	SOAK_MINUTES=$(MINUTES) TEST_DATABASE=mariadb $(BIN)/pytest tests/faults
 
 bench: .venv/bench  ## Measure everything, against other libraries too; writes docs/benchmarks.*
 	$(BIN)/python -m bench --out docs
