@@ -169,6 +169,13 @@ def pace(name: str, calls_per_second: float, phases: list[list[float]]) -> list[
     return crowd.pace(name, calls_per_second, phases)
 
 
+def hold(where: str, name: str) -> None:
+    """Stop in the middle of something, for the test to kill this process there."""
+    from tests.faults import holders
+
+    getattr(holders, where)(name)
+
+
 TASKS = {
     task.__name__: task
     for task in (
@@ -185,6 +192,7 @@ TASKS = {
         try_once,
         call_for,
         pace,
+        hold,
     )
 }
 
