@@ -20,11 +20,12 @@ from urllib.parse import urlsplit
 
 import django
 
-from bench.crew import Crew, crew, wait_until
-from bench.naming import RUN
 from tests import services
 from tests.faults import markers
 from tests.faults.history import most_at_once
+
+from .crew import Crew, crew, wait_until
+from .naming import RUN
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "comparison.md"
 

@@ -153,7 +153,8 @@ def _copy_row(alias: str) -> None:
     from circuits.models import Circuit
 
     connection = connections[alias]
-    columns = [str(field.column) for field in Circuit._meta.concrete_fields]
+    fields = Circuit._meta.concrete_fields
+    columns = [str(field.column) for field in fields if not field.generated]
     others = [connection.ops.quote_name(name) for name in columns if name not in ("id", "name")]
     with connection.cursor() as cursor:
         cursor.execute(
