@@ -20,8 +20,8 @@ def leave_connection_to_parent(alias: str) -> None:
     processes talked over that connection each would get the other's answers, and closing it in
     the child would end the parent's session.
     """
-    opened: list[Any] = connections.all(initialized_only=True)
-    for wrapper in opened:
+    wrapper: Any
+    for wrapper in connections.all(initialized_only=True):
         if wrapper.alias != alias or wrapper.connection is None or _is_in_memory(wrapper):
             continue
         del connections[alias]  # whatever comes next makes a new one

@@ -513,6 +513,8 @@ class Gate:
             return self.own_run
 
     def _change(self, decide: Callable[[Snapshot], S], note: Note = NO_NOTE) -> None:
+        # Each change renews the snapshot, so where many calls fail nobody asks for a new one.
+        self._store.revive(self.name)
         with self._lock:
             changed = self._change_alone(decide, note)
         # Receivers of the signal may call through this very gate, so not under the lock.

@@ -67,6 +67,7 @@ class CircuitHandle:
         return self._operate(lambda now: machine.set_mode(now.status, mode, now.now), actor, words)
 
     def _read(self) -> Snapshot:
+        store.revive(self.name)
         return store.read(self.name)
 
     def _operate(self, decide: Callable[[Snapshot], Step], actor: str, words: str) -> bool:

@@ -104,7 +104,7 @@ def test_none_among_traffic_beat_bulk_actions_and_edits(
         generations = circuit.transitions.order_by("generation").values_list(
             "generation", flat=True
         )
-        assert [*generations] == [*range(1, circuit.generation + 1)]
+        assert list(generations) == list(range(1, circuit.generation + 1))
 
 
 @pytest.mark.skipif(
