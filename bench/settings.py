@@ -7,6 +7,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -37,11 +38,14 @@ DATABASES = {
     # The circuits are on one of the others, so nothing may end up here.
     "default": {},
     "sqlite": circuits_database(f"sqlite:///{_file}"),
-    "postgres": circuits_database(_on_server("PostgreSQL")),
-    "mariadb": circuits_database(_on_server("MariaDB")),
 }
+# Without the drivers what needs no server can still be measured.
+if find_spec("psycopg"):
+    DATABASES["postgres"] = circuits_database(_on_server("PostgreSQL"))
+if find_spec("MySQLdb"):
+    DATABASES["mariadb"] = circuits_database(_on_server("MariaDB"))
 # Beside some of them, one of the same kind for very many circuits.
-for _alias in ("sqlite", "postgres"):
+for _alias in {"sqlite", "postgres"} & DATABASES.keys():
     DATABASES[f"{_alias}_large"] = {
         **DATABASES[_alias],
         "NAME": f"{DATABASES[_alias]['NAME']}_large",
