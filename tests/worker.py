@@ -169,11 +169,11 @@ def pace(name: str, calls_per_second: float, phases: list[list[float]]) -> list[
     return crowd.pace(name, calls_per_second, phases)
 
 
-def hold(where: str, name: str) -> None:
-    """Stop in the middle of something, for the test to kill this process there."""
+def hold(where: str, name: str) -> Any:
+    """Do a function of :mod:`tests.faults.holders`, most of which stop in the middle of it."""
     from tests.faults import holders
 
-    getattr(holders, where)(name)
+    return getattr(holders, where)(name)
 
 
 TASKS = {
