@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import django
@@ -176,6 +177,30 @@ def hold(where: str, name: str) -> None:
     getattr(holders, where)(name)
 
 
+def fill_the_disk(name: str) -> dict[str, Any]:
+    """Fail while no file may grow, and go on when they may again.
+
+    Returns whether the circuit refused meanwhile, and whether the shared one counted afterwards.
+    """
+    import resource
+
+    from circuits import breaker
+    from tests.concurrency import wait_until
+
+    def came_back() -> bool:
+        with suppress(circuits.CircuitOpenError):
+            succeed(name, 1)
+        return not breaker.store._down
+
+    succeed(name, 4)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    while_full = fail(name, 8)
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    wait_until(came_back)
+    return {**while_full, "after": fail(name, 1)["made"]}
+
+
 TASKS = {
     task.__name__: task
     for task in (
@@ -193,6 +218,7 @@ TASKS = {
         call_for,
         pace,
         hold,
+        fill_the_disk,
     )
 }
 
