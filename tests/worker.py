@@ -120,6 +120,39 @@ def fork(name: str, before: int, after: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
+def fork_while_connected(name: str) -> list[str]:
+    """Fork with an open connection that the child uses, and closes at its end.
+
+    Returns the session before the fork, that of the child, and the one after the child's end.
+    """
+    from django.db import connections
+
+    def session() -> str:
+        connection = connections["circuits"]
+        sql = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT connection_id()"}
+        with connection.cursor() as cursor:
+            cursor.execute(sql.get(connection.vendor, "SELECT 1"))
+            (number,) = cursor.fetchone()
+        # A file has no sessions: there it is the connection itself.
+        return str(id(connection.connection) if connection.vendor == "sqlite" else number)
+
+    succeed(name, 1)
+    before = session()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            succeed(name, 1)
+            circuits.flush()
+            os.write(writing, session().encode())
+            connections.close_all()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.waitpid(child, 0)
+    return [before, os.read(reading, 100).decode(), session()]
+
+
 def migrate(target: str) -> None:
     """Migrate the circuits' tables to a migration."""
     from django.core.management import call_command
@@ -211,6 +244,7 @@ TASKS = {
         succeed_each,
         flush_by_itself,
         fork,
+        fork_while_connected,
         migrate,
         make,
         expire,
