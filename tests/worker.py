@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import django
@@ -119,6 +120,39 @@ def fork(name: str, before: int, after: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
+def fork_while_connected(name: str) -> list[str]:
+    """Fork with an open connection that the child uses, and closes at its end.
+
+    Returns the session before the fork, that of the child, and the one after the child's end.
+    """
+    from django.db import connections
+
+    def session() -> str:
+        connection = connections["circuits"]
+        sql = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT connection_id()"}
+        with connection.cursor() as cursor:
+            cursor.execute(sql.get(connection.vendor, "SELECT 1"))
+            (number,) = cursor.fetchone()
+        # A file has no sessions: there it is the connection itself.
+        return str(id(connection.connection) if connection.vendor == "sqlite" else number)
+
+    succeed(name, 1)
+    before = session()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            succeed(name, 1)
+            circuits.flush()
+            os.write(writing, session().encode())
+            connections.close_all()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.waitpid(child, 0)
+    return [before, os.read(reading, 100).decode(), session()]
+
+
 def migrate(target: str) -> None:
     """Migrate the circuits' tables to a migration."""
     from django.core.management import call_command
@@ -169,11 +203,35 @@ def pace(name: str, calls_per_second: float, phases: list[list[float]]) -> list[
     return crowd.pace(name, calls_per_second, phases)
 
 
-def hold(where: str, name: str) -> Any:
-    """Do a function of :mod:`tests.faults.holders`, most of which stop in the middle of it."""
+def hold(where: str, name: str) -> None:
+    """Stop in the middle of something, for the test to kill this process there."""
     from tests.faults import holders
 
-    return getattr(holders, where)(name)
+    getattr(holders, where)(name)
+
+
+def fill_the_disk(name: str) -> dict[str, Any]:
+    """Fail while no file may grow, and go on when they may again.
+
+    Returns whether the circuit refused meanwhile, and whether the shared one counted afterwards.
+    """
+    import resource
+
+    from circuits import breaker
+    from tests.concurrency import wait_until
+
+    def came_back() -> bool:
+        with suppress(circuits.CircuitOpenError):
+            succeed(name, 1)
+        return not breaker.store._down
+
+    succeed(name, 4)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    while_full = fail(name, 8)
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    wait_until(came_back)
+    return {**while_full, "after": fail(name, 1)["made"]}
 
 
 TASKS = {
@@ -186,6 +244,7 @@ TASKS = {
         succeed_each,
         flush_by_itself,
         fork,
+        fork_while_connected,
         migrate,
         make,
         expire,
@@ -193,6 +252,7 @@ TASKS = {
         call_for,
         pace,
         hold,
+        fill_the_disk,
     )
 }
 

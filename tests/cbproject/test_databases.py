@@ -36,6 +36,13 @@ def test_the_circuits_wait_briefly_for_postgresql() -> None:
     assert config["CONN_HEALTH_CHECKS"] is True
 
 
+def test_the_circuits_give_up_a_silent_postgresql_and_the_site_does_not() -> None:
+    pytest.importorskip("psycopg")
+    url = "postgres://site@db.test/shop"
+    assert "cursor_factory" in circuits_database(url)["OPTIONS"]
+    assert "cursor_factory" not in site_database(url)["OPTIONS"]
+
+
 def test_the_circuits_wait_briefly_for_mariadb() -> None:
     options = circuits_database("mysql://site@db.test/shop")["OPTIONS"]
     assert options["charset"] == "utf8mb4"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock
 from typing import Any
 
@@ -223,6 +224,27 @@ def test_a_connection_that_died_is_replaced(clock: Clock) -> None:
     Circuit.objects.update(mode=Mode.FORCED_OPEN)
     clock.pass_by(RETRY)
     refusal("payments")
+
+
+@pytest.mark.parametrize("on_error", ["local", "raise"])
+def test_a_batch_for_the_rate_that_met_the_outage_is_merged_after_it(
+    clock: Clock, settings: Settings, on_error: str
+) -> None:
+    set_circuits(settings, ON_STORE_ERROR=on_error)
+    CircuitFactory(name="payments", strategy="rate", minimum_calls=1000)
+    succeed("payments", 4)
+    fail("payments", 2)
+    with no_database(), pytest.raises(Error):
+        circuits.flush()
+    with no_database(), suppress(Error):
+        clock.pass_by(AGED)
+        succeed("payments")  # under a window in memory, or refused
+    clock.pass_by(RETRY)
+    succeed("payments")
+    for _ in range(2):
+        circuits.flush()
+    (bucket,) = row().window["buckets"]
+    assert bucket[1:3] == [7, 2]
 
 
 # The database is left alone meanwhile

@@ -202,3 +202,31 @@ def test_an_own_window_forgets_with_time() -> None:
     own.take(RATE, 10.0)
     own.hear(".")
     assert not own.is_past_limit(RATE, 100.0)
+
+
+def test_what_could_not_be_merged_is_taken_first_the_next_time() -> None:
+    own = OwnWindow(0)
+    own.hear("f")
+    own.give_back(own.take(RATE, 10.0), 10.0)
+    own.hear(".")
+    own.give_back(own.take(RATE, 11.0), 11.0)
+    own.hear("f")
+    assert own.take(RATE, 12.0) == "f.f"
+    assert own.take(RATE, 12.0) == ""
+
+
+def test_what_was_given_back_is_not_counted_twice_by_its_process() -> None:
+    own = OwnWindow(0)
+    for letter in "ff.":
+        own.hear(letter)
+    for _ in range(3):
+        own.give_back(own.take(RATE, 10.0), 10.0)
+    assert not own.is_past_limit(RATE, 10.0)
+
+
+def test_what_was_given_back_is_dropped_when_it_has_left_the_window() -> None:
+    own = OwnWindow(0)
+    own.hear("f")
+    own.give_back(own.take(RATE, 10.0), 10.0)
+    own.hear(".")
+    assert own.take(RATE, 10.0 + RATE.window_seconds) == "."

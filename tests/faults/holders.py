@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-from itertools import count
 from typing import Any
 
 import circuits
@@ -11,7 +9,6 @@ from circuits import breaker
 from circuits.machine import Step
 from circuits.models import Transition
 from circuits.store import DatabaseStore, Snapshot
-from tests.concurrency import wait_until
 from tests.worker import say_and_wait
 
 
@@ -47,32 +44,3 @@ def in_a_flush(name: str) -> None:
         breaker.admit(name).succeed()
     say_and_wait("there")
     circuits.flush()
-
-
-def on_a_full_disk(name: str) -> dict[str, int | bool]:
-    """Make failing calls while no file may grow; return what came of them, and of what follows."""
-    breaker.admit(name).succeed()
-    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Less than SQLite's log takes for a first page: as on a disk that has no room for it. Python
-    # ignores the signal that comes with it.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, most))
-    try:
-        let_through = _fail_until_refused(name)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
-    wait_until(lambda: _came_back(name))
-    return {"let_through": let_through, "closed": circuits.get(name).state == "closed"}
-
-
-def _fail_until_refused(name: str) -> int:
-    for let_through in count():
-        try:
-            breaker.admit(name).fail("it failed")
-        except circuits.CircuitOpenError:
-            return let_through
-    raise AssertionError
-
-
-def _came_back(name: str) -> bool:
-    breaker.store.revive(name)
-    return not breaker.store._down

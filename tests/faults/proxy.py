@@ -125,12 +125,27 @@ def proxy_to(server: tuple[str, int]) -> Iterator[Proxy]:
             thread.join()
 
 
+def _timeouts(vendor: str, seconds: float) -> dict[str, Any]:
+    """Return the options of a connection that waits no longer than that."""
+    if vendor == "mysql":
+        return {"connect_timeout": seconds, "read_timeout": seconds}
+    from circuits.postgresql import cursor_within  # which needs the driver
+
+    return {"connect_timeout": seconds, "cursor_factory": cursor_within(seconds)}
+
+
 @contextmanager
-def proxied(alias: str = "circuits") -> Iterator[Proxy]:
-    """Let this process reach the circuits' database through a proxy."""
-    connection = connections[alias]
+def proxied(seconds: int = 0) -> Iterator[Proxy]:
+    """Let this process reach the circuits' database through a proxy.
+
+    Args:
+        seconds: To wait for a connection and for each answer; 0 for as long as the alias is set to.
+    """
+    connection = connections["circuits"]
     where: dict[str, Any] = connection.settings_dict
-    kept = {key: where[key] for key in ("HOST", "PORT")}
+    kept = {key: where[key] for key in ("HOST", "PORT", "OPTIONS")}
+    if seconds:
+        where["OPTIONS"] = {**kept["OPTIONS"], **_timeouts(connection.vendor, seconds)}
     with proxy_to((where["HOST"], int(where["PORT"]))) as proxy:
         connection.close()
         where.update(HOST="127.0.0.1", PORT=str(proxy.port))

@@ -40,9 +40,13 @@ MARGIN: Final = 10.0
 THREADS: Final = 6
 
 
+#: What most tests set it to, so as not to wait.
+SHORT: Final = 2
+
+
 @pytest.fixture
 def proxy() -> Iterator[Proxy]:
-    with proxied() as made:
+    with proxied(SHORT) as made:
         yield made
 
 
@@ -141,13 +145,27 @@ def terminate_all() -> None:
             cursor.execute("KILL %s", [number])
 
 
-@pytest.mark.parametrize("kind", ["reset", "refuse", "stall", "deaf", "terminate"])
+@pytest.mark.parametrize("kind", ["reset", "refuse", "deaf", "terminate"])
 def test_traffic_goes_on_and_every_outcome_counts_at_most_once(
     kind: str, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Promise: no call fails for the store or waits for longer than its timeouts, one log line a
     minute says so, and the shared state counts again without a restart. No success is lost.
     """
+    assert longest_of_traffic(kind, proxy, caplog) < 2 * SHORT + MARGIN
+
+
+def test_a_stall_keeps_no_call_for_longer_than_the_reference_project_says(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Promise: the same, where the packets of a connection are dropped and nobody says so."""
+    with proxied() as proxy:
+        longest = longest_of_traffic("stall", proxy, caplog)
+    assert SILENCE_SECONDS - 1 < longest < BOUND + MARGIN
+
+
+def longest_of_traffic(kind: str, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> float:
+    """Break the store again and again under traffic; return the seconds of the longest call."""
     caplog.set_level(logging.WARNING, "circuits")
     CircuitFactory(name="payments", threshold=1_000_000)
     began = time.monotonic()
@@ -163,11 +181,11 @@ def test_traffic_goes_on_and_every_outcome_counts_at_most_once(
             if time.monotonic() - began >= soak.seconds(0):
                 break
     breaker.flusher._flush_once()
-    assert calls.longest < BOUND + MARGIN
     assert row().total_successes == calls.made - calls.failed
     assert 0 < row().total_failures <= calls.failed
     assert outage_lines(caplog) <= 1 + (time.monotonic() - began) / 60
     assert (row().state, Transition.objects.count()) == ("closed", 0)
+    return calls.longest
 
 
 @pytest.mark.parametrize("kind", ["refuse", "stall"])
@@ -195,7 +213,7 @@ def test_nobody_waits_for_a_silent_store_but_the_one_who_tries_it(proxy: Proxy) 
 
     def longest(index: int) -> float:
         calls = Calls()
-        for number in range(400):
+        for number in range(200):
             calls.make(fails=number % 10 == 0)
             time.sleep(0.01)
         return calls.longest
@@ -232,6 +250,32 @@ def test_a_batch_of_the_rate_strategy_outlives_the_outage(proxy: Proxy) -> None:
     buckets = row().window["buckets"]
     assert sum(failures for _, _, failures, _ in buckets) == 2
     assert sum(calls for _, calls, _, _ in buckets) >= 6
+
+
+def test_a_batch_whose_commit_was_not_answered_is_not_merged_again(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: nor is a batch of the rate strategy that the database may have merged."""
+    CircuitFactory(name="payments", strategy="rate", minimum_calls=1000)
+    succeed("payments", 4)
+    fail("payments", 2)
+    decided = breaker.store.shared._decided
+
+    def decide_and_hear_no_more(*args: Any) -> Any:
+        changed = decided(*args)
+        proxy.keep_answers()
+        return changed
+
+    monkeypatch.setattr(breaker.store.shared, "_decided", decide_and_hear_no_more)
+    with suppress(Error):
+        circuits.flush()
+    assert breaker.store._down
+    monkeypatch.undo()
+    proxy.mend()
+    wait_until(lambda: came_back("payments"))
+    circuits.flush()
+    buckets = row().window["buckets"]
+    assert sum(failures for _, _, failures, _ in buckets) == 2
 
 
 def test_a_lock_held_by_somebody_else_keeps_nobody_for_longer() -> None:
