@@ -20,7 +20,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.test import Client
 from django.urls import reverse
-from hypothesis import HealthCheck, assume, example, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as fuzzing
 from hypothesis import strategies as st
 from pytest_django import Settings
@@ -340,9 +340,10 @@ def row_of(model: str, pk: int, view: str = "change") -> str:
 @example(name="<x-evil onevil=1>", text="<x-evil onevil=1>")
 def test_the_admin_shows_any_text_as_text(ann: Client, name: str, text: str) -> None:
     """Names, errors, actors and words are never markup, wherever the admin shows them."""
-    with suppress(InvalidInputError):
+    try:
         name = f"evil {check_name(name)}"[:100].strip()
-    assume(name.startswith("evil "))
+    except InvalidInputError:
+        name = "evil"  # the text is as nasty all the same
     Circuit.objects.all().delete()
     breaker.forget()
     with suppress(ConnectionError), circuits.guard(name):
@@ -530,8 +531,8 @@ def hear(url: str) -> None:
 @given(kind=texts, message=texts)
 def test_any_exception_leaves_one_line_on_any_database(kind: str, message: str) -> None:
     """A class name and a message of any text are kept as one printable line, and shown as such."""
-    assume("\0" not in kind)
-    error = type(encodable(kind), (Exception,), {})
+    # Python names no class with a NUL in it.
+    error = type(encodable(kind).replace("\0", ""), (Exception,), {})
     Circuit.objects.all().delete()
     breaker.forget()
     with suppress(error), circuits.guard("payments"):
