@@ -220,9 +220,9 @@ def _harmless(alias: str) -> QuerySet[Circuit]:
     return _closed(alias).filter(below | young | Q(mode=Mode.FORCED_CLOSED.value))
 
 
-def _or_kept(column: str, name: str) -> Coalesce:
+def _or_kept(column: str) -> Coalesce:
     """What is given, or the column as it is where that is None."""
-    return Coalesce(_given(column, name), F(column))
+    return Coalesce(_given(column), F(column))
 
 
 def _latest(column: str) -> Coalesce:
@@ -253,9 +253,10 @@ WRITE: Final = Update(
         "last_attempt_at": Coalesce(
             _given("last_success_at"), _given("last_failure_at"), F("last_attempt_at")
         ),
-        "last_success_at": _or_kept("last_success_at", "last_success_at"),
-        "last_failure_at": _or_kept("last_failure_at", "last_failure_at"),
-        "last_error": _or_kept("last_error", "last_error"),
+        **{
+            column: _or_kept(column)
+            for column in ("last_success_at", "last_failure_at", "last_error")
+        },
         "total_failures": F("total_failures") + _given("total_failures", "failures"),
     },
 )

@@ -15,6 +15,7 @@ from django.contrib.sessions.models import Session
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.core.wsgi import get_wsgi_application
 from django.db import connections
+from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -77,6 +78,14 @@ def committed(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iter
 def _empty_tables() -> None:
     for model in (Transition, Circuit, Heartbeat, LogEntry, Session, get_user_model()):
         model._default_manager.all().delete()
+
+
+@pytest.fixture
+def ann() -> Client:
+    """The browser of a superuser."""
+    client = Client()
+    client.force_login(get_user_model().objects.create_superuser("ann"))
+    return client
 
 
 class _QuietHandler(WSGIRequestHandler):

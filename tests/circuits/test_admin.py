@@ -66,14 +66,6 @@ def signed_in(*permissions: str, **options: Any) -> Client:
     return client
 
 
-@pytest.fixture
-def ann() -> Client:
-    """The browser of a superuser."""
-    client = Client()
-    client.force_login(get_user_model().objects.create_superuser("ann"))
-    return client
-
-
 def text(html: str) -> str:
     """Return what a person reads."""
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())

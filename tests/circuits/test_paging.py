@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
 
@@ -20,14 +19,6 @@ CHANGES = reverse("admin:circuits_transition_changelist")
 
 MORE_CIRCUITS = "There are more: only the first 3 are counted and listed."
 OLDER_CHANGES = "These are of the newest 4 changes of all circuits."
-
-
-@pytest.fixture
-def ann() -> Client:
-    """The browser of a superuser."""
-    client = Client()
-    client.force_login(get_user_model().objects.create_superuser("ann"))
-    return client
 
 
 def shown(client: Client, url: str) -> tuple[list[Any], str]:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from itertools import cycle
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.db import connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -28,14 +27,6 @@ pytestmark = pytest.mark.usefixtures("committed")
 
 LIST = reverse("admin:circuits_circuit_changelist")
 CHANGES = reverse("admin:circuits_transition_changelist")
-
-
-@pytest.fixture
-def ann() -> Client:
-    """The browser of a superuser."""
-    client = Client()
-    client.force_login(get_user_model().objects.create_superuser("ann"))
-    return client
 
 
 def asked(client: Client, url: str, *, may_sort: bool = False) -> list[str]:

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.test import Client
 from django.urls import reverse
@@ -79,14 +78,6 @@ texts = st.lists(nasty | st.text(max_size=12), max_size=4).map("".join)
 FORM = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
 LIST = reverse("admin:circuits_circuit_changelist")
 HISTORY = reverse("admin:circuits_transition_changelist")
-
-
-@pytest.fixture
-def ann() -> Client:
-    """The browser of a superuser."""
-    client = Client()
-    client.force_login(get_user_model().objects.create_superuser("ann"))
-    return client
 
 
 def refusal(work: Callable[[], object], error: type[Exception] = InvalidInputError) -> Any:
