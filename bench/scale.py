@@ -296,15 +296,14 @@ def measure(number: int, changes: int, rounds: int) -> None:
 
 def prune_all(alias: str) -> None:
     """Print how long it takes to delete what is too old, and to see that nothing is left to."""
-    from circuits.tasks import prune_transitions
+    from circuits.tasks import prune
 
     with circuits_in(alias):
-        seconds, deleted = once(prune_transitions)
-        idle, _ = once(prune_transitions)
-        queries = counted(alias, prune_transitions)
+        seconds, deleted = once(prune)
+        idle, _ = once(prune)
+        queries = counted(alias, prune)
     print(
-        f"prune_transitions: {deleted} in {seconds:.1f} s; "
-        f"an idle pass {idle * 1000:.1f} ms, {queries} queries"
+        f"prune: {deleted} in {seconds:.1f} s; an idle pass {idle * 1000:.1f} ms, {queries} queries"
     )
 
 

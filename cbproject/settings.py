@@ -150,8 +150,8 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expires": 30.0},
     },
-    "prune-transitions": {
-        "task": "circuits.tasks.prune_transitions",
+    "prune-circuits": {
+        "task": "circuits.tasks.prune",
         "schedule": 3600.0,
         "options": {"expires": 1800.0},
     },

@@ -64,6 +64,7 @@ class Config:
         failure_statuses: HTTP statuses that count as failures.
         history_days: How many days a change is kept in the history.
         history_rows: How many changes of all circuits are kept, the newest.
+        statistics_days: How many days the counts of each minute are kept; 0 counts none.
         defaults: Policy of a new circuit.
         circuits: Policies by name, over the defaults; these circuits are made at once.
         prometheus: Whether calls and transitions are counted for Prometheus.
@@ -83,6 +84,7 @@ class Config:
     failure_statuses: frozenset[int] = frozenset(range(500, 600))
     history_days: float = 90
     history_rows: int = 1_000_000
+    statistics_days: float = 7
     defaults: Mapping[str, Any] = field(default_factory=dict)
     circuits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     prometheus: bool = False
@@ -244,6 +246,7 @@ _CHECKS: Final[dict[str, Check]] = {
     "FAILURE_STATUSES": _check_statuses,
     "HISTORY_DAYS": _number(1, 36_500),
     "HISTORY_ROWS": _number(1, 100_000_000, whole=True),
+    "STATISTICS_DAYS": _number(0, 36_500),
     "DEFAULTS": _check_defaults,
     "CIRCUITS": _check_circuits,
     "PROMETHEUS": _check_switch,

@@ -7,7 +7,6 @@ clock, a comparison. Whatever cannot be answered from memory goes to the store.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from random import Random
 from threading import Lock
 from time import monotonic
@@ -17,7 +16,7 @@ from uuid import uuid4
 from . import conf, machine, observers, windows
 from .dberrors import InDoubtError
 from .exceptions import CircuitBusyError, CircuitOpenError
-from .gathering import OwnWindow
+from .gathering import Counter, OwnWindow, RefusalCounter
 from .machine import Admission, Batch, Failure, Mode, Permit, Step, Strategy
 from .observers import CallOutcome
 from .store import NO_NOTE, Changed, Note, SharedStore, Snapshot, Tally, announce
@@ -43,30 +42,6 @@ refusals: Final[dict[str, type[CircuitOpenError]]] = {
     "open": CircuitOpenError,
     "busy": CircuitBusyError,
 }
-
-
-class Counter:
-    """A counter that threads tick without a lock: ``next`` of itertools.count is one step."""
-
-    __slots__ = ("_reads", "_taken", "tick")
-
-    def __init__(self) -> None:
-        self.tick: Callable[[], int] = count().__next__
-        self._taken = 0
-        self._reads = 0
-
-    def take(self) -> int:
-        """Return the ticks since the last take; for one thread at a time."""
-        # Reading is a tick too, so the reads are taken off again.
-        total = self.tick() - self._reads
-        self._reads += 1
-        new = total - self._taken
-        self._taken = total
-        return new
-
-    def give_back(self, ticks: int) -> None:
-        """Count ticks again that were taken but could not be written."""
-        self._taken -= ticks
 
 
 class Ticket:
@@ -121,10 +96,12 @@ class Ticket:
             self.gate.store_release(self.permit)
 
     def end(self, outcome: CallOutcome) -> None:
-        """Give a place among the concurrent calls back, and tell who listens."""
+        """Give a place among the concurrent calls back, count a failure, and tell who listens."""
         if self.counted:
             self.counted = False
             self.gate.leave()
+        if outcome is CallOutcome.FAILURE:
+            self.gate.tick_failure()
         if self.started_at and observers.any_listens():
             observers.notify(self.gate.name, outcome, monotonic() - self.started_at)
 
@@ -164,8 +141,10 @@ class Gate:
         self.own_run = 0
         self._own_generation = 0
         self._successes = Counter()
-        self._refusals = Counter()
+        self._failures = Counter()
+        self._refusals = RefusalCounter()
         self.tick_success = self._successes.tick
+        self.tick_failure = self._failures.tick
         self._tick_refusal = self._refusals.tick
         self.succeeded_at: float | None = None
 
@@ -534,6 +513,8 @@ class Gate:
         # First no answer, then the new one: a reader between the two asks the slow way.
         self.passes_until = self._times_until = self.refuses_until = NEVER
         self._passes_all = False
+        if self.snapshot is None or self.snapshot.status.generation != status.generation:
+            self._refusals.begin(max(0, status.generation))
         self.snapshot = snapshot
         self._will_be_renewed = False
         self.dirty = snapshot.is_counting
@@ -597,13 +578,15 @@ class Gate:
             django.db.Error: The store does not answer. Nothing is lost: the tallies are kept.
         """
         self.merge()
-        successes, refusals = self._successes.take(), self._refusals.take()
-        if not (successes or refusals):
+        successes, failures = self._successes.take(), self._failures.take()
+        refused = self._refusals.take_all()
+        if not (successes or failures or refused):
             return False
         tally = Tally(
             name=self.name,
             successes=successes,
-            refusals=refusals,
+            failures=failures,
+            refused=refused,
             last_success_at=self._last_success() if successes else None,
         )
         try:
@@ -612,7 +595,8 @@ class Gate:
             raise
         except Exception:
             self._successes.give_back(successes)
-            self._refusals.give_back(refusals)
+            self._failures.give_back(failures)
+            self._refusals.give_all_back(refused)
             raise
         return True
 

@@ -1,8 +1,11 @@
-"""What one process gathers for the rate strategy between two merges."""
+"""What one process gathers about a circuit between two times that it writes it down."""
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import count
 from threading import Lock
 from typing import Final
 
@@ -12,6 +15,65 @@ from .windows import Window
 
 #: The most outcomes a process gathers between two merges; the oldest are dropped.
 MOST_HEARD: Final = 100_000
+
+
+class Counter:
+    """A counter that threads tick without a lock: ``next`` of itertools.count is one step."""
+
+    __slots__ = ("_reads", "_taken", "tick")
+
+    def __init__(self) -> None:
+        self.tick: Callable[[], int] = count().__next__
+        self._taken = 0
+        self._reads = 0
+
+    def take(self) -> int:
+        """Return the ticks since the last take; for one thread at a time."""
+        # Reading is a tick too, so the reads are taken off again.
+        total = self.tick() - self._reads
+        self._reads += 1
+        new = total - self._taken
+        self._taken = total
+        return new
+
+    def give_back(self, ticks: int) -> None:
+        """Count ticks again that were taken but could not be written."""
+        self._taken -= ticks
+
+
+class RefusalCounter(Counter):
+    """Refusals, which belong to the generation that refused them."""
+
+    __slots__ = ("_by_generation", "_generation", "_lock")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._generation = 0
+        self._lock = Lock()
+        self._by_generation: Counts[int] = Counts()
+
+    def begin(self, generation: int) -> None:
+        """Count for another generation from here on; 0 for what no shared one refuses."""
+        with self._lock:
+            self._sort_new()
+            self._generation = generation
+
+    def take_all(self) -> Mapping[int, int]:
+        """Return the refusals since the last take, by generation."""
+        with self._lock:
+            self._sort_new()
+            taken, self._by_generation = self._by_generation, Counts()
+        return taken
+
+    def give_all_back(self, refused: Mapping[int, int]) -> None:
+        """Count refusals again that were taken but could not be written."""
+        with self._lock:
+            self._by_generation.update(refused)
+
+    def _sort_new(self) -> None:
+        new = self.take()
+        if new:
+            self._by_generation[self._generation] += new
 
 
 class OwnWindow:

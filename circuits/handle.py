@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from . import machine
 from .breaker import operate, store
-from .machine import Mode, State, Step
+from .machine import LONGEST, Limits, Mode, State, Step, check_number
 from .models import ACTOR_LENGTH
 from .redaction import one_line
 from .store import Note, Snapshot
 from .validation import check_name
+
+#: How long a mode may be set for, in seconds.
+MODE_SECONDS: Final = Limits(1, LONGEST)
 
 
 class CircuitHandle:
     """One circuit by name. Each property asks the store.
 
     The operations take ``actor``, who asks for it, and ``words``, what they say about it; both
-    go into the history as far as there is room. They return whether anything changed.
+    go into the history as far as there is room. Those that set a mode take ``seconds``, after which
+    the circuit goes back to automatic by itself; without, it stays until somebody sets it back.
+    They return whether anything changed.
     """
 
     def __init__(self, name: str) -> None:
@@ -47,24 +53,33 @@ class CircuitHandle:
         """Close the circuit and forget its failures. A forced_open circuit stays as it is."""
         return self._operate(lambda now: machine.reset(now.status, now.now), actor, words)
 
-    def force_open(self, *, actor: str = "", words: str = "") -> bool:
-        """Refuse all calls until somebody sets it back."""
-        return self._set_mode(Mode.FORCED_OPEN, actor, words)
+    def force_open(self, *, actor: str = "", words: str = "", seconds: float | None = None) -> bool:
+        """Refuse all calls until somebody sets it back, or for so many seconds."""
+        return self._set_mode(Mode.FORCED_OPEN, actor, words, seconds)
 
-    def force_closed(self, *, actor: str = "", words: str = "") -> bool:
-        """Let all calls pass until somebody sets it back; failures are recorded."""
-        return self._set_mode(Mode.FORCED_CLOSED, actor, words)
+    def force_closed(
+        self, *, actor: str = "", words: str = "", seconds: float | None = None
+    ) -> bool:
+        """Let all calls pass, as long; failures are recorded."""
+        return self._set_mode(Mode.FORCED_CLOSED, actor, words, seconds)
 
-    def observe(self, *, actor: str = "", words: str = "") -> bool:
+    def observe(self, *, actor: str = "", words: str = "", seconds: float | None = None) -> bool:
         """Run the state machine but refuse nothing, to see what the policy would do."""
-        return self._set_mode(Mode.OBSERVE, actor, words)
+        return self._set_mode(Mode.OBSERVE, actor, words, seconds)
 
     def automatic(self, *, actor: str = "", words: str = "") -> bool:
         """Go back to working by itself."""
         return self._set_mode(Mode.AUTOMATIC, actor, words)
 
-    def _set_mode(self, mode: Mode, actor: str, words: str) -> bool:
-        return self._operate(lambda now: machine.set_mode(now.status, mode, now.now), actor, words)
+    def _set_mode(self, mode: Mode, actor: str, words: str, seconds: float | None = None) -> bool:
+        if seconds is not None:
+            check_number("seconds", seconds, MODE_SECONDS, whole=False)
+
+        def decide(row: Snapshot) -> Step:
+            until = None if seconds is None else row.now + seconds
+            return machine.set_mode(row.status, mode, row.now, until)
+
+        return self._operate(decide, actor, words)
 
     def _read(self) -> Snapshot:
         store.revive(self.name)

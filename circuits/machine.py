@@ -71,6 +71,7 @@ class Reason(StrEnum):
     TRIAL_FAILED = "trial_failed"
     RESET = "reset"
     MODE = "mode"
+    MODE_OVER = "mode_over"
 
 
 class Limits(NamedTuple):
@@ -200,6 +201,7 @@ class Status:
         recovered_at: When trials last closed the circuit, while it stays closed.
         window: The outcomes that count for the rate strategy.
         changed_at: When the state or the mode last changed.
+        mode_until: When the mode goes back to automatic by itself; None for never.
     """
 
     state: State = State.CLOSED
@@ -215,6 +217,7 @@ class Status:
     recovered_at: float | None = None
     window: Window = windows.EMPTY
     changed_at: float | None = None
+    mode_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +234,10 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of state or mode, as it goes into the history."""
+    """One change of state or mode, as it goes into the history.
+
+    ``until`` is when the mode that it leads to ends by itself.
+    """
 
     from_state: State
     to_state: State
@@ -240,6 +246,7 @@ class Change:
     generation: int
     reason: Reason
     at: float
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,11 +312,20 @@ def admit(status: Status, policy: Policy, now: float, token: str, chance: float 
         token: A fresh unique string, the name of the lease if this call becomes a trial.
         chance: A number from 0 up to 1, to share out a ramp-up.
     """
+    due = expire(status, now)
+    admission = _admit_by_mode(due.status, policy, now, token, chance)
+    return admission if due.change is None else replace(admission, change=due.change)
+
+
+def _admit_by_mode(
+    status: Status, policy: Policy, now: float, token: str, chance: float
+) -> Admission:
     if status.mode is Mode.FORCED_CLOSED:
         return Admission(status, permit=Permit(status.generation))
     if status.mode is Mode.FORCED_OPEN:
-        # Only a person ends this; the delay is an honest pace to ask again at.
-        return Admission(status, retry_after=policy.delay)
+        # Where only a person ends this, the delay is an honest pace to ask again at.
+        remaining = policy.delay if status.mode_until is None else status.mode_until - now
+        return Admission(status, retry_after=remaining)
     admission = _admit_by_state(status, policy, now, token, chance)
     if admission.permit is None and status.mode is Mode.OBSERVE:
         return replace(admission, permit=Permit(status.generation, counts=False))
@@ -326,11 +342,7 @@ def _admit_by_state(
         return Admission(status, permit=Permit(status.generation))
     if status.state is State.HALF_OPEN:
         return _admit_trial(status, policy, now, token)
-    expired = expire(status, now)
-    if expired.change is None:
-        return Admission(status, retry_after=open_remaining(status, now))
-    trial = _admit_trial(expired.status, policy, now, token)
-    return replace(trial, change=expired.change)
+    return Admission(status, retry_after=open_remaining(status, now))
 
 
 def ramp_remaining(status: Status, policy: Policy, now: float) -> float:
@@ -498,13 +510,20 @@ def _without(leases: tuple[Lease, ...], token: str | None) -> tuple[Lease, ...]:
 
 
 def expire(status: Status, now: float) -> Step:
-    """Move an open circuit to half_open once its delay has passed."""
-    due = status.state is State.OPEN and not open_remaining(status, now)
-    if not due or status.mode not in (Mode.AUTOMATIC, Mode.OBSERVE):
+    """Change what time alone changes.
+
+    A mode that was set for a while goes back to automatic, and an open circuit whose delay has
+    passed moves to half_open; where both are due, in one change.
+    """
+    is_over = status.mode_until is not None and now >= status.mode_until
+    mode = Mode.AUTOMATIC if is_over else status.mode
+    recovers = mode in (Mode.AUTOMATIC, Mode.OBSERVE)
+    new: dict[str, Any] = {"mode": mode, "mode_until": None} if is_over else {}
+    if recovers and status.state is State.OPEN and not open_remaining(status, now):
+        new |= {"state": State.HALF_OPEN, "retry_at": None, "trial_successes": 0}
+    if not new:
         return Step(status)
-    return _move(
-        status, now, Reason.DELAY_PASSED, state=State.HALF_OPEN, retry_at=None, trial_successes=0
-    )
+    return _move(status, now, Reason.MODE_OVER if is_over else Reason.DELAY_PASSED, **new)
 
 
 def open_remaining(status: Status, now: float) -> float:
@@ -530,20 +549,26 @@ def reset(status: Status, now: float) -> Step:
     return Step(cleared)
 
 
-def set_mode(status: Status, mode: Mode, now: float) -> Step:
-    """Put the circuit in another mode.
+def set_mode(status: Status, mode: Mode, now: float, until: float | None = None) -> Step:
+    """Put the circuit in another mode, or set another end to the one it is in.
 
     A forced mode sets the state too, so the two never contradict each other. Out of forced_open
     the next call is a trial; out of forced_closed the failures recorded meanwhile count.
+
+    Args:
+        until: When it goes back to automatic by itself; None for when somebody sets it back.
+            Automatic itself has no end.
     """
+    new = {"mode": mode, "mode_until": None if mode is Mode.AUTOMATIC else until}
     if mode is status.mode:
-        return Step(status)
+        is_same = new["mode_until"] == status.mode_until
+        return Step(status) if is_same else _move(status, now, Reason.MODE, **new)
     if mode is Mode.FORCED_CLOSED:
-        return _close(status, now, Reason.MODE, mode=mode)
+        return _close(status, now, Reason.MODE, **new)
     if mode is Mode.FORCED_OPEN:
         opened = now if status.opened_at is None else status.opened_at
-        return _open(status, now, 0.0, Reason.MODE, mode=mode, opened_at=opened)
-    return _move(status, now, Reason.MODE, mode=mode)
+        return _open(status, now, 0.0, Reason.MODE, **new, opened_at=opened)
+    return _move(status, now, Reason.MODE, **new)
 
 
 def in_memory(status: Status, shift: float) -> Status:
@@ -566,6 +591,7 @@ def in_memory(status: Status, shift: float) -> Status:
         recovered_at=moved(status.recovered_at),
         window=windows.EMPTY,
         changed_at=moved(status.changed_at),
+        mode_until=moved(status.mode_until),
     )
 
 
@@ -608,5 +634,6 @@ def _move(status: Status, now: float, reason: Reason, **new: Any) -> Step:
             generation=after.generation,
             reason=reason,
             at=now,
+            until=after.mode_until,
         ),
     )

@@ -1,4 +1,4 @@
-"""The tables: a row for each circuit, for each change of its state or mode, for each heartbeat.
+"""The tables: circuits, the changes of their state or mode, their calls by the minute, heartbeats.
 
 State is read and written by :mod:`circuits.store` only; the policy fields are for people.
 """
@@ -50,6 +50,7 @@ REASONS = [
     (Reason.TRIAL_FAILED.value, _("trial failed")),
     (Reason.RESET.value, _("reset")),
     (Reason.MODE.value, _("mode changed")),
+    (Reason.MODE_OVER.value, _("time was up")),
 ]
 
 #: The fields that are for people to set, and the only ones a form may write.
@@ -235,6 +236,9 @@ class Circuit(models.Model):
 
     state = models.CharField(_("state"), max_length=10, choices=STATES, default=State.CLOSED.value)
     mode = models.CharField(_("mode"), max_length=15, choices=MODES, default=Mode.AUTOMATIC.value)
+    mode_until = models.DateTimeField(
+        _("mode until"), null=True, blank=True, help_text=_("Empty: until somebody sets it back.")
+    )
     generation = models.BigIntegerField(_("generation"), default=0)
     failure_count = models.IntegerField(_("failures in a row"), default=0)
     run_started_at = models.DateTimeField(_("failing since"), null=True, blank=True)
@@ -278,6 +282,8 @@ class Circuit(models.Model):
             # state, or MariaDB finds a circuit by its state too, locks in another order than a
             # change does, and the two deadlock.
             models.Index(fields=["retry_at"], name="circuits_retry_at"),
+            # The same for modes that end by themselves.
+            models.Index(fields=["mode_until"], name="circuits_mode_until"),
             # The order of the admin's list, with what its filters ask for, so that these are
             # answered from the index too.
             models.Index(fields=["urgency", "name", "state", "mode"], name="circuits_urgency"),
@@ -336,6 +342,18 @@ class Transition(models.Model):
     )
     generation = models.PositiveBigIntegerField(_("generation"))
     at = models.DateTimeField(_("at"), db_index=True)
+    until = models.DateTimeField(
+        _("until"),
+        null=True,
+        blank=True,
+        help_text=_("When the mode it led to ends by itself; empty for never."),
+    )
+    refusals = models.BigIntegerField(
+        _("refusals"),
+        default=0,
+        db_default=0,
+        help_text=_("Calls refused from then until the next change."),
+    )
 
     # The outbox of notifications, see circuits.outbox.
     pending = models.BooleanField(
@@ -360,6 +378,35 @@ class Transition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.circuit}: {self.from_state} -> {self.to_state}"
+
+
+class Minute(models.Model):
+    """How the calls of one minute went: a row where there were any, for the charts."""
+
+    circuit = models.ForeignKey(
+        # Its unique constraint has the index.
+        Circuit,
+        models.CASCADE,
+        related_name="minutes",
+        verbose_name=_("circuit"),
+        db_index=False,
+    )
+    minute = models.IntegerField(
+        _("minute"), db_index=True, help_text=_("In minutes since 1970, by the database's clock.")
+    )
+    successes = models.BigIntegerField(_("successes"), default=0)
+    failures = models.BigIntegerField(_("failures"), default=0)
+    refusals = models.BigIntegerField(_("refusals"), default=0)
+
+    class Meta:
+        verbose_name = _("minute")
+        verbose_name_plural = _("minutes")
+        constraints = (
+            models.UniqueConstraint(fields=["circuit", "minute"], name="circuits_minute_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.circuit}: {self.minute}"
 
 
 class Heartbeat(models.Model):

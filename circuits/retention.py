@@ -1,20 +1,23 @@
-"""How long the history of the circuits is kept.
+"""How long the history of the circuits and the counts of each minute are kept.
 
 A change is deleted once it is older than ``HISTORY_DAYS``, or has ``HISTORY_ROWS`` newer ones
 above it. Two kinds stay whatever their age: a change that people have yet to be told of, and the
 last one of each circuit, because it says why the circuit stands as it does and who wanted it so.
+The counts of a minute are deleted once they are older than ``STATISTICS_DAYS``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic, sleep
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from . import conf
-from .models import Circuit, Transition
+from .models import Circuit, Minute, Transition
 from .rows import to_datetime
+from .statistics import MINUTE
 from .store import DatabaseStore
 
 #: How many rows one transaction deletes: few enough that nobody waits long for it.
@@ -27,32 +30,41 @@ DAY: Final = 86_400.0
 
 
 def prune(store: DatabaseStore) -> int:
-    """Delete the changes that are no longer kept, the oldest first.
+    """Delete what is no longer kept, the oldest first.
 
     Returns:
-        How many this pass has deleted. Safe to run any number of times at once.
+        How many rows this pass has deleted. Safe to run any number of times at once.
     """
     end = monotonic() + PASS_SECONDS
-    stale = _stale(store)
+    changes = _stale_changes(store)
+    return _delete(
+        Transition.objects.using(store.alias), lambda last: changes.filter(pk__gt=last), end
+    ) + _delete(Minute.objects.using(store.alias), lambda _: _stale_minutes(store), end)
+
+
+def _delete(
+    rows: QuerySet[Any], stale_after: Callable[[int], QuerySet[Any, int]], end: float
+) -> int:
+    """Delete rows until none is stale or the time has come.
+
+    Args:
+        stale_after: Returns the keys of what is to go, given the last key that was deleted.
+    """
     total = last = 0
     while monotonic() < end:
-        batch = list(stale.filter(pk__gt=last)[:BATCH])
+        batch = list(stale_after(last)[:BATCH])
         if not batch:
             break
         last = batch[-1]
         began = monotonic()
-        deleted, _ = _rows(store).filter(pk__in=batch).delete()
+        deleted, _ = rows.filter(pk__in=batch).delete()
         total += deleted
         # As long again for the others: SQLite has one lock for all who write.
         sleep(monotonic() - began)
     return total
 
 
-def _rows(store: DatabaseStore) -> QuerySet[Transition]:
-    return Transition.objects.using(store.alias)
-
-
-def _stale(store: DatabaseStore) -> QuerySet[Transition, int]:
+def _stale_changes(store: DatabaseStore) -> QuerySet[Transition, int]:
     """Return the keys of what is to go, the oldest first.
 
     Keys and times rise together, so the keys alone bound what is read; the time is asked for
@@ -60,7 +72,7 @@ def _stale(store: DatabaseStore) -> QuerySet[Transition, int]:
     """
     config = conf.get()
     before = to_datetime(store.now() - config.history_days * DAY)
-    keys = _rows(store).values_list("pk", flat=True)
+    keys = Transition.objects.using(store.alias).values_list("pk", flat=True)
     too_old = keys.filter(at__lt=before).order_by("-at").first() or 0
     too_many = keys.order_by("-pk")[config.history_rows :].first() or 0
     # Not by a join, which a database may begin with the circuits instead of the keys.
@@ -71,3 +83,10 @@ def _stale(store: DatabaseStore) -> QuerySet[Transition, int]:
         pending=False,
         generation__lt=Subquery(circuit.values("generation")),
     ).order_by("pk")
+
+
+def _stale_minutes(store: DatabaseStore) -> QuerySet[Minute, int]:
+    """Return the keys of what is to go, the oldest minutes first, by their index."""
+    before = (store.now() - conf.get().statistics_days * DAY) // MINUTE
+    minutes = Minute.objects.using(store.alias).filter(minute__lt=before).order_by("minute")
+    return minutes.values_list("pk", flat=True)

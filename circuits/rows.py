@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Model, Q, QuerySet
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
@@ -29,7 +29,7 @@ from .machine import (
     check_number,
     check_policy_value,
 )
-from .models import Circuit
+from .models import Circuit, Minute, Transition
 from .statements import Parameter, Select, Update
 from .windows import EMPTY, Bucket, Window
 
@@ -82,6 +82,7 @@ def status_of(row: Any) -> Status:
 
     opened_at = past(row.opened_at)
     since = -inf if opened_at is None else opened_at
+    changed_at = past(row.state_changed_at)
     return Status(
         state=State(row.state),
         mode=Mode(row.mode),
@@ -95,7 +96,10 @@ def status_of(row: Any) -> Status:
         leases=tuple(Lease(token, expires_at) for token, expires_at in row.leases),
         recovered_at=past(row.recovered_at),
         window=_window(row.window),
-        changed_at=past(row.state_changed_at),
+        changed_at=changed_at,
+        mode_until=None
+        if row.mode_until is None
+        else to_seconds(row.mode_until, since=changed_at or -inf),
     )
 
 
@@ -115,6 +119,7 @@ def columns_of(status: Status) -> dict[str, Any]:
         "recovered_at": _optional(to_datetime, status.recovered_at),
         "window": _window_column(status.window),
         "state_changed_at": _optional(to_datetime, status.changed_at),
+        "mode_until": _optional(to_datetime, status.mode_until),
     }
 
 
@@ -195,8 +200,8 @@ _COLUMNS: Final = (
 Row: Any = namedtuple("Row", _COLUMNS)  # type: ignore[misc]
 
 
-def _given(column: str, name: str = "") -> Parameter:
-    return Parameter(name or column, Circuit._meta.get_field(column))  # type: ignore[arg-type]
+def _given(column: str, name: str = "", model: type[Model] = Circuit) -> Parameter:
+    return Parameter(name or column, model._meta.get_field(column))  # type: ignore[arg-type]
 
 
 def _named(alias: str) -> QuerySet[Circuit]:
@@ -246,6 +251,13 @@ GLANCE: Final = Select(
 
 LOCK: Final = Select(lambda alias: _read(alias).select_for_update())
 
+#: The key of a row, which is locked, and the database's clock in microseconds since 1970.
+LOCK_KEY: Final = Select(
+    lambda alias: (
+        _named(alias).annotate(db_now=DatabaseNow()).values_list("pk", "db_now").select_for_update()
+    )
+)
+
 WRITE: Final = Update(
     _named,
     {
@@ -287,4 +299,26 @@ ADD_TALLY: Final = Update(
         "last_attempt_at": _latest("last_attempt_at"),
         "last_success_at": _latest("last_success_at"),
     },
+)
+
+ADD_TO_MINUTE: Final = Update(
+    lambda alias: Minute.objects.using(alias).filter(
+        circuit_id=_given("circuit", model=Minute), minute=_given("minute", model=Minute)
+    ),
+    {
+        column: F(column) + _given(column, model=Minute)
+        for column in ("successes", "failures", "refusals")
+    },
+)
+
+ADD_REFUSALS: Final = Update(
+    lambda alias: (
+        Transition.objects.using(alias)
+        .filter(
+            circuit_id=_given("circuit", model=Transition),
+            generation=_given("generation", model=Transition),
+        )
+        .order_by()
+    ),
+    {"refusals": F("refusals") + _given("refusals", model=Transition)},
 )

@@ -7,7 +7,7 @@ function of :mod:`circuits.machine` and writes down what comes back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from time import monotonic
@@ -21,13 +21,16 @@ from .dberrors import InDoubtError, code_of, retried
 from .exceptions import TooManyCircuitsError
 from .fields import NOW_SQL, DatabaseNow
 from .machine import Change, Mode, Permit, Policy, State, Status, Step
-from .models import Circuit, Heartbeat, Transition
+from .models import Circuit, Heartbeat, Minute, Transition
 from .rows import (
+    ADD_REFUSALS,
     ADD_TALLY,
+    ADD_TO_MINUTE,
     CLEAR_FAILURES,
     COUNT_FAILURE,
     GLANCE,
     LOCK,
+    LOCK_KEY,
     NOTE_FAILURE,
     READ,
     WRITE,
@@ -47,12 +50,16 @@ from .validation import check_name, parse_statuses
 logger = logging.getLogger("circuits")
 
 S = TypeVar("S", bound=Step)
+T = TypeVar("T")
 
 #: How many circuits one transaction of :meth:`DatabaseStore.expire_due` may lock.
 EXPIRE_BATCH: Final = 500
 
 #: Seconds for which a policy is not read again where each call asks for the state.
 POLICY_SECONDS: Final = 1.0
+
+#: The modes in which an open circuit recovers by itself.
+_RECOVERING: Final = (Mode.AUTOMATIC.value, Mode.OBSERVE.value)
 
 #: The heartbeat of the task that moves circuits whose delay has passed.
 EXPIRY: Final = "half_open_expired"
@@ -116,13 +123,20 @@ class Tally:
     """What a process gathered about one circuit since it last wrote it down.
 
     Args:
+        refused: The refusals, by the generation that refused; 0 for those of no shared one.
         last_success_at: In seconds on the store's clock.
     """
 
     name: str
     successes: int
-    refusals: int
+    failures: int
+    refused: Mapping[int, int]
     last_success_at: float | None
+
+    @property
+    def refusals(self) -> int:
+        """All of them."""
+        return sum(self.refused.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +235,7 @@ class DatabaseStore:
     ) -> Changed[S]:
         """Put the circuit to ``decide`` under its row lock, and write what it returns."""
         while True:
-            changed = retried(self.alias, lambda: self._changed(name, decide, note))
+            changed = self._committed(lambda: self._changed(name, decide, note))
             if changed is not None:
                 return changed
             # Not in that transaction: on MariaDB, many that make the row at once would deadlock.
@@ -233,17 +247,31 @@ class DatabaseStore:
         """Do nothing: it asks its database every time, whatever came of it before."""
 
     def _changed(self, name: str, decide: Callable[[Snapshot], S], note: Note) -> Changed[S] | None:
-        changed = None
-        try:
-            with transaction.atomic(using=self.alias):
-                row = self._row(LOCK, name)
-                if row is not None:
-                    changed = self._decided(row, decide, note)
-        except Error as error:
-            if changed is not None and code_of(error) is None:
-                raise InDoubtError(str(error)) from error
-            raise
-        return changed
+        row = self._row(LOCK, name)
+        return None if row is None else self._decided(row, decide, note)
+
+    def _committed(self, work: Callable[[], T | None]) -> T | None:
+        """Do a piece of work in one transaction, and again after a conflict.
+
+        Args:
+            work: Returns None where it has written nothing.
+
+        Raises:
+            InDoubtError: The database may have committed it, and did not say.
+        """
+
+        def attempt() -> T | None:
+            done = None
+            try:
+                with transaction.atomic(using=self.alias):
+                    done = work()
+            except Error as error:
+                if done is not None and code_of(error) is None:
+                    raise InDoubtError(str(error)) from error
+                raise
+            return done
+
+        return retried(self.alias, attempt)
 
     def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
         """Count a failure that changes no state, in one conditional UPDATE.
@@ -267,18 +295,12 @@ class DatabaseStore:
         retried(self.alias, lambda: CLEAR_FAILURES.run(self.alias, **values))
 
     def flush(self, tally: Tally) -> None:
-        """Add what a process has gathered to the row, in one UPDATE.
+        """Add what a process has gathered to the row, its minute and its history.
 
         Raises:
             InDoubtError: The database may have done so, and did not say.
         """
-        connections[self.alias].ensure_connection()  # where this fails there is no doubt
-        try:
-            retried(self.alias, lambda: self._add(tally))
-        except Error as error:
-            if code_of(error) is None:
-                raise InDoubtError(str(error)) from error
-            raise
+        self._committed(lambda: self._added(tally))
 
     def touch(self, name: str) -> None:
         """Write to the circuit's row and change nothing.
@@ -296,20 +318,30 @@ class DatabaseStore:
             return float(cursor.fetchone()[0]) / 1_000_000
 
     def expire_due(self, batch: int = EXPIRE_BATCH) -> int:
-        """Move up to ``batch`` open circuits whose delay has passed to half_open.
+        """Move open circuits whose delay has passed to half_open, and end modes whose time is up.
+
+        Args:
+            batch: The most of each kind.
 
         Returns:
-            How many were moved. Rows that others hold are left to them where the database can
+            How many were changed. Rows that others hold are left to them where the database can
             skip locked rows.
         """
-        moved = retried(self.alias, lambda: self._expired(batch))
+        # Each kind by its own index, and in transactions of their own.
+        waiting = {"state": State.OPEN.value, "mode__in": _RECOVERING}
+        return self._expire("retry_at", batch, **waiting) + self._expire("mode_until", batch)
+
+    def _expire(self, column: str, batch: int, **lookups: Any) -> int:
+        moved = retried(self.alias, lambda: self._expired(column, batch, lookups))
         for name, transition in moved:
             announce_transition(name, transition)
         return len(moved)
 
-    def _expired(self, batch: int) -> list[tuple[str, Transition]]:
+    def _expired(
+        self, column: str, batch: int, lookups: Mapping[str, Any]
+    ) -> list[tuple[str, Transition]]:
         with transaction.atomic(using=self.alias):
-            due = self._due(batch)
+            due = self._due(column, batch, lookups)
             # One moment for all of them: then most are changed alike, in one UPDATE.
             now = max((row.db_now for row in due), default=0) / 1_000_000
             steps = [(row, machine.expire(status_of(row), now)) for row in due]
@@ -354,7 +386,12 @@ class DatabaseStore:
         # A clock set back is no reason for a time in the future.
         return max(0.0, now - to_seconds(beat.at, until=now))
 
-    def _add(self, tally: Tally) -> None:
+    def _added(self, tally: Tally) -> Tally | None:
+        """Add a tally wherever it counts; the circuit's lock lets one process at a time do so."""
+        found = LOCK_KEY.row(self.alias, name=tally.name)
+        if found is None:
+            return None  # somebody has deleted the circuit
+        circuit, db_now = found
         at = tally.last_success_at
         ADD_TALLY.run(
             self.alias,
@@ -363,6 +400,20 @@ class DatabaseStore:
             refusals=tally.refusals,
             last_success_at=None if at is None else to_datetime(at),
         )
+        if conf.get().statistics_days:
+            self._add_to_minute(tally, circuit, db_now // 60_000_000)
+        for generation, refusals in tally.refused.items():
+            ADD_REFUSALS.run(self.alias, circuit=circuit, generation=generation, refusals=refusals)
+        return tally
+
+    def _add_to_minute(self, tally: Tally, circuit: int, minute: int) -> None:
+        calls = {
+            "successes": tally.successes,
+            "failures": tally.failures,
+            "refusals": tally.refusals,
+        }
+        if not ADD_TO_MINUTE.run(self.alias, circuit=circuit, minute=minute, **calls):
+            Minute.objects.using(self.alias).create(circuit_id=circuit, minute=minute, **calls)
 
     def _all(self) -> QuerySet[Circuit]:
         return Circuit.objects.using(self.alias)
@@ -399,18 +450,14 @@ class DatabaseStore:
         }
         return retried(self.alias, lambda: statement.run(self.alias, **values)) == 1
 
-    def _due(self, batch: int) -> list[Any]:
+    def _due(self, column: str, batch: int, lookups: Mapping[str, Any]) -> list[Any]:
         skip_locked = connections[self.alias].features.has_select_for_update_skip_locked
         return list(
             self._rows()
             .select_for_update(skip_locked=skip_locked)
-            .filter(
-                state=State.OPEN.value,
-                mode__in=(Mode.AUTOMATIC.value, Mode.OBSERVE.value),
-                retry_at__lte=to_datetime(self.now()),
-            )
+            .filter(**lookups, **{f"{column}__lte": to_datetime(self.now())})
             # As the index has them: no more rows are read, or locked on MariaDB, than are taken.
-            .order_by("retry_at")[:batch]
+            .order_by(column)[:batch]
         )
 
     def _write_alike(self, steps: Iterable[tuple[Circuit, Step]]) -> None:
@@ -519,6 +566,7 @@ def _transition(circuit_id: int, change: Change, note: Note) -> Transition:
         actor=note.actor,
         generation=change.generation,
         at=to_datetime(change.at),
+        until=None if change.until is None else to_datetime(change.until),
         pending=_is_news(change) and bool(conf.get().notify),
     )
 

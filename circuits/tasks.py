@@ -17,20 +17,20 @@ EXPIRES: Final = 2.0
 #: The same for a pass of the notifications.
 NOTIFY_EXPIRES: Final = 30.0
 
-#: The same for a pass over the history.
+#: The same for a pass over what is no longer kept.
 PRUNE_EXPIRES: Final = 1800.0
 
 
 @shared_task(name="circuits.tasks.half_open_expired", expires=EXPIRES)
 def half_open_expired() -> int:
-    """Move every open circuit whose delay has passed to half_open.
+    """Move every open circuit whose delay has passed to half_open, and end modes that are over.
 
     Returns:
-        How many circuits were moved. Safe to run any number of times at once.
+        How many circuits were changed. Safe to run any number of times at once.
     """
     store = DatabaseStore()
     total = moved = store.expire_due()
-    while moved == EXPIRE_BATCH:
+    while moved >= EXPIRE_BATCH:
         moved = store.expire_due()
         total += moved
     store.beat(EXPIRY)
@@ -49,12 +49,12 @@ def notify() -> int:
     return notifications.tell_all(DatabaseStore())
 
 
-@shared_task(name="circuits.tasks.prune_transitions", expires=PRUNE_EXPIRES)
-def prune_transitions() -> int:
-    """Delete the history that ``HISTORY_DAYS`` and ``HISTORY_ROWS`` no longer keep.
+@shared_task(name="circuits.tasks.prune", expires=PRUNE_EXPIRES)
+def prune() -> int:
+    """Delete what ``HISTORY_DAYS``, ``HISTORY_ROWS`` and ``STATISTICS_DAYS`` no longer keep.
 
     Returns:
-        How many changes were deleted. Safe to run any number of times at once.
+        How many rows were deleted. Safe to run any number of times at once.
     """
     return retention.prune(DatabaseStore())
 

@@ -24,5 +24,5 @@ def test_it_measures_two_sizes_and_leaves_nothing_behind(tmp_path: Path) -> None
     )
     assert len(re.findall(r"ratio +\d+\.\d\d  \d+ queries", run.stdout)) == 14
     assert "half_open_expired: 30 of 300 in" in run.stdout
-    assert re.search(r"prune_transitions: 3\d\d in", run.stdout)
+    assert re.search(r"prune: 3\d\d in", run.stdout)
     assert list(tmp_path.glob("**/*.sqlite3")) == []

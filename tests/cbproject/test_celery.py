@@ -18,8 +18,8 @@ def test_beat_tells_of_openings_within_seconds() -> None:
 
 
 def test_beat_prunes_the_history_every_hour() -> None:
-    entry = settings.CELERY_BEAT_SCHEDULE["prune-transitions"]
-    assert entry["task"] == "circuits.tasks.prune_transitions"
+    entry = settings.CELERY_BEAT_SCHEDULE["prune-circuits"]
+    assert entry["task"] == "circuits.tasks.prune"
     assert (entry["schedule"], entry["options"]) == (3600.0, {"expires": 1800.0})
 
 

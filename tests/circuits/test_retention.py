@@ -14,9 +14,8 @@ from pytest_django import Settings
 
 from circuits import retention
 from circuits.models import Circuit, Transition
-from circuits.retention import prune
 from circuits.store import DatabaseStore
-from circuits.tasks import PRUNE_EXPIRES, prune_transitions
+from circuits.tasks import PRUNE_EXPIRES, prune
 from tests.calls import fail
 from tests.concurrency import in_threads
 from tests.factories import CircuitFactory, TransitionFactory
@@ -60,25 +59,25 @@ def kept() -> list[Transition]:
 def test_what_is_older_than_the_days_goes(circuit: Circuit) -> None:
     changes(circuit, 3, days_ago=DAYS + 0.01)
     young = changes(circuit, 2, days_ago=DAYS - 0.01)
-    assert prune_transitions() == 3
+    assert prune() == 3
     assert kept() == young
-    assert prune_transitions() == 0
+    assert prune() == 0
 
 
 def test_the_days_can_be_set(circuit: Circuit, settings: Settings) -> None:
     change(circuit, days_ago=3)
     young = change(circuit, days_ago=1)
     keep(settings, HISTORY_DAYS=2)
-    assert prune_transitions() == 1
+    assert prune() == 1
     assert kept() == [young]
 
 
 def test_of_more_rows_than_may_be_the_newest_stay(circuit: Circuit, settings: Settings) -> None:
     rows = changes(circuit, 5)
     keep(settings, HISTORY_ROWS=5)
-    assert prune_transitions() == 0
+    assert prune() == 0
     keep(settings, HISTORY_ROWS=3)
-    assert prune_transitions() == 2
+    assert prune() == 2
     assert kept() == rows[2:]
 
 
@@ -86,7 +85,7 @@ def test_both_limits_hold_at_once(circuit: Circuit, settings: Settings) -> None:
     changes(circuit, 2, days_ago=DAYS + 1)
     rows = changes(circuit, 4)
     keep(settings, HISTORY_ROWS=3)
-    assert prune_transitions() == 3
+    assert prune() == 3
     assert kept() == rows[1:]
 
 
@@ -97,7 +96,7 @@ def test_the_last_change_of_each_circuit_stays(settings: Settings) -> None:
         last.append(change(circuit, days_ago=DAYS + 1))
         Circuit.objects.filter(pk=circuit.pk).update(generation=last[-1].generation)
     keep(settings, HISTORY_ROWS=1)
-    assert prune_transitions() == 6
+    assert prune() == 6
     assert kept() == last
 
 
@@ -106,20 +105,20 @@ def test_the_last_change_is_the_one_that_the_store_wrote_last() -> None:
     row = Circuit.objects.get()
     assert Transition.objects.get().generation == row.generation
     Transition.objects.update(at=timezone.now() - timedelta(days=2 * DAYS))
-    assert prune_transitions() == 0
+    assert prune() == 0
     assert Transition.objects.count() == 1
 
 
 def test_what_people_have_yet_to_be_told_of_stays(circuit: Circuit, settings: Settings) -> None:
     waiting = change(circuit, days_ago=2 * DAYS, pending=True)
     change(circuit, days_ago=2 * DAYS)
-    assert prune_transitions() == 1
+    assert prune() == 1
     assert kept() == [waiting]
     keep(settings, HISTORY_ROWS=1)
     newest = change(circuit)
-    assert prune_transitions() == 0
+    assert prune() == 0
     Transition.objects.update(pending=False)
-    assert prune_transitions() == 1
+    assert prune() == 1
     assert kept() == [newest]
 
 
@@ -127,12 +126,12 @@ def test_a_clock_that_was_wrong_for_a_while_takes_nothing_else_along(circuit: Ci
     before = changes(circuit, 2, days_ago=10)
     change(circuit, days_ago=DAYS + 5)
     after = changes(circuit, 2, days_ago=9)
-    assert prune_transitions() == 1
+    assert prune() == 1
     assert kept() == before + after
 
 
 def test_there_need_be_no_history() -> None:
-    assert prune_transitions() == 0
+    assert prune() == 0
 
 
 # How it goes -------------------------------------------------------------------------------------
@@ -151,7 +150,7 @@ def test_rows_go_in_batches_the_oldest_first(
     rows = changes(circuit, 10, days_ago=DAYS + 1)
     left: list[list[Transition]] = []
     monkeypatch.setattr(retention, "sleep", lambda seconds: left.append(kept()))
-    assert prune_transitions() == 10
+    assert prune() == 10
     assert left == [rows[4:], rows[8:], []]
 
 
@@ -160,7 +159,7 @@ def test_a_batch_that_leaves_rows_where_they_are_does_not_end_the_pass(batches: 
         last = change(circuit, days_ago=DAYS + 1)
         Circuit.objects.filter(pk=circuit.pk).update(generation=last.generation)
     changes(CircuitFactory.create(generation=1_000_000), batches + 1, days_ago=DAYS + 1)
-    assert prune_transitions() == batches + 1
+    assert prune() == batches + 1
 
 
 def test_others_may_write_for_as_long_as_a_batch_has_kept_them_waiting(
@@ -176,7 +175,7 @@ def test_others_may_write_for_as_long_as_a_batch_has_kept_them_waiting(
 
     monkeypatch.setattr(retention, "monotonic", lambda: next(ticks))
     monkeypatch.setattr(retention, "sleep", pause)
-    assert prune_transitions() == batches
+    assert prune() == batches
     assert pauses == [7]
     circuit.refresh_from_db()
     assert circuit.last_error == "written meanwhile"
@@ -187,25 +186,25 @@ def test_a_pass_ends_in_time_and_the_next_one_goes_on(
 ) -> None:
     changes(circuit, 3 * batches, days_ago=DAYS + 1)
     monkeypatch.setattr(retention, "monotonic", count(step=retention.PASS_SECONDS / 4).__next__)
-    assert prune_transitions() == batches
+    assert prune() == batches
     monkeypatch.undo()
-    assert prune_transitions() == 2 * batches
+    assert prune() == 2 * batches
 
 
 def test_passes_at_once_delete_each_row_once(circuit: Circuit, batches: int) -> None:
     changes(circuit, 30, days_ago=DAYS + 1)
     young = changes(circuit, 2)
-    assert sum(in_threads(4, lambda _: prune(DatabaseStore()))) == 30
+    assert sum(in_threads(4, lambda _: retention.prune(DatabaseStore()))) == 30
     assert kept() == young
 
 
 def test_a_pass_with_nothing_to_do_writes_nothing(circuit: Circuit) -> None:
     changes(circuit, 2)
     with CaptureQueriesContext(connections["circuits"]) as queries:
-        prune_transitions()
+        prune()
     assert all(query["sql"].startswith("SELECT") for query in queries)
     assert len(queries) == 4
 
 
 def test_a_copy_that_no_worker_took_in_time_is_dropped() -> None:
-    assert prune_transitions.expires == PRUNE_EXPIRES == 1800
+    assert prune.expires == PRUNE_EXPIRES == 1800

@@ -19,7 +19,7 @@ from circuits.machine import Mode, Reason
 from circuits.models import Circuit, Transition
 from circuits.paging import BoundedPaginator, HistoryList
 from circuits.store import EXPIRE_BATCH, DatabaseStore
-from circuits.tasks import half_open_expired, prune_transitions
+from circuits.tasks import half_open_expired, prune
 from tests.factories import CircuitFactory, TransitionFactory
 from tests.plans import ALIAS, analyze, detours
 
@@ -114,7 +114,7 @@ def test_what_is_to_be_deleted_is_found_by_an_index(
     monkeypatch.setattr(retention, "sleep", lambda seconds: None)
     monkeypatch.setattr(retention, "BATCH", 50)
     settings.CIRCUITS = {**settings.CIRCUITS, "HISTORY_ROWS": 17_500}
-    assert detours(prune_transitions) == []
+    assert detours(prune) == []
     assert Transition.objects.count() == 17_500
 
 
