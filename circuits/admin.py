@@ -240,14 +240,19 @@ class CircuitAdmin(ListAdmin):
         """Show where the circuit stands above the form, and its last transitions below."""
         circuit = kwargs.get("obj")
         if circuit is not None:
-            reading = _reading(circuit)
-            may_operate = self.has_operate_permission(request)
-            context |= {
-                "status": display.status(reading),
-                "buttons": tuple(steering.buttons(circuit)) if may_operate else (),
-                "history": [display.past(each) for each in circuit.history()[:SHOWN]],
-            }
+            context |= self.page_context(request, circuit)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def page_context(self, request: HttpRequest, circuit: Circuit) -> dict[str, Any]:
+        """Return what the sections of a circuit's page are rendered with, at first and live."""
+        may_operate = self.has_operate_permission(request)
+        return {
+            "opts": self.opts,
+            "original": circuit,
+            "status": display.status(_reading(circuit)),
+            "buttons": tuple(steering.buttons(circuit)) if may_operate else (),
+            "history": [display.past(each) for each in circuit.history()[:SHOWN]],
+        }
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Let the history go with its circuit, though nobody may delete it by itself."""
