@@ -20,7 +20,7 @@ from django.test.utils import setup_databases, teardown_databases
 from pytest_django.plugin import DjangoDbBlocker
 
 from circuits import breaker, conf, threads
-from circuits.models import Circuit, Heartbeat, Transition
+from circuits.models import Circuit, Heartbeat, Minute, Transition
 from mockapi.hits import hits
 
 
@@ -76,7 +76,7 @@ def committed(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iter
 
 
 def _empty_tables() -> None:
-    for model in (Transition, Circuit, Heartbeat, LogEntry, Session, get_user_model()):
+    for model in (Minute, Transition, Circuit, Heartbeat, LogEntry, Session, get_user_model()):
         model._default_manager.all().delete()
 
 
