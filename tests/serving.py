@@ -13,6 +13,9 @@ from django.db import connections
 
 
 class _QuietHandler(WSGIRequestHandler):
+    # Head and body are written apart, and the body would wait 40 ms for the head's receipt.
+    disable_nagle_algorithm = True
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
         pass
 
