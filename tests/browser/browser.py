@@ -152,7 +152,7 @@ class Browser:
 
     def errors(self) -> list[str]:
         """Return what the console was told since the last time: errors, refusals by the CSP."""
-        log: list[dict[str, Any]] = self.chrome.get_log("browser")
+        log: list[dict[str, Any]] = self.chrome.get_log("browser")  # type: ignore[no-untyped-call]
         told = [entry["message"] for entry in log if entry["level"] in {"WARNING", "SEVERE"}]
         # Which the browser asks for by itself, and which is for the site to have.
         return [message for message in told if "/favicon.ico " not in message]
