@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from time import monotonic
+from collections.abc import Callable
 from typing import Any, Final
 
 from django.contrib import admin
-from django.contrib.admin.utils import flatten_fieldsets, unquote
+from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.db.transaction import non_atomic_requests
 from django.forms import ModelForm
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, reverse
-from django.urls import path as url_path
-from django.utils.decorators import method_decorator
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
 
 from . import conf, display, steering
 from .exceptions import TooManyCircuitsError
 from .fields import DatabaseNow
 from .models import POLICY_FIELDS, Circuit, Transition
+from .operating import OperatingAdmin
 from .paging import BoundedPaginator, HistoryList
 from .readings import Reading
 from .store import DatabaseStore
 
 #: How many of the last transitions a circuit's page shows.
 SHOWN: Final = 20
-
-#: Seconds after which no further probe of a selection is begun: the page must come back.
-PROBE_SECONDS: Final = 20.0
-
-
-def _action(key: str, label: Any) -> Callable[..., None]:
-    @admin.action(permissions=["operate"], description=label)
-    def act(circuits: CircuitAdmin, request: HttpRequest, chosen: QuerySet[Circuit]) -> None:
-        # Of all that a filter finds, those that the list has counted.
-        circuits.operate_on(request, key, list(chosen[: BoundedPaginator.limit]))
-
-    act.__name__ = key
-    return act
 
 
 def _moment(name: str) -> Callable[[Circuit], str]:
@@ -83,7 +66,7 @@ class ListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Circuit)
-class CircuitAdmin(ListAdmin):
+class CircuitAdmin(OperatingAdmin, ListAdmin):
     """Circuits: people set their policy and steer them; their state is the machine's."""
 
     form = CircuitForm
@@ -104,7 +87,6 @@ class CircuitAdmin(ListAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     empty_value_display = display.NOTHING
-    actions = tuple(_action(key, label) for key, label in steering.LABELS.items())
 
     policy_fieldsets: Any = (
         (_("What it is"), {"fields": ("name", "probe_url", "timeout")}),
@@ -258,61 +240,6 @@ class CircuitAdmin(ListAdmin):
         """Let the history go with its circuit, though nobody may delete it by itself."""
         to_delete, count, missing, protected = super().get_deleted_objects(objs, request)
         return to_delete, count, missing - {Transition._meta.verbose_name}, protected
-
-    # Steering
-
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may steer circuits, which is apart from editing their policy."""
-        return request.user.has_perm("circuits.operate_circuit")
-
-    def get_urls(self) -> list[URLPattern]:
-        """Add the address that the buttons post to."""
-        view = self.admin_site.admin_view(self.operate_view)
-        operate = url_path("<path:object_id>/operate/", view, name="circuits_circuit_operate")
-        return [operate, *super().get_urls()]
-
-    # A probe waits for a remote: no transaction of the site's may be held open for it.
-    @non_atomic_requests
-    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Show the list, or do an action."""
-        return super().changelist_view(request, *args, **kwargs)
-
-    @non_atomic_requests
-    @method_decorator(require_POST)
-    def operate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Steer one circuit and go back to its page."""
-        if not (self.has_view_permission(request) and self.has_operate_permission(request)):
-            raise PermissionDenied
-        circuit = self.get_object(request, unquote(object_id))
-        key = request.POST.get("operation")
-        if circuit is None or key not in steering.LABELS:
-            raise Http404
-        said = self._operate(request, key, circuit)
-        self.message_user(request, said.text, said.level)
-        url = reverse(
-            "admin:circuits_circuit_change", args=(circuit.pk,), current_app=self.admin_site.name
-        )
-        return HttpResponseRedirect(url)
-
-    def operate_on(self, request: HttpRequest, key: str, circuits: Sequence[Circuit]) -> None:
-        """Steer each of the circuits, and say how it went."""
-        for level, text in steering.summarised(self._operate_each(request, key, circuits)):
-            self.message_user(request, text, level)
-
-    def _operate_each(
-        self, request: HttpRequest, key: str, circuits: Sequence[Circuit]
-    ) -> Iterator[steering.Said]:
-        began = monotonic()
-        for done, circuit in enumerate(circuits):
-            if key == steering.PROBE and monotonic() - began > PROBE_SECONDS:
-                yield steering.out_of_time(len(circuits) - done)
-                return
-            yield self._operate(request, key, circuit)
-
-    def _operate(self, request: HttpRequest, key: str, circuit: Circuit) -> steering.Said:
-        said = steering.steer(circuit.name, key, actor=request.user.get_username())
-        self.log_change(request, circuit, said.text)
-        return said
 
 
 @admin.register(Transition)

@@ -368,6 +368,11 @@ class Transition(models.Model):
         verbose_name = _("transition")
         verbose_name_plural = _("transitions")
         ordering = ("-id",)
+        indexes = (
+            # What leads out of closed begins an incident: those of a circuit are found among
+            # thousands of failed trials.
+            models.Index(fields=["circuit", "from_state", "generation"], name="circuits_incidents"),
+        )
         constraints = (
             # However many processes report at once, one change is one row. Its index is also that
             # of a circuit's history.

@@ -52,10 +52,15 @@ class Reading:
         }
 
 
+def reading_of(circuit: Any) -> Reading:
+    """Return a row that was read with ``db_now`` as a reading."""
+    return Reading(circuit, circuit.db_now / 1_000_000)
+
+
 def read_circuits(**lookups: Any) -> list[Reading]:
     """Return the circuits that fit, by name."""
     rows: Any = Circuit.objects.filter(**lookups).annotate(db_now=DatabaseNow())
-    return [Reading(row, row.db_now / 1_000_000) for row in rows]
+    return [reading_of(row) for row in rows]
 
 
 def transition_values(transition: Transition) -> dict[str, Any]:
