@@ -584,10 +584,11 @@ class Gate:
             return False
         tally = Tally(
             name=self.name,
+            at=self._shared_time(monotonic()),
             successes=successes,
             failures=failures,
             refused=refused,
-            last_success_at=self._last_success() if successes else None,
+            last_success_at=self._shared_time(self.succeeded_at) if successes else None,
         )
         try:
             self._store.flush(tally)
@@ -600,9 +601,9 @@ class Gate:
             raise
         return True
 
-    def _last_success(self) -> float | None:
-        """When this process last saw a success, if it knows the store's clock."""
+    def _shared_time(self, at: float | None) -> float | None:
+        """Return a moment of the monotonic clock as the database's clock names it, if known."""
         snapshot = self.snapshot
-        if snapshot is None or not snapshot.is_shared or self.succeeded_at is None:
+        if snapshot is None or not snapshot.is_shared or at is None:
             return None
-        return snapshot.time(self.succeeded_at)
+        return snapshot.time(at)

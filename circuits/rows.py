@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import F, Model, Q, QuerySet
+from django.db.models import F, Model, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
@@ -251,13 +251,6 @@ GLANCE: Final = Select(
 
 LOCK: Final = Select(lambda alias: _read(alias).select_for_update())
 
-#: The key of a row, which is locked, and the database's clock in microseconds since 1970.
-LOCK_KEY: Final = Select(
-    lambda alias: (
-        _named(alias).annotate(db_now=DatabaseNow()).values_list("pk", "db_now").select_for_update()
-    )
-)
-
 WRITE: Final = Update(
     _named,
     {
@@ -301,10 +294,14 @@ ADD_TALLY: Final = Update(
     },
 )
 
+
+def _of_circuit(model: type[Model], alias: str) -> QuerySet[Any]:
+    keys = _named(alias).values("pk")
+    return model._default_manager.using(alias).filter(circuit_id=Subquery(keys)).order_by()
+
+
 ADD_TO_MINUTE: Final = Update(
-    lambda alias: Minute.objects.using(alias).filter(
-        circuit_id=_given("circuit", model=Minute), minute=_given("minute", model=Minute)
-    ),
+    lambda alias: _of_circuit(Minute, alias).filter(minute=_given("minute", model=Minute)),
     {
         column: F(column) + _given(column, model=Minute)
         for column in ("successes", "failures", "refusals")
@@ -312,13 +309,8 @@ ADD_TO_MINUTE: Final = Update(
 )
 
 ADD_REFUSALS: Final = Update(
-    lambda alias: (
-        Transition.objects.using(alias)
-        .filter(
-            circuit_id=_given("circuit", model=Transition),
-            generation=_given("generation", model=Transition),
-        )
-        .order_by()
+    lambda alias: _of_circuit(Transition, alias).filter(
+        generation=_given("generation", model=Transition)
     ),
     {"refusals": F("refusals") + _given("refusals", model=Transition)},
 )

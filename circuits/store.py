@@ -30,7 +30,6 @@ from .rows import (
     COUNT_FAILURE,
     GLANCE,
     LOCK,
-    LOCK_KEY,
     NOTE_FAILURE,
     READ,
     WRITE,
@@ -123,11 +122,13 @@ class Tally:
     """What a process gathered about one circuit since it last wrote it down.
 
     Args:
+        at: The moment, in seconds on the store's clock; None where that is not known.
         refused: The refusals, by the generation that refused; 0 for those of no shared one.
         last_success_at: In seconds on the store's clock.
     """
 
     name: str
+    at: float | None
     successes: int
     failures: int
     refused: Mapping[int, int]
@@ -318,18 +319,17 @@ class DatabaseStore:
             return float(cursor.fetchone()[0]) / 1_000_000
 
     def expire_due(self, batch: int = EXPIRE_BATCH) -> int:
-        """Move open circuits whose delay has passed to half_open, and end modes whose time is up.
-
-        Args:
-            batch: The most of each kind.
+        """Move up to ``batch`` open circuits whose delay has passed to half_open.
 
         Returns:
-            How many were changed. Rows that others hold are left to them where the database can
+            How many were moved. Rows that others hold are left to them where the database can
             skip locked rows.
         """
-        # Each kind by its own index, and in transactions of their own.
-        waiting = {"state": State.OPEN.value, "mode__in": _RECOVERING}
-        return self._expire("retry_at", batch, **waiting) + self._expire("mode_until", batch)
+        return self._expire("retry_at", batch, state=State.OPEN.value, mode__in=_RECOVERING)
+
+    def end_modes(self, batch: int = EXPIRE_BATCH) -> int:
+        """Put up to ``batch`` circuits whose mode is over back to automatic; return how many."""
+        return self._expire("mode_until", batch)
 
     def _expire(self, column: str, batch: int, **lookups: Any) -> int:
         moved = retried(self.alias, lambda: self._expired(column, batch, lookups))
@@ -388,32 +388,34 @@ class DatabaseStore:
 
     def _added(self, tally: Tally) -> Tally | None:
         """Add a tally wherever it counts; the circuit's lock lets one process at a time do so."""
-        found = LOCK_KEY.row(self.alias, name=tally.name)
-        if found is None:
-            return None  # somebody has deleted the circuit
-        circuit, db_now = found
         at = tally.last_success_at
-        ADD_TALLY.run(
+        is_there = ADD_TALLY.run(
             self.alias,
             name=tally.name,
             successes=tally.successes,
             refusals=tally.refusals,
             last_success_at=None if at is None else to_datetime(at),
         )
+        if not is_there:
+            return None  # somebody has deleted the circuit
         if conf.get().statistics_days:
-            self._add_to_minute(tally, circuit, db_now // 60_000_000)
+            self._add_to_minute(tally)
         for generation, refusals in tally.refused.items():
-            ADD_REFUSALS.run(self.alias, circuit=circuit, generation=generation, refusals=refusals)
+            if generation:
+                refused = {"generation": generation, "refusals": refusals}
+                ADD_REFUSALS.run(self.alias, name=tally.name, **refused)
         return tally
 
-    def _add_to_minute(self, tally: Tally, circuit: int, minute: int) -> None:
+    def _add_to_minute(self, tally: Tally) -> None:
+        minute = int((self.now() if tally.at is None else tally.at) // 60)
         calls = {
             "successes": tally.successes,
             "failures": tally.failures,
             "refusals": tally.refusals,
         }
-        if not ADD_TO_MINUTE.run(self.alias, circuit=circuit, minute=minute, **calls):
-            Minute.objects.using(self.alias).create(circuit_id=circuit, minute=minute, **calls)
+        if not ADD_TO_MINUTE.run(self.alias, name=tally.name, minute=minute, **calls):
+            circuit = self._all().only("pk").get(name=tally.name)
+            Minute.objects.using(self.alias).create(circuit=circuit, minute=minute, **calls)
 
     def _all(self) -> QuerySet[Circuit]:
         return Circuit.objects.using(self.alias)

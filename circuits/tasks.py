@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from celery import shared_task
@@ -29,13 +30,18 @@ def half_open_expired() -> int:
         How many circuits were changed. Safe to run any number of times at once.
     """
     store = DatabaseStore()
-    total = moved = store.expire_due()
-    while moved >= EXPIRE_BATCH:
-        moved = store.expire_due()
-        total += moved
+    total = _all_batches(store.expire_due) + _all_batches(store.end_modes)
     store.beat(EXPIRY)
     # Last: where there is no room for one of them, the others are to recover all the same.
     store.create_configured()
+    return total
+
+
+def _all_batches(expire: Callable[[], int]) -> int:
+    total = moved = expire()
+    while moved == EXPIRE_BATCH:
+        moved = expire()
+        total += moved
     return total
 
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from threading import Barrier, Thread
-from wsgiref.types import StartResponse, WSGIEnvironment
+from collections.abc import Iterator
+from threading import Barrier
 
 import pytest
 from asgiref.sync import SyncToAsync
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
-from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
-from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django.plugin import DjangoDbBlocker
 
 from circuits import breaker, conf, threads
-from circuits.models import Circuit, Heartbeat, Transition
+from circuits.models import Circuit, Heartbeat, Minute, Transition
 from mockapi.hits import hits
+from tests.serving import project, serving
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +74,7 @@ def committed(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iter
 
 
 def _empty_tables() -> None:
-    for model in (Transition, Circuit, Heartbeat, LogEntry, Session, get_user_model()):
+    for model in (Minute, Transition, Circuit, Heartbeat, LogEntry, Session, get_user_model()):
         model._default_manager.all().delete()
 
 
@@ -88,33 +86,10 @@ def ann() -> Client:
     return client
 
 
-class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
-        pass
-
-
-_application = get_wsgi_application()
-
-
-def _without_open_connections(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-    """The project, in a thread that holds on to no database: one in use cannot be dropped."""
-    try:
-        return _application(environ, start)
-    finally:
-        connections.close_all()
-
-
 @pytest.fixture(scope="session")
 def _mock_server() -> Iterator[str]:
-    server = ThreadedWSGIServer(("127.0.0.1", 0), _QuietHandler)
-    server.daemon_threads = True
-    server.set_app(_without_open_connections)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(project) as url:
+        yield url
 
 
 @pytest.fixture

@@ -87,6 +87,16 @@ def succeed(name: str, count: int) -> None:
             pass
 
 
+def call_and_flush(name: str, times: int) -> None:
+    """Make calls, each written down by itself."""
+    import circuits
+
+    for _ in range(times):
+        with circuits.guard(name):
+            pass
+        circuits.flush()
+
+
 def succeed_each(names: list[str]) -> None:
     """Make one call that succeeds through each circuit."""
     for name in names:
@@ -238,6 +248,7 @@ TASKS = {
     task.__name__: task
     for task in (
         fail,
+        call_and_flush,
         mixed_calls,
         measure,
         succeed,

@@ -1,9 +1,7 @@
 """The demo as a user runs it, and what it says when the story goes otherwise."""
 
-import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from rich.console import Console
 from cbproject import server, story
 from cbproject.ports import free_port
 from tests.cbproject.conftest import DEVELOPMENT, Run, project_environment
+from tests.concurrency import interrupted
 
 
 def test_the_story_goes_as_told_and_can_be_told_again(migrated: Run) -> None:
@@ -26,19 +25,6 @@ def test_the_story_goes_as_told_and_can_be_told_again(migrated: Run) -> None:
         assert "Changed state from open to half_open" in result.stdout
         assert "Changed state from half_open to closed" in result.stdout
         assert "All went as told." in result.stdout
-
-
-def interrupt(process: subprocess.Popen[str]) -> str:
-    """Press Ctrl-C until the process ends, and return what it said on its standard error.
-
-    Python ignores the one that comes while it finalizes an object.
-    """
-    for _ in range(5):
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=4)[1]
-    process.kill()
-    raise AssertionError(f"it goes on: {process.communicate()[1]}")
 
 
 def test_ctrl_c_stops_the_server_too(migrated: Run, tmp_path: Path) -> None:
@@ -53,7 +39,7 @@ def test_ctrl_c_stops_the_server_too(migrated: Run, tmp_path: Path) -> None:
     assert demo.stdout is not None
     base_url = demo.stdout.readline().split()[-1].rstrip(".")
     assert requests.get(f"{base_url}/health", timeout=5).ok
-    complaint = interrupt(demo)
+    _, complaint = interrupted(demo)
     assert demo.returncode == 130
     assert complaint.endswith("CommandError: Stopped.\n")
     with pytest.raises(requests.ConnectionError):

@@ -32,6 +32,8 @@ class NaiveCircuit:
         self.policy = policy
         self.state = "closed"
         self.mode = "automatic"
+        #: When the mode goes back to automatic by itself.
+        self.mode_ends_at: float | None = None
         #: Each change, with its reason and time; the generation is how many there were.
         self.changes: list[tuple[str, str, str, float]] = []
         #: When each failure of the present run happened.
@@ -56,11 +58,12 @@ class NaiveCircuit:
     # What callers do
 
     def ask(self, now: float, token: str) -> Answer:
+        self.let_time_pass(now)
         if self.mode == "forced_closed":
             return Answer(call=Call(self.generation))
         if self.mode == "forced_open":
-            return Answer(wait=self.policy.delay)
-        self.let_time_pass(now)
+            ends_at = self.mode_ends_at
+            return Answer(wait=self.policy.delay if ends_at is None else ends_at - now)
         if self.state == "closed":
             return Answer(call=Call(self.generation))
         if self.state == "open":
@@ -140,13 +143,18 @@ class NaiveCircuit:
     # What time and people do
 
     def let_time_pass(self, now: float) -> None:
-        if self.state != "open" or self.mode not in ("automatic", "observe"):
-            return
-        assert self.retry_at is not None
-        if now >= self.retry_at:
-            self.retry_at = None
-            self.good_trials = 0
-            self._become("half_open", self.mode, "delay_passed", now)
+        mode, state, reason = self.mode, self.state, "delay_passed"
+        if self.mode_ends_at is not None and now >= self.mode_ends_at:
+            mode, reason = "automatic", "mode_over"
+            self.mode_ends_at = None
+        if state == "open" and mode in ("automatic", "observe"):
+            assert self.retry_at is not None
+            if now >= self.retry_at:
+                state = "half_open"
+                self.retry_at = None
+                self.good_trials = 0
+        if (state, mode) != (self.state, self.mode):
+            self._become(state, mode, reason, now)
 
     def reset(self, now: float) -> None:
         if self.mode == "forced_open":
@@ -155,10 +163,14 @@ class NaiveCircuit:
             self._close(self.mode, "reset", now)
         self.failures = []
 
-    def set_mode(self, mode: str, now: float) -> None:
+    def set_mode(self, mode: str, now: float, ends_at: float | None = None) -> None:
+        if mode == "automatic":
+            ends_at = None
+        had, self.mode_ends_at = self.mode_ends_at, ends_at
         if mode == self.mode:
-            return
-        if mode == "forced_closed":
+            if had != ends_at:
+                self._become(self.state, mode, "mode", now)
+        elif mode == "forced_closed":
             self._close(mode, "mode", now)
         elif mode == "forced_open":
             self.opened_at = self.opened_at or now

@@ -15,7 +15,8 @@ from pytest_django import Settings
 
 import circuits
 from circuits import breaker
-from circuits.gate import Counter, Gate
+from circuits.gate import Gate
+from circuits.gathering import Counter
 from circuits.machine import Mode
 from circuits.models import Circuit
 from circuits.store import DatabaseStore, Snapshot

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db.models import F
 from django.utils import timezone
+from pytest_django import Settings
 
 import circuits
 from circuits import breaker
@@ -16,6 +17,8 @@ from circuits.handle import CircuitHandle
 from circuits.machine import Mode
 from circuits.models import Circuit, Transition
 from tests.calls import fail, refusal, succeed
+from tests.clock import database_clock
+from tests.concurrency import wait_until
 from tests.factories import CircuitFactory
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -267,3 +270,59 @@ def test_a_reset_of_a_closed_circuit_forgets_the_failures_so_far() -> None:
     assert circuits.get("payments").state == "closed"
     fail("payments")
     assert circuits.get("payments").state == "open"
+
+
+# For a while
+
+
+@pytest.mark.parametrize("snapshot_seconds", [0, 0.2])
+def test_a_mode_ends_by_itself_by_the_clock_of_the_database(
+    payments: CircuitHandle,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    snapshot_seconds: float,
+) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": snapshot_seconds}
+    with database_clock(monkeypatch) as clock:
+        assert payments.force_open(actor="ann", words="maintenance", seconds=1800)
+        assert 1799 < refusal("payments").retry_after <= 1800
+        history = Transition.objects.get()
+        assert history.until == row().mode_until
+        assert (history.until - history.at).total_seconds() == 1800
+        clock.jump(1799)
+        restart()
+        assert refusal("payments").retry_after <= 1
+        clock.jump(1)
+        restart()
+        succeed("payments")  # the trial
+    assert (payments.state, payments.mode) == ("closed", "automatic")
+    assert row().mode_until is None
+    reasons = Transition.objects.order_by("generation").values_list("reason", flat=True)
+    assert list(reasons) == ["mode", "mode_over", "trial_succeeded"]
+
+
+def test_a_process_that_has_it_in_memory_sees_the_end_too(payments: CircuitHandle) -> None:
+    payments.force_closed(seconds=1)
+    fail("payments", 9)
+
+    def is_over() -> bool:
+        succeed("payments")
+        return payments.mode is Mode.AUTOMATIC
+
+    wait_until(is_over)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1e12, float("nan"), "30m", True])
+def test_a_while_that_cannot_be_is_refused(payments: CircuitHandle, seconds: Any) -> None:
+    with pytest.raises(circuits.InvalidInputError, match=r"^seconds must be a number from 1 to "):
+        payments.force_open(seconds=seconds)
+    assert not Circuit.objects.exists()
+
+
+def test_another_while_is_a_change_of_its_own(payments: CircuitHandle) -> None:
+    assert payments.observe(seconds=60)
+    assert payments.observe(seconds=600)
+    assert payments.observe()
+    assert not payments.observe()
+    ends = Transition.objects.order_by("generation").values_list("until", flat=True)
+    assert [until is not None for until in ends] == [True, True, False]

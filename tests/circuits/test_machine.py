@@ -472,6 +472,66 @@ def test_out_of_forced_open_the_next_call_is_a_trial(status: Status) -> None:
     assert admit(automatic, NOW).permit == Permit(status.generation + 3, lease="a")
 
 
+@pytest.mark.parametrize("status", STATUSES)
+def test_forced_open_for_a_while_refuses_until_it_is_over(status: Status) -> None:
+    forced = machine.set_mode(status, Mode.FORCED_OPEN, NOW, NOW + 1800).status
+    assert admit(forced, NOW + 1) == Admission(forced, retry_after=1799)
+    assert machine.expire(forced, NOW + 1799.9).status is forced
+    assert machine.reset(forced, NOW).status is forced
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_the_first_call_after_forced_open_is_over_is_a_trial(status: Status) -> None:
+    """Nothing depends on beat: the call itself ends the mode, in one change."""
+    forced = machine.set_mode(status, Mode.FORCED_OPEN, NOW, NOW + 1800).status
+    admission = admit(forced, NOW + 1800)
+    assert admission.permit == Permit(forced.generation + 1, lease="a")
+    assert admission.change == Change(
+        from_state=State.OPEN,
+        to_state=State.HALF_OPEN,
+        from_mode=Mode.FORCED_OPEN,
+        to_mode=Mode.AUTOMATIC,
+        generation=forced.generation + 1,
+        reason=Reason.MODE_OVER,
+        at=NOW + 1800,
+    )
+    assert (admission.status.mode_until, admission.status.retry_at) == (None, None)
+
+
+def test_forced_closed_for_a_while_trips_again_once_it_is_over() -> None:
+    forced = machine.set_mode(opened(), Mode.FORCED_CLOSED, NOW, NOW + 60).status
+    over = admit(forced, NOW + 60)
+    assert over.permit == Permit(forced.generation + 1)
+    assert (over.status.state, over.status.mode) == ("closed", "automatic")
+    assert fail(over.status, Policy(threshold=1)).status.state is State.OPEN
+
+
+def test_to_observe_for_a_while_ends_with_the_delay_still_to_be_served() -> None:
+    observed = machine.set_mode(opened(), Mode.OBSERVE, NOW, NOW + 4).status
+    over = machine.expire(observed, NOW + 4).status
+    assert (over.state, over.mode) == ("open", "automatic")
+    assert admit(over, NOW + 4).retry_after == 6
+
+
+def test_a_mode_may_be_given_another_end_or_none() -> None:
+    forced = machine.set_mode(Status(), Mode.FORCED_OPEN, NOW, NOW + 60).status
+    longer = machine.set_mode(forced, Mode.FORCED_OPEN, NOW + 50, NOW + 600)
+    assert longer.change is not None
+    assert (longer.change.until, longer.status.mode_until) == (NOW + 600, NOW + 600)
+    for_good = machine.set_mode(longer.status, Mode.FORCED_OPEN, NOW + 51).status
+    assert machine.expire(for_good, NOW + 1e6).status is for_good
+
+
+def test_another_end_does_not_forget_what_forced_closed_has_recorded() -> None:
+    recorded = run_of_failures(10, mode=Mode.FORCED_CLOSED)
+    assert machine.set_mode(recorded, Mode.FORCED_CLOSED, NOW, NOW + 1).status.failure_count == 10
+
+
+def test_somebody_who_sets_it_back_takes_the_end_away() -> None:
+    forced = machine.set_mode(Status(), Mode.FORCED_OPEN, NOW, NOW + 60).status
+    assert machine.set_mode(forced, Mode.AUTOMATIC, NOW, NOW + 99).status.mode_until is None
+
+
 def test_forced_open_keeps_the_time_at_which_the_circuit_opened_by_itself() -> None:
     assert machine.set_mode(opened(), Mode.FORCED_OPEN, NOW + 5).status.opened_at == NOW
     assert machine.set_mode(Status(), Mode.FORCED_OPEN, NOW + 5).status.opened_at == NOW + 5
@@ -831,15 +891,16 @@ class Fleet(RuleBasedStateMachine):
         self._take(machine.reset(self.status, self.now))
         self.naive.reset(self.now)
 
-    @rule(mode=st.sampled_from(Mode))
-    def set_mode(self, mode: Mode) -> None:
-        self._take(machine.set_mode(self.status, mode, self.now))
-        self.naive.set_mode(mode.value, self.now)
+    @rule(mode=st.sampled_from(Mode), seconds=st.sampled_from([None, None, 1, 8, 32]))
+    def set_mode(self, mode: Mode, seconds: float | None) -> None:
+        until = None if seconds is None else self.now + seconds
+        self._take(machine.set_mode(self.status, mode, self.now, until))
+        self.naive.set_mode(mode.value, self.now, until)
 
     @precondition(lambda self: self.status.mode is not Mode.AUTOMATIC)
     @rule()
     def back_to_automatic(self) -> None:
-        self.set_mode(Mode.AUTOMATIC)
+        self.set_mode(Mode.AUTOMATIC, None)
 
     # What holds for every step
 
@@ -847,12 +908,13 @@ class Fleet(RuleBasedStateMachine):
         before, after, change = self.status, step.status, step.change
         assert asdict(before) == self.seen, "a step changed what it was given"
         assert (after is before) == (after == before)
-        moved = (before.state, before.mode) != (after.state, after.mode)
-        assert (change is not None) == moved
-        assert after.generation == before.generation + moved
+        moved = [(each.state, each.mode, each.mode_until) for each in (before, after)]
+        assert (change is not None) == (moved[0] != moved[1])
+        assert after.generation == before.generation + (change is not None)
         if change is not None:
             assert (change.from_state, change.from_mode) == (before.state, before.mode)
             assert (change.to_state, change.to_mode) == (after.state, after.mode)
+            assert change.until == after.mode_until
             assert change.generation == after.generation
             self.reason = change.reason
         self.status = after
@@ -870,6 +932,7 @@ class Fleet(RuleBasedStateMachine):
         status, naive = self.status, self.naive
         self.seen = asdict(status)
         assert (status.state, status.mode) == (naive.state, naive.mode)
+        assert status.mode_until == naive.mode_ends_at
         assert status.generation == naive.generation
         assert status.failure_count == len(naive.failures)
         assert status.run_started_at == (naive.failures[0] if naive.failures else None)
@@ -887,7 +950,8 @@ class Fleet(RuleBasedStateMachine):
     @invariant()
     def it_is_never_wedged(self) -> None:
         """Time and successful calls close it, whatever happened before."""
-        if self.status.mode not in (Mode.AUTOMATIC, Mode.OBSERVE):
+        forced = self.status.mode in (Mode.FORCED_OPEN, Mode.FORCED_CLOSED)
+        if forced and self.status.mode_until is None:
             return
         status, now = self.status, self.now + ENOUGH
         for number in range(self.policy.success_threshold):

@@ -56,7 +56,7 @@ def configured(settings: Settings) -> None:
 
 
 @pytest.fixture
-def _tables_again() -> Iterator[None]:
+def _tables_again(committed: None) -> Iterator[None]:
     yield
     migrate()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from circuits.management.commands import probe as command
 from circuits.models import Circuit
 from mockapi.hits import hits
 from tests.commands import Terminal, shell
-from tests.concurrency import PATIENCE
+from tests.concurrency import PATIENCE, interrupted
 from tests.factories import CircuitFactory
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -307,8 +306,8 @@ def test_the_exit_status_is_for_the_shell(remote: str, manage: Manage) -> None:
     watch = manage("probe", "--all", "--watch", "--json", "--interval=3600")
     assert watch.stdout
     assert outcomes(watch.stdout.readline()) == ["passed"]
-    watch.send_signal(signal.SIGINT)
-    assert ended(watch) == (0, "")
+    out, _ = interrupted(watch)
+    assert (watch.returncode, out) == (0, "")
 
     with manage("probe", "--all", "--watch", "--json", "--interval=0.1") as watch:
         assert watch.stdout

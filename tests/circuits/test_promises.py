@@ -20,7 +20,7 @@ from pytest_django import Settings
 import circuits
 from circuits import breaker
 from circuits.gate import BRIEF_SECONDS
-from circuits.models import Circuit, Transition
+from circuits.models import Circuit, Minute, Transition
 from circuits.rows import to_seconds
 from circuits.store import DatabaseStore
 from tests.calls import fail, refusal, succeed
@@ -234,14 +234,17 @@ def test_a_success_whose_snapshot_has_aged_costs_one_query_which_the_next_call_s
     assert len(queries.sql) == 1
 
 
-def test_what_was_gathered_is_written_by_a_flush_in_one_query(clock: Clock) -> None:
+def test_what_was_gathered_is_written_by_a_flush_in_two_updates(clock: Clock) -> None:
+    succeed("payments")
+    circuits.flush()  # the first of the minute
     succeed("payments", 3)
-    assert (row().total_successes, row().last_success_at) == (0, None)
+    assert row().total_successes == 1
     with Queries() as queries:
         circuits.flush()
-    assert len(queries.sql) == 1
+    assert [sql.split()[0] for sql in queries.sql if "circuits" in sql] == ["UPDATE"] * 2
+    assert Minute.objects.values_list("successes", "failures", "refusals").get() == (4, 0, 0)
     now = DatabaseStore().now()
-    assert row().total_successes == 3
+    assert row().total_successes == 4
     assert row().last_success_at == row().last_attempt_at
     assert now - 5 < to_seconds(row().last_success_at) <= now
 

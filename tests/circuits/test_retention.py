@@ -203,7 +203,7 @@ def test_a_pass_with_nothing_to_do_writes_nothing(circuit: Circuit) -> None:
     with CaptureQueriesContext(connections["circuits"]) as queries:
         prune()
     assert all(query["sql"].startswith("SELECT") for query in queries)
-    assert len(queries) == 4
+    assert len(queries) == 6
 
 
 def test_a_copy_that_no_worker_took_in_time_is_dropped() -> None:

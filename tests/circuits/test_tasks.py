@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import Event, Thread
 
 import pytest
 from django.conf import settings as django_settings
 from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django import Settings
 
 from circuits.machine import Mode
@@ -44,6 +46,30 @@ def test_exactly_the_expired_open_circuits_are_moved() -> None:
         "trying": "half_open",
     }
     assert half_open_expired() == 0
+
+
+def test_modes_that_are_over_end_without_any_traffic() -> None:
+    over = {"mode_until": timezone.now() - timedelta(seconds=1)}
+    later = {"mode_until": timezone.now() + timedelta(minutes=1)}
+    CircuitFactory(name="shut", expired=True, mode=Mode.FORCED_OPEN, **over)
+    CircuitFactory(name="let through", mode=Mode.FORCED_CLOSED, **over)
+    CircuitFactory(name="watched", opened=True, mode=Mode.OBSERVE, **over)
+    CircuitFactory(name="shut for longer", expired=True, mode=Mode.FORCED_OPEN, **later)
+    CircuitFactory(name="shut for good", expired=True, mode=Mode.FORCED_OPEN)
+    assert half_open_expired() == 3
+    assert half_open_expired() == 0
+    now = {row.name: (row.state, row.mode, row.mode_until) for row in Circuit.objects.all()}
+    assert now == {
+        "shut": ("half_open", "automatic", None),
+        "let through": ("closed", "automatic", None),
+        "watched": ("open", "automatic", None),
+        "shut for longer": ("open", "forced_open", later["mode_until"]),
+        "shut for good": ("open", "forced_open", None),
+    }
+    reasons = Transition.objects.values_list("circuit__name", "reason", "until", "actor")
+    assert set(reasons) == {
+        (name, "mode_over", None, "") for name in ("shut", "let through", "watched")
+    }
 
 
 def test_each_move_is_written_in_the_history_and_told() -> None:
@@ -156,7 +182,7 @@ def test_no_more_rows_are_locked_than_are_taken() -> None:
             return len(Circuit.objects.select_for_update(skip_locked=True))
 
     with transaction.atomic(using="circuits"):
-        assert len(DatabaseStore()._due(2)) == 2
+        assert len(DatabaseStore()._due("retry_at", 2, {})) == 2
         assert in_threads(1, unlocked) == [3]
 
 

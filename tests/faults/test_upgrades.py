@@ -20,7 +20,7 @@ from pytest_django import Settings
 import circuits
 from circuits import breaker
 from circuits.machine import POLICY_LIMITS, State
-from circuits.models import Circuit, Heartbeat, Transition
+from circuits.models import Circuit, Heartbeat, Minute, Transition
 from circuits.tasks import half_open_expired
 from tests.calls import fail, refusal, succeed
 from tests.concurrency import HERE, in_threads, let_go, result_of, start_worker
@@ -29,7 +29,7 @@ from tests.factories import CircuitFactory
 pytestmark = pytest.mark.usefixtures("committed", "_tables_again")
 
 ALIAS = "circuits"
-TABLES = [model._meta.db_table for model in (Circuit, Transition, Heartbeat)]
+TABLES = [model._meta.db_table for model in (Circuit, Transition, Minute, Heartbeat)]
 
 #: By their primary keys.
 Rows = dict[int, dict[str, Any]]

@@ -1,0 +1,186 @@
+"""A browser as the tests use it: what it shows, what it complains of, and what it is like."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, NamedTuple
+from urllib.parse import urljoin
+
+from django.conf import settings
+from django.test import Client
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+from tests.concurrency import wait_until
+
+#: What accessibility is checked against.
+STANDARDS: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
+
+_RUN_AXE: Final = """
+const [standards, done] = arguments;
+axe.run(document, {runOnly: {type: "tag", values: standards}, resultTypes: ["violations"]})
+    .then(results => done(results.violations), error => done([{id: String(error), nodes: []}]));
+"""
+
+
+class Theme(StrEnum):
+    """What the system of whoever looks prefers."""
+
+    LIGHT = "light"
+    DARK = "dark"
+
+
+class Device(NamedTuple):
+    """A screen, in CSS pixels."""
+
+    name: str
+    width: int
+    height: int
+    is_mobile: bool
+
+    def __str__(self) -> str:
+        return self.name
+
+
+DESKTOP: Final = Device("desktop", 1280, 800, is_mobile=False)
+PHONE: Final = Device("phone", 390, 844, is_mobile=True)
+
+
+class Violation(NamedTuple):
+    """Something that people may not be able to see or use, as axe names it."""
+
+    rule: str
+    target: str
+    summary: str
+
+
+class Browser:
+    """One browser window.
+
+    Args:
+        chrome: What drives it.
+        url: Where the site is that it visits.
+    """
+
+    def __init__(self, chrome: Chrome, url: str) -> None:
+        self.chrome = chrome
+        self._url = url
+
+    # Where it is
+
+    def visit(self, path: str) -> None:
+        """Go to a page of the site."""
+        self.chrome.get(urljoin(self._url, path))
+
+    def sign_in(self, client: Client) -> None:
+        """Go on with the session of a test client."""
+        cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+        self._tell("Network.setCookie", name=cookie.key, value=cookie.value, url=self._url)
+
+    def forget(self) -> None:
+        """Leave the page and become as new: no cookies, nothing stored, a desktop by day."""
+        self.chrome.get("about:blank")
+        self._tell("Network.clearBrowserCookies")
+        self._tell("Storage.clearDataForOrigin", origin=self._url, storageTypes="all")
+        self.become(Theme.LIGHT, DESKTOP)
+        self.errors()
+
+    # What it is like
+
+    def become(self, theme: Theme, device: Device) -> None:
+        """Prefer these colours, and have that screen; nothing moves, so that nobody waits."""
+        features = {"prefers-color-scheme": theme, "prefers-reduced-motion": "reduce"}
+        self._tell(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": name, "value": value} for name, value in features.items()],
+        )
+        self._tell(
+            "Emulation.setDeviceMetricsOverride",
+            width=device.width,
+            height=device.height,
+            deviceScaleFactor=1,
+            mobile=device.is_mobile,
+        )
+
+    @contextmanager
+    def offline(self) -> Iterator[None]:
+        """Let no request through."""
+        self._set_network(offline=True)
+        try:
+            yield
+        finally:
+            self._set_network(offline=False)
+
+    @contextmanager
+    def without_scripts(self) -> Iterator[None]:
+        """Let the pages run no JavaScript."""
+        self._tell("Emulation.setScriptExecutionDisabled", value=True)
+        try:
+            yield
+        finally:
+            self._tell("Emulation.setScriptExecutionDisabled", value=False)
+
+    # What it shows
+
+    @property
+    def content_width(self) -> int:
+        """How wide the page is, in CSS pixels; wider than the screen and it scrolls sideways."""
+        return int(self.chrome.execute_script("return document.scrollingElement.scrollWidth"))
+
+    def one(self, selector: str) -> WebElement:
+        """Return the first element that a CSS selector finds."""
+        return self.chrome.find_element(By.CSS_SELECTOR, selector)
+
+    def wait_for(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+        """Wait until the condition holds, and fail when it does not in time."""
+        wait_until(condition, seconds)
+
+    def picture(self) -> bytes:
+        """Return all of the page as a PNG, also what is below the screen."""
+        size = self._tell("Page.getLayoutMetrics")["cssContentSize"]
+        area = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        taken = self._tell("Page.captureScreenshot", clip=area, captureBeyondViewport=True)
+        return base64.b64decode(taken["data"])
+
+    # What is wrong
+
+    def errors(self) -> list[str]:
+        """Return what the console was told since the last time: errors, refusals by the CSP."""
+        log: list[dict[str, Any]] = self.chrome.get_log("browser")
+        told = [entry["message"] for entry in log if entry["level"] in {"WARNING", "SEVERE"}]
+        # Which the browser asks for by itself, and which is for the site to have.
+        return [message for message in told if "/favicon.ico " not in message]
+
+    def violations(self) -> list[Violation]:
+        """Return what axe finds on the page."""
+        self.chrome.execute_script(_axe())
+        found = self.chrome.execute_async_script(_RUN_AXE, STANDARDS)
+        return [
+            Violation(rule["id"], str(node["target"][0]), node["failureSummary"])
+            for rule in found
+            for node in rule["nodes"]
+        ]
+
+    def _tell(self, command: str, **parameters: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self.chrome.execute_cdp_cmd(command, parameters)
+        return answer
+
+    def _set_network(self, *, offline: bool) -> None:
+        self._tell(
+            "Network.emulateNetworkConditions",
+            offline=offline,
+            latency=0,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
+        )
+
+
+@cache
+def _axe() -> str:
+    return (files("selenium_axe_python") / "axe-core" / "axe.min.js").read_text()

@@ -1,0 +1,60 @@
+"""Chromium as this system has it: nothing is downloaded, and nothing but this machine reached."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+
+MISSING: Final = (
+    "No Chromium and chromedriver: apt install chromium chromium-driver fonts-dejavu-core."
+)
+
+_ARGUMENTS: Final = (
+    "--headless=new",
+    "--no-sandbox",  # build servers run as root, and in containers
+    "--disable-dev-shm-usage",  # which is small there
+    "--disable-gpu",
+    "--force-color-profile=srgb",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-sync",
+    "--no-first-run",
+    "--lang=en",
+)
+
+#: Seconds that a page, or a script on it, may take.
+_PATIENCE: Final = 30
+
+
+@contextmanager
+def chromium() -> Iterator[Chrome]:
+    """Run a browser without a window."""
+    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if browser is None or driver is None:
+        _do_without()
+    options = ChromeOptions()
+    options.binary_location = str(browser)
+    for argument in _ARGUMENTS:
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with Chrome(options=options, service=Service(driver)) as chrome:
+        chrome.set_page_load_timeout(_PATIENCE)
+        chrome.set_script_timeout(_PATIENCE)
+        yield chrome
+
+
+def _do_without() -> None:
+    """Skip the test, or fail it where these tests must not be lost unnoticed."""
+    if os.environ.get("REQUIRE_BROWSER") == "1":
+        pytest.fail(MISSING, pytrace=False)
+    pytest.skip(MISSING)

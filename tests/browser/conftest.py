@@ -1,0 +1,50 @@
+"""One browser for all tests, which each of them finds as new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from selenium.webdriver import Chrome
+
+from tests.browser.browser import Browser
+from tests.browser.chromium import chromium
+from tests.browser.server import strict_project
+from tests.serving import serving
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("browser")
+
+
+@pytest.fixture(scope="session")
+def _chrome() -> Iterator[Chrome]:
+    with chromium() as chrome:
+        yield chrome
+
+
+@pytest.fixture(scope="session")
+def _site() -> Iterator[str]:
+    with serving(strict_project) as url:
+        yield url
+
+
+@pytest.fixture
+def stranger(_chrome: Chrome, committed: None, _site: str) -> Iterator[Browser]:
+    """A browser in which nobody has signed in."""
+    browser = Browser(_chrome, _site)
+    browser.forget()
+    yield browser
+    browser.forget()  # before the tables are emptied under a page that still asks
+
+
+@pytest.fixture
+def browser(stranger: Browser, ann: Client) -> Browser:
+    """A superuser's browser."""
+    stranger.sign_in(ann)
+    return stranger

@@ -1,0 +1,69 @@
+"""The pages that people see, in the scene of :mod:`tests.browser.scene`.
+
+A page added here is checked in every theme, on every device and under django-unfold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from django.urls import reverse
+
+from circuits.models import Circuit
+from tests.browser.scene import DOWN
+
+
+class Page(NamedTuple):
+    """One page.
+
+    Args:
+        name: What it is called, in tests and as a file.
+        path: Where it is, once the scene has been played.
+        shows: What somebody must be able to read there, by the selector of where.
+    """
+
+    name: str
+    path: Callable[[], str]
+    shows: dict[str, tuple[str, ...]]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _admin(view: str, *args: Any) -> str:
+    return reverse(f"admin:circuits_{view}", args=args)
+
+
+def _down() -> Circuit:
+    return Circuit.objects.get(name=DOWN)
+
+
+PAGES: Final = (
+    Page(
+        "circuits",
+        lambda: _admin("circuit_changelist"),
+        {"#result_list": ("✓ closed", "✕ open", "◐ half open", "forced open", "observe", "in 3 m")},
+    ),
+    Page(
+        "circuit",
+        lambda: _admin("circuit_change", _down().pk),
+        {
+            ".circuits-status": ("✕ open", "Calls are refused.", "Last error, at"),
+            ".circuits-buttons": ("Probe now", "Reset", "Force open"),
+            ".circuits-history": ("Last changes", "half open → closed", "too many failures"),
+        },
+    ),
+    Page("add", lambda: _admin("circuit_add"), {"#circuit_form": ("Threshold", "Delay")}),
+    Page("delete", lambda: _admin("circuit_delete", _down().pk), {"#content": (DOWN,)}),
+    Page(
+        "history",
+        lambda: _admin("transition_changelist"),
+        {"#result_list": ("too many failures", "moves house", "ann", "closed → open")},
+    ),
+    Page(
+        "change",
+        lambda: _admin("transition_change", _down().history()[0].pk),
+        {"#content": (DOWN, "closed → open")},
+    ),
+)

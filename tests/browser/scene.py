@@ -1,0 +1,95 @@
+"""A shop on a bad morning: circuits in every state and mode, by calls through them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Final
+
+from django.db.models import DateTimeField, F
+
+import circuits
+from circuits import breaker
+from circuits.models import Circuit, Transition
+from tests.factories import CircuitFactory
+
+#: The circuit with the most to tell: it is open, and was before.
+DOWN: Final = "payments"
+
+#: The one that somebody has a hand in.
+FORCED: Final = "newsletter"
+
+
+def play(mock: str) -> None:
+    """Let the morning pass, the calls over real HTTP to the mock at that base URL."""
+    _Morning(mock).pass_by()
+
+
+class _Morning:
+    def __init__(self, mock: str) -> None:
+        self._mock = mock
+
+    def pass_by(self) -> None:
+        self._all_is_well()
+        self._one_goes_down_and_recovers()
+        self._somebody_steps_in()
+        self._two_go_down()
+        self._one_tries_again()
+
+    def _all_is_well(self) -> None:
+        self._make("address lookup")
+        self._make("exchange rates", delay=60, probe_url=f"{self._mock}/success")
+        self._make("parcel tracking", delay=240, success_threshold=3)
+        self._make(DOWN, delay=300, probe_url=f"{self._mock}/success")
+        self._make("product search", threshold=10)
+        self._make("recommendations")
+        self._make("stock levels")
+        self._make(FORCED)
+        _time_passes(minutes=95)
+
+    def _one_goes_down_and_recovers(self) -> None:
+        for name in (DOWN, "exchange rates"):
+            self._call(name, "faulty", times=5)
+            _time_passes(minutes=6)
+            self._call(name, "success")
+
+    def _somebody_steps_in(self) -> None:
+        circuits.get("recommendations").observe(actor="ben", words="Trying a lower threshold")
+        _time_passes(minutes=35)
+        words = "The provider moves house until 14:00"
+        circuits.get(FORCED).force_open(actor="ann", words=words)
+        _time_passes(minutes=20)
+
+    def _two_go_down(self) -> None:
+        self._call("recommendations", "faulty", times=5)
+        self._call("parcel tracking", "slow?seconds=0.2", times=5, timeout=0.05)
+        _time_passes(minutes=3)
+        self._call(DOWN, "faulty", times=5)
+        self._call(DOWN, "success", times=7)
+        _time_passes(minutes=1, seconds=12)
+
+    def _one_tries_again(self) -> None:
+        self._call("parcel tracking", "success", times=2)
+        for name in ("address lookup", "exchange rates", "stock levels"):
+            self._call(name, "success", times=5)
+        self._call("product search", "faulty", times=2)
+        breaker.flush()
+
+    def _make(self, name: str, **policy: Any) -> None:
+        CircuitFactory.create(name=name, **policy)
+        self._call(name, "success", times=10)
+
+    def _call(self, name: str, endpoint: str, *, times: int = 1, timeout: float = 5) -> None:
+        for _ in range(times):
+            with suppress(circuits.RemoteCallFailedException):
+                circuits.call(name, f"{self._mock}/{endpoint}", timeout=timeout)
+
+
+def _time_passes(*, minutes: float, seconds: float = 0) -> None:
+    """Whatever there is was that much earlier."""
+    breaker.flush()
+    passed = timedelta(minutes=minutes, seconds=seconds)
+    for model in (Circuit, Transition):
+        moments = [each.name for each in model._meta.fields if isinstance(each, DateTimeField)]
+        model._default_manager.update(**{name: F(name) - passed for name in moments})
+    breaker.forget()

@@ -1,0 +1,35 @@
+"""The project as a careful site serves it: with a policy that lets no page do more than it must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from tests.serving import project
+
+#: Scripts, styles, images and requests of the site's own, and nothing written into the page.
+POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+
+def strict_project(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+    """The project, with the policy on every answer."""
+
+    def start_with_policy(
+        status: str, headers: list[tuple[str, str]], *error: Any
+    ) -> Callable[[bytes], object]:
+        return start(status, [*headers, ("Content-Security-Policy", POLICY)], *error)
+
+    return project(environ, start_with_policy)
