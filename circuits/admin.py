@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+    StreamingHttpResponse,
+)
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, reverse
+from django.urls import path as url_path
+from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_safe
 
-from . import conf, display, steering
+from . import conf, display, export, incidents, page, steering
 from .exceptions import TooManyCircuitsError
 from .fields import DatabaseNow
+from .fieldsets import POLICY_FIELDSETS
 from .models import POLICY_FIELDS, Circuit, Transition
 from .operating import OperatingAdmin
 from .paging import BoundedPaginator, HistoryList
 from .readings import Reading
 from .store import DatabaseStore
-
-#: How many of the last transitions a circuit's page shows.
-SHOWN: Final = 20
 
 
 def _moment(name: str) -> Callable[[Circuit], str]:
@@ -88,47 +98,12 @@ class CircuitAdmin(OperatingAdmin, ListAdmin):
     show_facets = admin.ShowFacets.NEVER
     empty_value_display = display.NOTHING
 
-    policy_fieldsets: Any = (
-        (_("What it is"), {"fields": ("name", "probe_url", "timeout")}),
-        (
-            _("When it opens"),
-            {
-                "fields": (
-                    "strategy",
-                    "threshold",
-                    "failure_rate",
-                    "window_seconds",
-                    "window_calls",
-                    "minimum_calls",
-                    "failure_statuses",
-                    "respect_retry_after",
-                )
-            },
-        ),
-        (
-            _("Slow and concurrent calls"),
-            {"fields": ("slow_call_seconds", "slow_call_rate", "max_concurrent")},
-        ),
-        (
-            _("How it recovers"),
-            {
-                "fields": (
-                    "delay",
-                    "backoff_factor",
-                    "max_delay",
-                    "jitter",
-                    "half_open_max_calls",
-                    "success_threshold",
-                    "lease_seconds",
-                    "ramp_up_seconds",
-                )
-            },
-        ),
-    )
+    policy_fieldsets: Any = POLICY_FIELDSETS
     state_fieldsets: Any = (
         (
             _("Where it stands"),
             {
+                "classes": ("collapse",),
                 "fields": (
                     "state_badge",
                     "mode_words",
@@ -139,12 +114,13 @@ class CircuitAdmin(OperatingAdmin, ListAdmin):
                     "trials",
                     "reopen_count",
                     "generation",
-                )
+                ),
             },
         ),
         (
             _("What it last saw"),
             {
+                "classes": ("collapse",),
                 "fields": (
                     _moment("last_attempt_at"),
                     _moment("last_success_at"),
@@ -154,13 +130,13 @@ class CircuitAdmin(OperatingAdmin, ListAdmin):
                     "total_failures",
                     "total_refusals",
                     _moment("created_at"),
-                )
+                ),
             },
         ),
     )
 
     class Media:
-        css = {"all": ("circuits/admin.css",)}
+        css = {"all": ("circuits/admin.css", "circuits/charts.css")}
 
     # Reading
 
@@ -233,8 +209,40 @@ class CircuitAdmin(OperatingAdmin, ListAdmin):
             "original": circuit,
             "status": display.status(_reading(circuit)),
             "buttons": tuple(steering.buttons(circuit)) if may_operate else (),
-            "history": [display.past(each) for each in circuit.history()[:SHOWN]],
+            **page.of_circuit(_reading(circuit)),
         }
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the permanent addresses of incidents."""
+        view = self.admin_site.admin_view(self.incident_view)
+        address = "<path:object_id>/incident/<int:generation>/"
+        return [url_path(address, view, name="circuits_circuit_incident"), *super().get_urls()]
+
+    @method_decorator(require_safe)
+    def incident_view(
+        self, request: HttpRequest, object_id: str, generation: int
+    ) -> TemplateResponse:
+        """Show an incident: when, for how long, why, and what was done."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        circuit = self.get_object(request, unquote(object_id))
+        if circuit is None:
+            return self.gone(request, _("This circuit is no longer there."))
+        incident = incidents.one(circuit, generation)
+        if incident is None:
+            sentence = _("This incident of %(circuit)s is not kept, or no longer.")
+            return self.gone(request, sentence % {"circuit": circuit}, circuit)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "media": self.media,
+            "title": _("Incident of %(circuit)s") % {"circuit": circuit},
+            "subtitle": None,
+            "original": circuit,
+            **page.of_incident(incident, _reading(circuit)),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/circuits/circuit/incident.html", context)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Let the history go with its circuit, though nobody may delete it by itself."""
@@ -246,7 +254,16 @@ class CircuitAdmin(OperatingAdmin, ListAdmin):
 class TransitionAdmin(ListAdmin):
     """The history of all circuits, which nobody may change."""
 
-    list_display = ("moment", "circuit_link", "change", "reason", "short_detail", "actor")
+    list_display = (
+        "moment",
+        "circuit_link",
+        "change",
+        "reason",
+        "short_detail",
+        "actor",
+        "refusals",
+        "incident_link",
+    )
     list_filter = ("to_state", "reason")
     list_per_page = 50
     paginator = BoundedPaginator
@@ -255,7 +272,18 @@ class TransitionAdmin(ListAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     empty_value_display = display.NOTHING
-    fields = ("moment", "circuit_link", "change", "reason", "detail", "actor", "generation")
+    fields = (
+        "moment",
+        "circuit_link",
+        "change",
+        "reason",
+        "detail",
+        "actor",
+        "until",
+        "refusals",
+        "incident_link",
+        "generation",
+    )
 
     class Media:
         css = {"all": ("circuits/admin.css",)}
@@ -277,6 +305,17 @@ class TransitionAdmin(ListAdmin):
     def change(self, transition: Transition) -> str:
         return display.change(transition)
 
+    @admin.display(description=_("incident"))
+    def incident_link(self, transition: Transition) -> str:
+        if not transition.is_opening:
+            return display.NOTHING
+        url = reverse(
+            "admin:circuits_circuit_incident",
+            args=(transition.circuit_id, transition.generation),
+            current_app=self.admin_site.name,
+        )
+        return format_html('<a href="{}">{}</a>', url, _("Incident"))
+
     @admin.display(description=_("detail"))
     def short_detail(self, transition: Transition) -> str:
         return display.shortened(transition.detail)
@@ -289,6 +328,28 @@ class TransitionAdmin(ListAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the kind of list that a long history needs."""
         return HistoryList
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the address of the download."""
+        view = self.admin_site.admin_view(self.export_view)
+        return [url_path("export/", view, name="circuits_transition_export"), *super().get_urls()]
+
+    @method_decorator(require_safe)
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Send all changes that the list's filters and search find, also those it is cut before."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            history: Any = self.get_changelist_instance(request)
+            found = history.all_of_it(request)
+        except IncorrectLookupParameters:
+            return HttpResponseBadRequest(_("This filter cannot be understood."))
+        name = f"circuits-history-{timezone.localdate():%Y-%m-%d}.csv"
+        return StreamingHttpResponse(
+            export.lines(found),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
 
     def has_view_permission(self, request: HttpRequest, obj: Transition | None = None) -> bool:
         """A history belongs to its circuit: who may see that may see this."""

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    Count,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce
 
 from .machine import Reason, State
@@ -88,6 +99,7 @@ def _openings(circuit: Circuit) -> QuerySet[Transition]:
             last_generation=Coalesce(
                 Subquery(after.order_by("generation")[:1]) - 1,
                 Subquery(changes.order_by("-generation")[:1]),
+                output_field=BigIntegerField(),
             )
         )
     )
@@ -123,15 +135,13 @@ def _incident(
 def _sums(circuit: Circuit, openings: Sequence[Any], since: int) -> dict[int, tuple[int, int]]:
     """Return the refusals and the failed trials of each incident by the generation it began in."""
     ends = [(each.generation, each.last_generation) for each in openings]
-    begun_by = Case(
-        *(When(generation__range=end, then=Value(end[0])) for end in ends), default=Value(None)
-    )
+    begun_by = Case(*(When(generation__range=end, then=Value(end[0])) for end in ends))
     first, last = max(since, min(ends)[0]), max(ends)[1]
     rows: Any = (
         circuit.transitions.filter(generation__range=(first, last))
         .annotate(begun_by=begun_by)
         .order_by()
         .values_list("begun_by")
-        .annotate(Sum("refusals"), Count("pk", filter=Q(reason=Reason.TRIAL_FAILED)))
+        .annotate(refused=Sum("refusals"), failed=Count("pk", filter=Q(reason=Reason.TRIAL_FAILED)))
     )
-    return {begun: (int(refusals), failed) for begun, refusals, failed in rows}
+    return {begun: (int(refused), failed) for begun, refused, failed in rows}

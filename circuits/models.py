@@ -384,6 +384,11 @@ class Transition(models.Model):
     def __str__(self) -> str:
         return f"{self.circuit}: {self.from_state} -> {self.to_state}"
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether it began an incident."""
+        return self.from_state == State.CLOSED and self.to_state == State.OPEN
+
 
 class Minute(models.Model):
     """How the calls of one minute went: a row where there were any, for the charts."""

@@ -207,7 +207,9 @@ class OperatingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             )
             self.message_user(request, text % number, messages.WARNING)
 
-    def gone(self, request: HttpRequest, sentence: str) -> TemplateResponse:
+    def gone(
+        self, request: HttpRequest, sentence: Any, circuit: Circuit | None = None
+    ) -> TemplateResponse:
         """Say that something is not there, or no longer."""
         request.current_app = self.admin_site.name
         context = {
@@ -215,6 +217,7 @@ class OperatingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "opts": self.opts,
             "title": _("No longer there"),
             "sentence": sentence,
+            "circuit": circuit,
         }
         return TemplateResponse(request, "admin/circuits/circuit/gone.html", context, status=404)
 

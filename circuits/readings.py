@@ -37,6 +37,12 @@ class Reading:
         return machine.open_remaining(status_of(circuit), self.now)
 
     @property
+    def mode_ends_in(self) -> float | None:
+        """Seconds until the mode ends by itself; None where it does not."""
+        until = status_of(self.circuit).mode_until
+        return None if until is None else max(0.0, until - self.now)
+
+    @property
     def trials_under_way(self) -> int:
         """How many trial calls hold a lease."""
         seconds = self.circuit.lease_seconds
