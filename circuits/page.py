@@ -22,7 +22,7 @@ CHANGES: Final = 20
 INCIDENTS: Final = 10
 
 #: How many changes an incident's page shows of its beginning, and as many of its end.
-ENDS: Final = 50
+ENDS: Final = 20
 
 #: How many changes are read for a timeline: those of two days with a trial every ten seconds.
 TURNS: Final = 40_000
