@@ -368,6 +368,11 @@ class Transition(models.Model):
         verbose_name = _("transition")
         verbose_name_plural = _("transitions")
         ordering = ("-id",)
+        indexes = (
+            # What leads out of closed begins an incident: those of a circuit are found among
+            # thousands of failed trials.
+            models.Index(fields=["circuit", "from_state", "generation"], name="circuits_incidents"),
+        )
         constraints = (
             # However many processes report at once, one change is one row. Its index is also that
             # of a circuit's history.
@@ -378,6 +383,11 @@ class Transition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.circuit}: {self.from_state} -> {self.to_state}"
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether it began an incident."""
+        return self.from_state == State.CLOSED and self.to_state == State.OPEN
 
 
 class Minute(models.Model):
