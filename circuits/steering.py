@@ -76,7 +76,7 @@ def _probe(name: str) -> Said:
     try:
         result = probe(name)
     except InvalidInputError as error:
-        return Said(messages.WARNING, str(error))
+        return Said(messages.WARNING, error.worded(_))
     return _probed(result)
 
 
