@@ -25,6 +25,7 @@ from django.urls import path as url_path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
@@ -64,7 +65,8 @@ class CircuitForm(ModelForm):  # type: ignore[type-arg]
         limit = conf.get().max_circuits
         if self.instance.pk is None and DatabaseStore().has(limit):
             name = self.cleaned_data.get("name", "")
-            raise ValidationError(str(TooManyCircuitsError(name, limit)), code="too_many")
+            refusal = TooManyCircuitsError(name, limit)
+            raise ValidationError(refusal.worded(gettext), code="too_many")
         return super().clean()
 
 

@@ -99,7 +99,8 @@ def _probe(name: str) -> Said:
     try:
         result = probe(name)
     except InvalidInputError as error:
-        return Said(name, messages.WARNING, str(error), str(error))
+        said = error.worded(_)
+        return Said(name, messages.WARNING, said, said)
     return _probed(result)
 
 
