@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-services soak bench bench-check lint types wheel clean
+.PHONY: help setup demo run test test-services soak bench bench-check lint types messages wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -28,8 +28,8 @@ test: .venv/ready  ## Run the tests on SQLite, no servers needed
 
 test-services: .venv/services  ## Run the tests on PostgreSQL and MariaDB, with Redis and RabbitMQ
 	@$(BIN)/python -m tests.services
-	TEST_DATABASE=postgres $(BIN)/pytest -n 2
-	TEST_DATABASE=mariadb $(BIN)/pytest -n 2
+	TEST_DATABASE=postgres $(BIN)/pytest -n 2 -m "not browser"  # which say nothing of a database
+	TEST_DATABASE=mariadb $(BIN)/pytest -n 2 -m "not browser"
 
 soak: .venv/services  ## Run the fault tests for MINUTES on PostgreSQL and on MariaDB
 	@$(BIN)/python -m tests.services
@@ -48,6 +48,10 @@ lint: .venv/dev  ## Check style and formatting
 
 types: .venv/dev  ## Check the type hints
 	$(BIN)/mypy
+
+messages: .venv/ready  ## Gather the texts to translate, and compile the translations (needs GNU gettext)
+	cd circuits && ../$(BIN)/django-admin makemessages --all --no-obsolete --no-location --no-wrap
+	cd circuits && ../$(BIN)/django-admin compilemessages
 
 wheel: .venv/ready  ## Build the wheel of the app, dist/django_circuits-*.whl
 	@rm -rf build

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 #: How much of a bad value a refusal repeats, in characters.
 SHOWN: Final = 200
+
+
+def gettext_noop(sentence: str) -> str:
+    """Mark a sentence for translators. Django's own would bring all of Django along."""
+    return sentence
+
+
+class Worded:
+    """An error that speaks English to developers, and to staff the language they read.
+
+    Args:
+        sentence: What it says, marked for translators, with places such as ``%(name)s``.
+        values: What stands in those places; where there is nothing, a ``%`` is a ``%``.
+    """
+
+    sentence: str
+
+    @property
+    def values(self) -> Mapping[str, object]:
+        return vars(self)
+
+    def worded(self, translate: Callable[[str], str] = str) -> str:
+        """Return the sentence as ``translate`` has it, with its values."""
+        sentence = translate(self.sentence)
+        return sentence % self.values if self.values else sentence
+
+    def __str__(self) -> str:
+        return self.worded()
 
 
 class RemoteCallFailedException(Exception):  # noqa: N818 - a public name, fixed
@@ -26,13 +55,15 @@ class RemoteCallFailedException(Exception):  # noqa: N818 - a public name, fixed
         return str(self.args[0])
 
 
-class CircuitOpenError(RemoteCallFailedException):
+class CircuitOpenError(Worded, RemoteCallFailedException):
     """The call was not made, because the circuit refuses calls for now.
 
     Args:
         name: The circuit's name.
         retry_after: Seconds until a call may be let through again.
     """
+
+    sentence = gettext_noop("Retry after %(retry_after).2f secs")
 
     def __init__(self, name: str, retry_after: float) -> None:
         # Not the parent's __init__: a refusal is the hot path of an outage, and these two
@@ -42,9 +73,6 @@ class CircuitOpenError(RemoteCallFailedException):
         self.retry_after = retry_after
         self.response = None
 
-    def __str__(self) -> str:
-        return f"Retry after {self.retry_after:.2f} secs"
-
 
 class CircuitBusyError(CircuitOpenError):
     """The call was not made, because this process has ``max_concurrent`` of them under way.
@@ -52,15 +80,22 @@ class CircuitBusyError(CircuitOpenError):
     It is a :class:`CircuitOpenError`, so that whoever handles refusals handles this one too.
     """
 
-    def __str__(self) -> str:
-        return f"Too many calls to {self.name} at once. {super().__str__()}"
+    sentence = gettext_noop(
+        "Too many calls to %(name)s at once. Retry after %(retry_after).2f secs"
+    )
 
 
-class InvalidInputError(ValueError):
+class InvalidInputError(Worded, ValueError):
     """A name, URL or policy value cannot be used. The message names it and the fix."""
 
+    values: Mapping[str, object] = {}
 
-class TooManyCircuitsError(RuntimeError):
+    def __init__(self, sentence: str, **values: object) -> None:
+        self.sentence, self.values = sentence, values
+        super().__init__(self.worded())
+
+
+class TooManyCircuitsError(Worded, RuntimeError):
     """A new name was refused because the site already has ``MAX_CIRCUITS`` circuits.
 
     Args:
@@ -68,16 +103,15 @@ class TooManyCircuitsError(RuntimeError):
         limit: ``MAX_CIRCUITS``.
     """
 
+    sentence = gettext_noop(
+        "The circuit %(name)r was not made: there are %(limit)d already. "
+        "Use fewer names, or raise CIRCUITS['MAX_CIRCUITS']."
+    )
+
     def __init__(self, name: str, limit: int) -> None:
         super().__init__(name, limit)
         self.name = name
         self.limit = limit
-
-    def __str__(self) -> str:
-        return (
-            f"The circuit {self.name!r} was not made: there are {self.limit} already. "
-            "Use fewer names, or raise CIRCUITS['MAX_CIRCUITS']."
-        )
 
 
 def shown(value: object) -> str:

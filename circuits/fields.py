@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Func
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .exceptions import InvalidInputError
@@ -20,7 +21,7 @@ def validate_name(value: str) -> None:
     try:
         check_name(value)
     except InvalidInputError as error:
-        raise ValidationError(str(error), code="invalid_name") from error
+        raise ValidationError(error.worded(gettext), code="invalid_name") from error
 
 
 def validate_number(value: float) -> None:
@@ -34,7 +35,7 @@ def validate_probe_url(value: str) -> None:
     try:
         check_probe_host(check_probe_url(value))
     except InvalidInputError as error:
-        raise ValidationError(str(error), code="invalid_probe_url") from error
+        raise ValidationError(error.worded(gettext), code="invalid_probe_url") from error
 
 
 def validate_statuses(value: str) -> None:
@@ -42,7 +43,7 @@ def validate_statuses(value: str) -> None:
     try:
         parse_statuses(value)
     except InvalidInputError as error:
-        raise ValidationError(str(error), code="invalid_statuses") from error
+        raise ValidationError(error.worded(gettext), code="invalid_statuses") from error
 
 
 class NameField(models.CharField):  # type: ignore[type-arg]

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 import requests
 from django.http.request import validate_host
-from django.utils.translation import gettext as _
 
 from . import conf
 from .exceptions import InvalidInputError
+from .exceptions import gettext_noop as _
 from .redaction import describe
 
 
@@ -22,8 +22,8 @@ def check_probe_host(url: str) -> None:
     host = _host_called(url)
     if not validate_host(host, conf.get().probe_hosts):
         raise InvalidInputError(
-            _("No probe may call the host %(host)s; add it to CIRCUITS['PROBE_HOSTS'] if one may.")
-            % {"host": host}
+            _("No probe may call the host %(host)s; add it to CIRCUITS['PROBE_HOSTS'] if one may."),
+            host=host,
         )
 
 
@@ -33,6 +33,6 @@ def _host_called(url: str) -> str:
         prepared = requests.Request("GET", url.strip()).prepare()
         host = urlsplit(prepared.url or "").hostname or ""
     except (requests.RequestException, ValueError) as error:
-        message = _("The URL cannot be called: %(error)s") % {"error": describe(error)}
-        raise InvalidInputError(message) from None
+        message = _("The URL cannot be called: %(error)s")
+        raise InvalidInputError(message, error=describe(error)) from None
     return f"[{host}]" if ":" in host else host

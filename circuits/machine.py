@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from . import windows
 from .exceptions import InvalidInputError, shown
+from .exceptions import gettext_noop as _
 from .windows import Counts, Outcome, Window
 
 #: The longest time a policy may name, in seconds: one year.
@@ -175,10 +176,13 @@ def check_number(name: str, value: object, limits: Limits, *, whole: bool) -> No
     is_number = isinstance(value, kinds) and not isinstance(value, bool)
     if is_number and limits.least <= value <= limits.most:  # type: ignore[operator]
         return
-    kind = "a whole number" if whole else "a number"
-    raise InvalidInputError(
-        f"{name} must be {kind} from {limits.least:,} to {limits.most:,}, not {shown(value)}."
+    sentence = (
+        _("%(name)s must be a whole number from %(least)s to %(most)s, not %(value)s.")
+        if whole
+        else _("%(name)s must be a number from %(least)s to %(most)s, not %(value)s.")
     )
+    least, most = f"{limits.least:,}", f"{limits.most:,}"
+    raise InvalidInputError(sentence, name=name, least=least, most=most, value=shown(value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import Case, Q, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from .conf import DEFAULT_TIMEOUT, TIMEOUT_LIMITS
 from .fields import (
@@ -27,7 +28,7 @@ from .validation import NAME_LENGTH, URL_LENGTH
 
 STATES = [
     (State.CLOSED.value, _("closed")),
-    (State.OPEN.value, _("open")),
+    (State.OPEN.value, pgettext_lazy("state", "open")),
     (State.HALF_OPEN.value, _("half open")),
 ]
 MODES = [
@@ -276,7 +277,8 @@ class Circuit(models.Model):
         verbose_name = _("circuit")
         verbose_name_plural = _("circuits")
         ordering = ("name",)
-        permissions = (("operate_circuit", _("Can reset, force and probe circuits")),)
+        # In English, as Django's own: a migration writes it to the database.
+        permissions = (("operate_circuit", "Can reset, force and probe circuits"),)
         indexes = (
             # What half_open_expired asks for every second; only open circuits have it. Without the
             # state, or MariaDB finds a circuit by its state too, locks in another order than a
@@ -368,6 +370,11 @@ class Transition(models.Model):
         verbose_name = _("transition")
         verbose_name_plural = _("transitions")
         ordering = ("-id",)
+        indexes = (
+            # What leads out of closed begins an incident: those of a circuit are found among
+            # thousands of failed trials.
+            models.Index(fields=["circuit", "from_state", "generation"], name="circuits_incidents"),
+        )
         constraints = (
             # However many processes report at once, one change is one row. Its index is also that
             # of a circuit's history.
@@ -377,7 +384,13 @@ class Transition(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.circuit}: {self.from_state} -> {self.to_state}"
+        states = self.get_from_state_display(), self.get_to_state_display()
+        return f"{self.circuit}: {' -> '.join(states)}"
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether it began an incident."""
+        return self.from_state == State.CLOSED and self.to_state == State.OPEN
 
 
 class Minute(models.Model):

@@ -9,10 +9,11 @@ from typing import Final, Literal
 
 import requests
 from django.db import Error
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
 
 from .breaker import flush
 from .exceptions import CircuitOpenError, InvalidInputError, RemoteCallFailedException
+from .exceptions import gettext_noop as _
 from .handle import get
 from .hosts import check_probe_host
 from .http import call
@@ -82,14 +83,14 @@ def _call(name: str, url: str) -> tuple[Outcome, int | None, str]:
     try:
         response = call(name, url, allow_redirects=False, stream=True, hooks={"response": _stay})
     except CircuitOpenError as error:
-        return "refused", None, str(error)
+        return "refused", None, error.worded(gettext)
     except RemoteCallFailedException as error:
         cause = error.__cause__ or error
         detail = describe(cause) if error.response is None else str(cause)
         return "failed", _status(error.response), detail
     except _BAD_URL as error:
-        message = _("The URL cannot be called: %(error)s") % {"error": describe(error)}
-        raise InvalidInputError(message) from None
+        message = _("The URL cannot be called: %(error)s")
+        raise InvalidInputError(message, error=describe(error)) from None
     return "passed", _status(response), ""
 
 
@@ -110,11 +111,11 @@ def _chosen_url(name: str, given: str | None) -> str:
     stored = rows.values_list("probe_url", flat=True).first()
     if stored is None:
         # A probe never makes a circuit.
-        raise InvalidInputError(_("There is no circuit named %(name)s.") % {"name": name})
+        raise InvalidInputError(_("There is no circuit named %(name)s."), name=name)
     if given is None and not stored:
         raise InvalidInputError(
-            _("%(name)s has no probe URL; give one, or set one on its page in the admin.")
-            % {"name": name}
+            _("%(name)s has no probe URL; give one, or set one on its page in the admin."),
+            name=name,
         )
     url = check_url(stored if given is None else given)
     check_probe_host(url)

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from .exceptions import InvalidInputError, shown
+from .exceptions import gettext_noop as _
 
 NAME_LENGTH: Final = 100
 
@@ -29,15 +30,23 @@ def check_name(name: object) -> str:
             and without surrounding white space.
     """
     if not isinstance(name, str):
-        raise InvalidInputError(f"A circuit's name must be a string, not {type(name).__name__}.")
+        raise InvalidInputError(
+            _("A circuit's name must be a string, not %(kind)s."), kind=type(name).__name__
+        )
     if not 1 <= len(name) <= NAME_LENGTH:
         raise InvalidInputError(
-            f"A circuit's name must have 1 to {NAME_LENGTH} characters, not {len(name)}."
+            _("A circuit's name must have 1 to %(most)d characters, not %(length)d."),
+            most=NAME_LENGTH,
+            length=len(name),
         )
     if _has_unprintable(name):
-        raise InvalidInputError(f"A circuit's name must not hold control characters: {name!a}.")
+        raise InvalidInputError(
+            _("A circuit's name must not hold control characters: %(name)a."), name=name
+        )
     if name != name.strip():
-        raise InvalidInputError(f"A circuit's name must not begin or end with a space: {name!r}.")
+        raise InvalidInputError(
+            _("A circuit's name must not begin or end with a space: %(name)r."), name=name
+        )
     return name
 
 
@@ -48,21 +57,24 @@ def check_url(url: object) -> str:
         InvalidInputError: It is anything else. The message does not repeat the URL's secrets.
     """
     if not isinstance(url, str):
-        raise InvalidInputError(f"A URL must be a string, not {type(url).__name__}.")
+        raise InvalidInputError(_("A URL must be a string, not %(kind)s."), kind=type(url).__name__)
     if _has_unprintable(url.strip()):
-        raise InvalidInputError("The URL must not hold control characters.")
+        raise InvalidInputError(_("The URL must not hold control characters."))
     try:
         parts = urlsplit(url.strip())
         host, _port = parts.hostname, parts.port
     except ValueError:
         # Not chained: the cause quotes what may be part of a password.
-        raise InvalidInputError("The URL cannot be read; write it as http://host/path.") from None
+        raise InvalidInputError(
+            _("The URL cannot be read; write it as http://host/path.")
+        ) from None
     if parts.scheme.lower() not in ("http", "https"):
         raise InvalidInputError(
-            f"The URL must begin with http:// or https://, not {parts.scheme[:20] or 'nothing'!r}."
+            _("The URL must begin with http:// or https://, not %(scheme)r."),
+            scheme=parts.scheme[:20],
         )
     if not host:
-        raise InvalidInputError("The URL has no host; write it as http://host/path.")
+        raise InvalidInputError(_("The URL has no host; write it as http://host/path."))
     return url
 
 
@@ -75,13 +87,17 @@ def check_probe_url(url: object) -> str:
     """
     parts = urlsplit(check_url(url).strip())
     if "@" in parts.netloc:
-        raise InvalidInputError("A probe URL must not hold a user name or password: it is stored.")
+        raise InvalidInputError(
+            _("A probe URL must not hold a user name or password: it is stored.")
+        )
     if parts.query or parts.fragment:
         raise InvalidInputError(
-            "A probe URL must not hold a query string or fragment: it is stored."
+            _("A probe URL must not hold a query string or fragment: it is stored.")
         )
     if len(parts.geturl()) > URL_LENGTH:
-        raise InvalidInputError(f"A probe URL must have at most {URL_LENGTH} characters.")
+        raise InvalidInputError(
+            _("A probe URL must have at most %(most)d characters."), most=URL_LENGTH
+        )
     return parts.geturl()
 
 
@@ -97,7 +113,8 @@ def parse_statuses(text: str) -> frozenset[int]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 100 <= first <= last <= 599:
             raise InvalidInputError(
-                f"{shown(part)} is not an HTTP status or range; write for instance 500-599, 429."
+                _("%(part)s is not an HTTP status or range; write for instance 500-599, 429."),
+                part=shown(part),
             )
         found.update(range(first, last + 1))
     return frozenset(found)

@@ -32,7 +32,7 @@ class CircuitsCommand(BaseCommand):
         try:
             self.run(**options)
         except (InvalidInputError, TooManyCircuitsError) as error:
-            raise CommandError(str(error), returncode=BAD_INPUT) from error
+            raise CommandError(error.worded(_), returncode=BAD_INPUT) from error
         except DatabaseError as error:
             sentence = _("The circuits' database cannot be used; is it up, and migrated? (%s)")
             raise CommandError(sentence % describe(error), returncode=BAD_INPUT) from error

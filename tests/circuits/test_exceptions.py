@@ -8,10 +8,12 @@ import pytest
 import requests
 
 from circuits.exceptions import (
+    CircuitBusyError,
     CircuitOpenError,
     InvalidInputError,
     RemoteCallFailedException,
     TooManyCircuitsError,
+    Worded,
     shown,
 )
 
@@ -67,6 +69,7 @@ def test_bad_input_is_a_value_error_and_no_failed_call() -> None:
         RemoteCallFailedException("It is down."),
         CircuitOpenError("payments", 8.69),
         InvalidInputError("threshold must be a number."),
+        InvalidInputError("%(name)s must be a number.", name="threshold"),
         TooManyCircuitsError("payments", 3),
     ],
     ids=lambda error: type(error).__name__,
@@ -85,6 +88,19 @@ def test_subclasses_come_through_pickle_too() -> None:
 
 class PaymentsRefusedError(CircuitOpenError):
     """A site's own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (InvalidInputError("%(name)s is 100%% wrong.", name="delay"), "delay is 100% wrong."),
+        (InvalidInputError("'%d' is 100% wrong."), "'%d' is 100% wrong."),
+        (CircuitBusyError("a", 2.5), "Too many calls to a at once. Retry after 2.50 secs"),
+    ],
+)
+def test_it_is_said_with_its_values_in_any_language(error: Worded, sentence: str) -> None:
+    assert str(error) == sentence
+    assert error.worded(lambda text: f"¡{text}!") == f"¡{sentence}!"
 
 
 class Unprintable:

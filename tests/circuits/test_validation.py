@@ -120,9 +120,9 @@ def test_a_url_to_call_may_hold_user_info_and_a_query() -> None:
         ("ftp://example.com/", "ftp"),
         ("file:///etc/passwd", "file"),
         ("javascript:alert(1)", "javascript"),
-        ("example.com/health", "nothing"),
-        ("//example.com/", "nothing"),
-        ("", "nothing"),
+        ("example.com/health", ""),
+        ("//example.com/", ""),
+        ("", ""),
     ],
 )
 def test_another_scheme_is_refused_and_named(check: Check, url: str, scheme: str) -> None:
