@@ -362,6 +362,7 @@
                     this.look();
                 }
             });
+            addEventListener("online", () => this.look());
             this.wait();
         }
 
