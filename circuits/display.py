@@ -174,7 +174,7 @@ def status(reading: Reading) -> dict[str, Any]:
     circuit = reading.circuit
     return {
         "badge": state_badge(circuit.state),
-        "mode": "" if circuit.mode == Mode.AUTOMATIC else mode_and_end(reading),
+        "mode": "" if circuit.mode == Mode.AUTOMATIC else mode_words(circuit.mode),
         "time": time_in_state(reading),
         "outlook": outlook(reading),
         "error": circuit.last_error,
@@ -190,7 +190,7 @@ def past(transition: Transition) -> dict[str, Any]:
         "reason": dict(REASONS)[transition.reason],
         "detail": transition.detail,
         "actor": transition.actor,
-        "until": transition.until and exact(transition.until),
+        "until": transition.until and at(transition.until),
         "refusals": transition.refusals,
         "generation": transition.generation,
         "is_opening": transition.is_opening,
@@ -231,8 +231,12 @@ class Wait(NamedTuple):
 
 def exact(moment: datetime) -> str:
     """Return a moment to the second, in the time zone of whoever looks."""
-    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
-    return date_format(local, "Y-m-d H:i:s T")
+    return date_format(_local(moment), "Y-m-d H:i:s T")
+
+
+def zone(seconds: float) -> str:
+    """Return the time zone of whoever looks, as far as the server knows, at a moment."""
+    return date_format(_local(to_datetime(seconds)), "T")
 
 
 def at(moment: datetime) -> SafeString:
@@ -247,10 +251,7 @@ def at(moment: datetime) -> SafeString:
 
 def _moment_of_day(moment: datetime, now: float) -> str:
     """Return a moment to the minute, with its day where that is another one."""
-    local, today = (
-        timezone.localtime(each) if timezone.is_aware(each) else each
-        for each in (moment, to_datetime(now))
-    )
+    local, today = _local(moment), _local(to_datetime(now))
     return date_format(local, "H:i T" if local.date() == today.date() else "j M H:i T")
 
 
@@ -329,6 +330,10 @@ def _rewritten(place: str) -> SafeString:
     if timezone.get_current_timezone_name() != timezone.get_default_timezone_name():
         return SafeString()
     return format_html(' data-circuits-time="{}"', place)
+
+
+def _local(moment: datetime) -> datetime:
+    return timezone.localtime(moment) if timezone.is_aware(moment) else moment
 
 
 def _aware(moment: datetime) -> datetime:

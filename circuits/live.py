@@ -22,6 +22,7 @@ from django.urls import URLPattern, reverse
 from django.urls import path as url_path
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET
 
 from . import display
@@ -69,7 +70,7 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     # An outage of the circuits' database is to be answered, not to be met while a transaction of
     # the request is begun on it.
     @non_atomic_requests
-    @method_decorator(require_GET)
+    @method_decorator((require_GET, gzip_page))
     def live_view(self, request: HttpRequest) -> JsonResponse:
         """Answer what the list with the same query says now."""
         if not self.has_view_or_change_permission(request):
@@ -77,7 +78,7 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return self._answer(request, lambda: self._list_now(request))
 
     @non_atomic_requests
-    @method_decorator(require_GET)
+    @method_decorator((require_GET, gzip_page))
     def live_one_view(self, request: HttpRequest, object_id: str) -> JsonResponse:
         """Answer what the page of a circuit says now."""
         return self._answer(request, lambda: self._page_now(request, unquote(object_id)))

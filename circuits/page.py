@@ -63,6 +63,7 @@ def _charts(reading: Reading) -> dict[str, Any]:
     day = Slots.until(reading.now, number=96, width=15)
     hour = Slots.until(reading.now, number=60, width=1)
     return {
+        "zone": display.zone(reading.now),
         "timeline": timeline_chart(
             _spans_since(reading, day.start), day.start, _end(day), LAST_DAY
         ),
@@ -136,8 +137,8 @@ def incident_in_words(incident: Incident, now: float) -> dict[str, Any]:
     return {
         "generation": opening.generation,
         "last_generation": incident.last_generation,
-        "opened_at": display.exact(opening.at),
-        "closed_at": closing and display.exact(closing.at),
+        "opened_at": display.at(opening.at),
+        "closed_at": closing and display.at(closing.at),
         "is_over": incident.is_over,
         "duration": display.duration(max(0.0, ended - began)),
         "change": display.change(opening),
@@ -167,6 +168,7 @@ def _incident_charts(incident: Incident, reading: Reading) -> dict[str, Any]:
     calls = _calls(reading, slots)
     period = _("this time")
     return {
+        "zone": display.zone(began),
         "timeline": _incident_timeline(incident, slots, began, ended),
         "calls": any(map(any, calls)) and outcome_chart(calls, slots.start, slots.seconds, period),
     }

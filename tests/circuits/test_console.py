@@ -284,6 +284,13 @@ def test_rows_that_are_being_edited_are_left_alone(
     assert 'data-circuits-known="[]"' in seen(ann)
 
 
+def test_what_is_told_is_sent_compressed(ann: Client) -> None:
+    CircuitFactory.create_batch(20)
+    response = ann.get(LIVE, headers={"Accept-Encoding": "gzip"})
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert len(response.content) < len(ann.get(LIVE).content) / 5
+
+
 def test_asking_is_only_reading_and_is_never_stored(ann: Client) -> None:
     circuit = CircuitFactory.create(expired=True)
     for url in (LIVE, live_one(circuit)):

@@ -12,6 +12,9 @@
     const MOST_PAUSE = 30;
     const PATIENCE = 10;
 
+    /** How many times as long as an answer took it pauses at least: a slow server has worries. */
+    const RESPECT = 10;
+
     /** Seconds after which a pointer that rests on the list is not about to press anything. */
     const RESTING = 5;
 
@@ -350,6 +353,7 @@
             );
             this.asOf = new Date();
             this.failures = 0;
+            this.took = 0;
             this.backAt = -Infinity;
         }
 
@@ -369,8 +373,8 @@
         wait() {
             clearTimeout(this.timer);
             if (!document.hidden) {
-                const pause = Math.min(MOST_PAUSE, this.seconds * 2 ** this.failures);
-                this.timer = setTimeout(() => this.look(), 1000 * pause);
+                const pause = Math.max(this.seconds * 2 ** this.failures, RESPECT * this.took);
+                this.timer = setTimeout(() => this.look(), 1000 * Math.min(MOST_PAUSE, pause));
             }
         }
 
@@ -381,8 +385,11 @@
             }
             this.asking = new AbortController();
             const patience = setTimeout(() => this.asking.abort(), 1000 * PATIENCE);
+            const began = now();
             try {
-                this.show(await this.ask(this.asking.signal));
+                const payload = await this.ask(this.asking.signal);
+                this.took = now() - began;
+                this.show(payload);
             } catch (error) {
                 this.fail(error);
             } finally {
