@@ -28,8 +28,8 @@ test: .venv/ready  ## Run the tests on SQLite, no servers needed
 
 test-services: .venv/services  ## Run the tests on PostgreSQL and MariaDB, with Redis and RabbitMQ
 	@$(BIN)/python -m tests.services
-	TEST_DATABASE=postgres $(BIN)/pytest -n 2
-	TEST_DATABASE=mariadb $(BIN)/pytest -n 2
+	TEST_DATABASE=postgres $(BIN)/pytest -n 2 -m "not browser"  # which say nothing of a database
+	TEST_DATABASE=mariadb $(BIN)/pytest -n 2 -m "not browser"
 
 soak: .venv/services  ## Run the fault tests for MINUTES on PostgreSQL and on MariaDB
 	@$(BIN)/python -m tests.services

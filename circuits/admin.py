@@ -18,13 +18,15 @@ from django.urls import URLPattern, reverse
 from django.urls import path as url_path
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from . import conf, display, steering
+from .charts import sparkline
 from .exceptions import TooManyCircuitsError
 from .fields import DatabaseNow
+from .live import SCRIPT, LiveAdmin
 from .models import POLICY_FIELDS, Circuit, Transition
 from .paging import BoundedPaginator, HistoryList
 from .readings import Reading
@@ -85,7 +87,7 @@ class ListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Circuit)
-class CircuitAdmin(ListAdmin):
+class CircuitAdmin(LiveAdmin, ListAdmin):
     """Circuits: people set their policy and steer them; their state is the machine's."""
 
     form = CircuitForm
@@ -96,6 +98,7 @@ class CircuitAdmin(ListAdmin):
         "failures",
         "time_in_state",
         "retry_in",
+        "calls",
         "error",
     )
     list_filter = ("state", "mode")
@@ -180,7 +183,8 @@ class CircuitAdmin(ListAdmin):
     )
 
     class Media:
-        css = {"all": ("circuits/admin.css",)}
+        css = {"all": ("circuits/admin.css", "circuits/charts.css")}
+        js = (SCRIPT,)
 
     # Reading
 
@@ -195,23 +199,28 @@ class CircuitAdmin(ListAdmin):
 
     @admin.display(description=_("mode"), ordering="mode")
     def mode_words(self, circuit: Circuit) -> str:
-        return display.mode_words(circuit.mode)
+        return display.mode_and_end(_reading(circuit))
 
     @admin.display(description=_("failures"), ordering="failure_count")
     def failures(self, circuit: Circuit) -> str:
-        return f"{circuit.failure_count} / {circuit.threshold}"
+        numbers = f"{circuit.failure_count} / {circuit.threshold}"
+        return display.labelled(_("failures"), numbers)
 
     @admin.display(description=_("time in state"), ordering="-state_changed_at")
     def time_in_state(self, circuit: Circuit) -> str:
-        return display.time_in_state(_reading(circuit))
+        return display.labelled(pgettext("a time", "for"), display.time_in_state(_reading(circuit)))
 
     @admin.display(description=_("retry"), ordering="retry_at")
     def retry_in(self, circuit: Circuit) -> str:
-        return display.retry_in(_reading(circuit))
+        return display.labelled(_("retry"), display.retry_in(_reading(circuit)))
+
+    @admin.display(description=_("last hour"))
+    def calls(self, circuit: Any) -> str:
+        return display.labelled(_("last hour"), sparkline(circuit.last_hour))
 
     @admin.display(description=_("last error"), ordering="last_failure_at")
     def error(self, circuit: Circuit) -> str:
-        return display.shortened(circuit.last_error)
+        return display.labelled(_("last error"), display.error_and_age(_reading(circuit)))
 
     @admin.display(description=_("successful trials"))
     def trials(self, circuit: Circuit) -> str:
@@ -242,14 +251,17 @@ class CircuitAdmin(ListAdmin):
         """Show where the circuit stands above the form, and its last transitions below."""
         circuit = kwargs.get("obj")
         if circuit is not None:
-            reading = _reading(circuit)
-            may_operate = self.has_operate_permission(request)
-            context |= {
-                "status": display.status(reading),
-                "buttons": tuple(steering.buttons(circuit)) if may_operate else (),
-                "history": [display.past(each) for each in circuit.history()[:SHOWN]],
-            }
+            context |= self.page_context(request, circuit)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def page_context(self, request: HttpRequest, circuit: Circuit) -> dict[str, Any]:
+        """Add where the circuit stands, what can be done with it, and its last changes."""
+        may_operate = self.has_operate_permission(request)
+        return super().page_context(request, circuit) | {
+            "status": display.status(_reading(circuit)),
+            "buttons": tuple(steering.buttons(circuit)) if may_operate else (),
+            "history": [display.past(each) for each in circuit.history()[:SHOWN]],
+        }
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Let the history go with its circuit, though nobody may delete it by itself."""
@@ -328,11 +340,12 @@ class TransitionAdmin(ListAdmin):
     fields = ("moment", "circuit_link", "change", "reason", "detail", "actor", "generation")
 
     class Media:
-        css = {"all": ("circuits/admin.css",)}
+        css = {"all": ("circuits/admin.css", "circuits/charts.css")}
+        js = (SCRIPT,)
 
     @admin.display(description=_("at"))
     def moment(self, transition: Transition) -> str:
-        return display.exact(transition.at)
+        return display.at(transition.at)
 
     @admin.display(description=_("circuit"))
     def circuit_link(self, transition: Transition) -> str:

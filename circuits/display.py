@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.utils import timezone
-from django.utils.formats import date_format
-from django.utils.html import format_html
+from django.utils.formats import date_format, number_format
+from django.utils.html import conditional_escape, escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.timesince import timesince
@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .machine import Mode, State
-from .models import MODES, REASONS, STATES, Transition
+from .models import MODES, REASONS, STATES, Circuit, Transition
 from .readings import Reading
 from .rows import to_datetime, to_seconds
 
@@ -26,8 +26,22 @@ NOTHING: Final = "—"
 #: How many characters of a text a list has room for.
 SHORT: Final = 60
 
+MINUTE: Final = 60
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+
+#: What circuits can be besides their state.
+FORCED: Final = "forced"
+OBSERVED: Final = "observed"
+
 # Signs of different shapes: the colour is never the only one.
-_SIGNS: Final = {State.CLOSED: "✓", State.OPEN: "✕", State.HALF_OPEN: "◐"}
+_SIGNS: Final[dict[str, str]] = {
+    State.CLOSED: "✓",
+    State.OPEN: "✕",
+    State.HALF_OPEN: "◐",
+    FORCED: "!",
+    OBSERVED: "◌",
+}
 
 _STATES: Final[dict[str, Any]] = dict(STATES)
 _MODES: Final[dict[str, Any]] = dict(MODES)
@@ -38,11 +52,29 @@ _MODES: Final[dict[str, Any]] = dict(MODES)
 
 def state_badge(state: str) -> SafeString:
     """Return a state as a sign, a word and a colour."""
+    return _badge(state, _STATES[state])
+
+
+def number_of(kind: str, number: int) -> SafeString:
+    """Return how many circuits are in a state, forced or observed, with a sign and a colour."""
+    text = {
+        State.CLOSED: ngettext("%s closed", "%s closed", number),
+        State.OPEN: ngettext("%s open", "%s open", number),
+        State.HALF_OPEN: ngettext("%s half open", "%s half open", number),
+        FORCED: ngettext("%s forced", "%s forced", number),
+        OBSERVED: ngettext("%s observed", "%s observed", number),
+    }[kind]
+    # What is not there is as quiet as what is well.
+    name = kind if number else State.CLOSED
+    return _badge(kind, text % number_format(number, force_grouping=True), name)
+
+
+def _badge(kind: str, words: str, colour: str | None = None) -> SafeString:
     return format_html(
         '<span class="circuits-badge circuits-{}"><span aria-hidden="true">{}</span> {}</span>',
-        state,
-        _SIGNS[State(state)],
-        _STATES[state],
+        colour or kind,
+        _SIGNS[kind],
+        words,
     )
 
 
@@ -51,6 +83,29 @@ def mode_words(mode: str) -> str:
     if mode == Mode.AUTOMATIC:
         return str(_MODES[mode])
     return format_html('<strong class="circuits-mode">{}</strong>', _MODES[mode])
+
+
+def mode_and_end(reading: Reading) -> str:
+    """Return a mode in words, and how long it goes on where it ends by itself."""
+    words = mode_words(reading.circuit.mode)
+    seconds, until = reading.mode_ends_in, reading.circuit.mode_until
+    if seconds is None or until is None:
+        return words
+    wait = Wait(_("for another %s"), _("time is up"))
+    return format_html("{} {}", words, wait.until(until, seconds))
+
+
+def now_is(circuit: Circuit) -> str:
+    """Return the sentence in which a change is told: what became of the circuit."""
+    text = {
+        Mode.AUTOMATIC: _("%(name)s is now %(state)s."),
+        Mode.OBSERVE: _("%(name)s is now %(state)s and refuses nothing."),
+    }.get(Mode(circuit.mode), _("%(name)s is now %(mode)s."))
+    return text % {
+        "name": circuit.name,
+        "state": _STATES[circuit.state],
+        "mode": _MODES[circuit.mode],
+    }
 
 
 def change(transition: Transition) -> str:
@@ -88,9 +143,8 @@ def _trials(reading: Reading) -> str:
 
 def _wait(reading: Reading) -> str:
     if reading.retry_in:
-        return _("Calls are refused. A trial call is let through %(when)s.") % {
-            "when": retry_in(reading)
-        }
+        text = _("Calls are refused. A trial call is let through %(when)s.")
+        return _filled(text, when=retry_in(reading))
     return _("The delay has passed: the next call is let through to try.")
 
 
@@ -99,7 +153,7 @@ def status(reading: Reading) -> dict[str, Any]:
     circuit = reading.circuit
     return {
         "badge": state_badge(circuit.state),
-        "mode": "" if circuit.mode == Mode.AUTOMATIC else mode_words(circuit.mode),
+        "mode": "" if circuit.mode == Mode.AUTOMATIC else mode_and_end(reading),
         "time": time_in_state(reading),
         "outlook": outlook(reading),
         "error": circuit.last_error,
@@ -110,7 +164,7 @@ def status(reading: Reading) -> dict[str, Any]:
 def past(transition: Transition) -> dict[str, Any]:
     """Return what a circuit's page says of a change."""
     return {
-        "at": exact(transition.at),
+        "at": at(transition.at),
         "change": change(transition),
         "reason": dict(REASONS)[transition.reason],
         "detail": transition.detail,
@@ -121,17 +175,69 @@ def past(transition: Transition) -> dict[str, Any]:
 # Times -------------------------------------------------------------------------------------------
 
 
+class Wait(NamedTuple):
+    """A time that is waited for, as a text that a script counts down.
+
+    Args:
+        text: What is said while it lasts, with ``%s`` for what is left.
+        over: What is said afterwards.
+    """
+
+    text: str
+    over: str
+
+    def until(self, moment: datetime, seconds: float) -> str:
+        """Return what is said of a moment that many seconds from now: ``in 7 s``."""
+        if seconds <= 0:
+            return self.over
+        if seconds >= DAY:
+            return _time(moment, self.text % duration(seconds))
+        return format_html(
+            '<time datetime="{}" title="{}"{} data-circuits-countdown="{}"'
+            ' data-circuits-text="{}" data-circuits-over="{}">{}</time>',
+            _aware(moment).isoformat(),
+            exact(moment),
+            _rewritten("title"),
+            round(seconds, 1),
+            *self,
+            self.text % clock(seconds),
+        )
+
+
 def exact(moment: datetime) -> str:
     """Return a moment to the second, in the time zone of whoever looks."""
     local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
     return date_format(local, "Y-m-d H:i:s T")
 
 
+def at(moment: datetime) -> SafeString:
+    """Return a moment to the second, as the page shows it."""
+    return format_html(
+        '<time datetime="{}"{}>{}</time>',
+        _aware(moment).isoformat(),
+        _rewritten("text"),
+        exact(moment),
+    )
+
+
 def duration(seconds: float) -> str:
     """Return a length of time as people say it: ``12 seconds``, ``1 hour, 5 minutes``."""
-    if seconds < 60:
+    if seconds < MINUTE:
         return ngettext("%d second", "%d seconds", int(seconds)) % int(seconds)
     return timesince(to_datetime(0), to_datetime(seconds))
+
+
+def clock(seconds: float) -> str:
+    """Return what is left of a time as a clock shows it: ``7 s``, ``2:05``, ``1:02:05``.
+
+    The script that counts down writes the same.
+    """
+    left = ceil(seconds)
+    if left < MINUTE:
+        return f"{left} s"
+    if left < HOUR:
+        return f"{left // MINUTE}:{left % MINUTE:02}"
+    return f"{left // HOUR}:{left % HOUR // MINUTE:02}:{left % MINUTE:02}"
 
 
 def time_in_state(reading: Reading) -> SafeString:
@@ -142,28 +248,57 @@ def time_in_state(reading: Reading) -> SafeString:
 
 def retry_in(reading: Reading) -> str:
     """Return when an open circuit lets a call through to try."""
-    seconds = reading.retry_in
-    if seconds is None:
+    seconds, moment = reading.retry_in, reading.circuit.retry_at
+    if seconds is None or moment is None:
         return NOTHING
-    if seconds <= 0:
-        return _("now")
-    if seconds < 60:
-        return _("in %d s") % ceil(seconds)
-    return _("in %s") % duration(seconds)
+    return Wait(_("in %s"), _("now")).until(moment, seconds)
 
 
 def moment_and_age(moment: datetime | None, reading: Reading) -> str:
     """Return a moment in the past to the second, and how long ago it was."""
     if moment is None:
         return NOTHING
-    age = duration(max(0.0, reading.now - to_seconds(moment, until=reading.now)))
-    return _("%(moment)s (%(age)s ago)") % {"moment": exact(moment), "age": age}
+    return _filled(_("%(moment)s (%(age)s ago)"), moment=at(moment), age=_age(moment, reading))
+
+
+def error_and_age(reading: Reading) -> str:
+    """Return the beginning of the last error, and how long ago it was."""
+    circuit = reading.circuit
+    if not circuit.last_error or circuit.last_failure_at is None:
+        return shortened(circuit.last_error)
+    moment = circuit.last_failure_at
+    ago = _time(moment, _("%(age)s ago") % {"age": _age(moment, reading)})
+    return format_html(
+        '{} <span class="circuits-ago">{}</span>', shortened(circuit.last_error), ago
+    )
+
+
+def _age(moment: datetime, reading: Reading) -> str:
+    return duration(max(0.0, reading.now - to_seconds(moment, until=reading.now)))
 
 
 def _time(moment: datetime, words: str) -> SafeString:
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact(moment), words
+        '<time datetime="{}" title="{}"{}>{}</time>',
+        _aware(moment).isoformat(),
+        exact(moment),
+        _rewritten("title"),
+        words,
     )
+
+
+def _rewritten(place: str) -> SafeString:
+    """Return what lets a script write a time in the browser's zone, and where.
+
+    A site that has activated another zone than its default has found out that of the user.
+    """
+    if timezone.get_current_timezone_name() != timezone.get_default_timezone_name():
+        return SafeString()
+    return format_html(' data-circuits-time="{}"', place)
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
 
 
 # Texts -------------------------------------------------------------------------------------------
@@ -175,3 +310,17 @@ def shortened(text: str) -> str:
     if short == text:
         return text or NOTHING
     return format_html('<span title="{}">{}</span>', text, short)
+
+
+def labelled(label: Any, words: str) -> str:
+    """Return what a list's cell says, with the heading that it has where there is no table."""
+    if words == NOTHING:
+        return words
+    return format_html('<span data-circuits-label="{}">{}</span>', label, words)
+
+
+def _filled(text: str, **parts: str) -> SafeString:
+    """Fill a translated text, all of it escaped but for what is HTML already."""
+    return SafeString(
+        escape(text) % {name: conditional_escape(part) for name, part in parts.items()}
+    )

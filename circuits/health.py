@@ -70,5 +70,6 @@ def _entry(reading: Reading, with_errors: bool) -> dict[str, Any]:
         "mode": circuit.mode,
         "since": circuit.state_changed_at or circuit.created_at,
         "retry_in": None if retry_in is None else round(retry_in, 3),
+        "mode_until": circuit.mode_until,
     }
     return {**entry, "last_error": circuit.last_error} if with_errors else entry

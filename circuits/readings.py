@@ -37,6 +37,12 @@ class Reading:
         return machine.open_remaining(status_of(circuit), self.now)
 
     @property
+    def mode_ends_in(self) -> float | None:
+        """Seconds until the mode ends by itself; None where it does not."""
+        until = status_of(self.circuit).mode_until
+        return None if until is None else max(0.0, until - self.now)
+
+    @property
     def trials_under_way(self) -> int:
         """How many trial calls hold a lease."""
         seconds = self.circuit.lease_seconds
@@ -52,10 +58,15 @@ class Reading:
         }
 
 
+def reading_of(circuit: Any) -> Reading:
+    """Return a row that was read with ``db_now`` as a reading."""
+    return Reading(circuit, circuit.db_now / 1_000_000)
+
+
 def read_circuits(**lookups: Any) -> list[Reading]:
     """Return the circuits that fit, by name."""
     rows: Any = Circuit.objects.filter(**lookups).annotate(db_now=DatabaseNow())
-    return [Reading(row, row.db_now / 1_000_000) for row in rows]
+    return [reading_of(row) for row in rows]
 
 
 def transition_values(transition: Transition) -> dict[str, Any]:

@@ -111,11 +111,11 @@ class Browser:
     @contextmanager
     def offline(self) -> Iterator[None]:
         """Let no request through."""
-        self._set_network(offline=True)
+        self.chrome.set_network_conditions(offline=True, latency=0, throughput=-1)
         try:
             yield
         finally:
-            self._set_network(offline=False)
+            self.chrome.delete_network_conditions()
 
     @contextmanager
     def without_scripts(self) -> Iterator[None]:
@@ -152,7 +152,7 @@ class Browser:
 
     def errors(self) -> list[str]:
         """Return what the console was told since the last time: errors, refusals by the CSP."""
-        log: list[dict[str, Any]] = self.chrome.get_log("browser")
+        log: list[dict[str, Any]] = self.chrome.get_log("browser")  # type: ignore[no-untyped-call]
         told = [entry["message"] for entry in log if entry["level"] in {"WARNING", "SEVERE"}]
         # Which the browser asks for by itself, and which is for the site to have.
         return [message for message in told if "/favicon.ico " not in message]
@@ -170,15 +170,6 @@ class Browser:
     def _tell(self, command: str, **parameters: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self.chrome.execute_cdp_cmd(command, parameters)
         return answer
-
-    def _set_network(self, *, offline: bool) -> None:
-        self._tell(
-            "Network.emulateNetworkConditions",
-            offline=offline,
-            latency=0,
-            downloadThroughput=-1,
-            uploadThroughput=-1,
-        )
 
 
 @cache

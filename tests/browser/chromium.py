@@ -21,6 +21,7 @@ _ARGUMENTS: Final = (
     "--no-sandbox",  # build servers run as root, and in containers
     "--disable-dev-shm-usage",  # which is small there
     "--disable-gpu",
+    "--hide-scrollbars",  # a desktop's would take some of the page's width
     "--force-color-profile=srgb",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--disable-background-networking",

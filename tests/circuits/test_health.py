@@ -199,8 +199,18 @@ def test_an_open_circuit(staff: Client) -> None:
         "name": "payments",
         "state": "open",
         "mode": "automatic",
+        "mode_until": None,
         "last_error": error,
     }
+
+
+def test_a_mode_that_ends_by_itself(staff: Client) -> None:
+    until = timezone.now() + timedelta(minutes=30)
+    CircuitFactory.create(name="payments", mode=Mode.FORCED_CLOSED, mode_until=until)
+    [entry] = health(staff)["circuits"]
+    told = parse_datetime(entry["mode_until"])
+    assert told is not None
+    assert abs(told - until) < timedelta(milliseconds=1)
 
 
 def test_a_circuit_past_its_delay_may_be_tried_at_once(staff: Client) -> None:
@@ -233,7 +243,7 @@ def test_the_docs_show_what_it_says(staff: Client) -> None:
 def test_the_token_shows_no_errors(client: Client) -> None:
     CircuitFactory.create(name="payments", opened=True, last_error="the remote's words")
     [entry] = health(client, **BEARER)["circuits"]
-    assert sorted(entry) == ["mode", "name", "retry_in", "since", "state"]
+    assert sorted(entry) == ["mode", "mode_until", "name", "retry_in", "since", "state"]
 
 
 def test_no_secret_is_told(staff: Client, remote: str) -> None:

@@ -161,7 +161,8 @@ def test_no_word_of_djangos_is_said_differently(catalogue: Path) -> None:
 def visible(html: str) -> str:
     """Return what a person reads or hears of a page, its tips and labels too."""
     html = re.sub(r"(?s)<(script|style)\b.*?</\1>", "", html)
-    said = re.findall(r'\b(?:title|alt|aria-label|placeholder)="([^"]*)"', html)
+    of_script = r"data-circuits-(?!live|part|time)[a-z-]+"
+    said = re.findall(rf'\b(?:title|alt|aria-label|placeholder|{of_script})="([^"]*)"', html)
     said += re.findall(r'<input type="submit"[^>]* value="([^"]*)"', html)
     return unescape(" ".join([re.sub(r"<[^>]*>", " ", html), *said]))
 
@@ -365,7 +366,7 @@ def test_every_word_of_a_notification_can_be_translated(settings: Settings) -> N
 @pytest.mark.parametrize("page", ["health", "metrics"])
 def test_who_may_not_watch_is_told_so_in_dutch(page: str) -> None:
     answer = Client(headers={"accept-language": "nl"}).get(reverse(f"circuits_status:{page}"))
-    assert answer.json() == {"detail": "Log in als medewerker, of stuur het health-token mee."}
+    assert answer.json() == {"detail": "Meld je aan als medewerker, of stuur het health-token mee."}
 
 
 def test_a_refusal_is_english_in_a_log_and_dutch_for_staff() -> None:
