@@ -2,51 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from time import monotonic
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
-from django.db.transaction import non_atomic_requests
 from django.forms import ModelForm
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+    StreamingHttpResponse,
+)
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
 from django.urls import path as url_path
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_safe
 
-from . import conf, display, steering
+from . import conf, display, export, incidents, page, steering
 from .charts import sparkline
 from .exceptions import TooManyCircuitsError
 from .fields import DatabaseNow
+from .fieldsets import POLICY_FIELDSETS
 from .live import SCRIPT, LiveAdmin
 from .models import POLICY_FIELDS, Circuit, Transition
+from .operating import OperatingAdmin
 from .paging import BoundedPaginator, HistoryList
 from .readings import Reading
 from .store import DatabaseStore
-
-#: How many of the last transitions a circuit's page shows.
-SHOWN: Final = 20
-
-#: Seconds after which no further probe of a selection is begun: the page must come back.
-PROBE_SECONDS: Final = 20.0
-
-
-def _action(key: str, label: Any) -> Callable[..., None]:
-    @admin.action(permissions=["operate"], description=label)
-    def act(circuits: CircuitAdmin, request: HttpRequest, chosen: QuerySet[Circuit]) -> None:
-        # Of all that a filter finds, those that the list has counted.
-        circuits.operate_on(request, key, list(chosen[: BoundedPaginator.limit]))
-
-    act.__name__ = key
-    return act
 
 
 def _moment(name: str) -> Callable[[Circuit], str]:
@@ -87,7 +80,7 @@ class ListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Circuit)
-class CircuitAdmin(LiveAdmin, ListAdmin):
+class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
     """Circuits: people set their policy and steer them; their state is the machine's."""
 
     form = CircuitForm
@@ -109,49 +102,13 @@ class CircuitAdmin(LiveAdmin, ListAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     empty_value_display = display.NOTHING
-    actions = tuple(_action(key, label) for key, label in steering.LABELS.items())
 
-    policy_fieldsets: Any = (
-        (_("What it is"), {"fields": ("name", "probe_url", "timeout")}),
-        (
-            _("When it opens"),
-            {
-                "fields": (
-                    "strategy",
-                    "threshold",
-                    "failure_rate",
-                    "window_seconds",
-                    "window_calls",
-                    "minimum_calls",
-                    "failure_statuses",
-                    "respect_retry_after",
-                )
-            },
-        ),
-        (
-            _("Slow and concurrent calls"),
-            {"fields": ("slow_call_seconds", "slow_call_rate", "max_concurrent")},
-        ),
-        (
-            _("How it recovers"),
-            {
-                "fields": (
-                    "delay",
-                    "backoff_factor",
-                    "max_delay",
-                    "jitter",
-                    "half_open_max_calls",
-                    "success_threshold",
-                    "lease_seconds",
-                    "ramp_up_seconds",
-                )
-            },
-        ),
-    )
+    policy_fieldsets: Any = POLICY_FIELDSETS
     state_fieldsets: Any = (
         (
             _("Where it stands"),
             {
+                "classes": ("collapse",),
                 "fields": (
                     "state_badge",
                     "mode_words",
@@ -162,12 +119,13 @@ class CircuitAdmin(LiveAdmin, ListAdmin):
                     "trials",
                     "reopen_count",
                     "generation",
-                )
+                ),
             },
         ),
         (
             _("What it last saw"),
             {
+                "classes": ("collapse",),
                 "fields": (
                     _moment("last_attempt_at"),
                     _moment("last_success_at"),
@@ -177,7 +135,7 @@ class CircuitAdmin(LiveAdmin, ListAdmin):
                     "total_failures",
                     "total_refusals",
                     _moment("created_at"),
-                )
+                ),
             },
         ),
     )
@@ -260,75 +218,61 @@ class CircuitAdmin(LiveAdmin, ListAdmin):
         return super().page_context(request, circuit) | {
             "status": display.status(_reading(circuit)),
             "buttons": tuple(steering.buttons(circuit)) if may_operate else (),
-            "history": [display.past(each) for each in circuit.history()[:SHOWN]],
+            **page.of_circuit(_reading(circuit)),
         }
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the permanent addresses of incidents."""
+        view = self.admin_site.admin_view(self.incident_view)
+        address = "<path:object_id>/incident/<int:generation>/"
+        return [url_path(address, view, name="circuits_circuit_incident"), *super().get_urls()]
+
+    @method_decorator(require_safe)
+    def incident_view(
+        self, request: HttpRequest, object_id: str, generation: int
+    ) -> TemplateResponse:
+        """Show an incident: when, for how long, why, and what was done."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        circuit = self.get_object(request, unquote(object_id))
+        if circuit is None:
+            return self.gone(request, _("This circuit is no longer there."))
+        incident = incidents.one(circuit, generation)
+        if incident is None:
+            sentence = _("This incident of %(circuit)s is not kept, or no longer.")
+            return self.gone(request, sentence % {"circuit": circuit}, circuit)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "media": self.media,
+            "title": _("Incident of %(circuit)s") % {"circuit": circuit},
+            "subtitle": None,
+            "original": circuit,
+            **page.of_incident(incident, _reading(circuit)),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/circuits/circuit/incident.html", context)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Let the history go with its circuit, though nobody may delete it by itself."""
         to_delete, count, missing, protected = super().get_deleted_objects(objs, request)
         return to_delete, count, missing - {Transition._meta.verbose_name}, protected
 
-    # Steering
-
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may steer circuits, which is apart from editing their policy."""
-        return request.user.has_perm("circuits.operate_circuit")
-
-    def get_urls(self) -> list[URLPattern]:
-        """Add the address that the buttons post to."""
-        view = self.admin_site.admin_view(self.operate_view)
-        operate = url_path("<path:object_id>/operate/", view, name="circuits_circuit_operate")
-        return [operate, *super().get_urls()]
-
-    # A probe waits for a remote: no transaction of the site's may be held open for it.
-    @non_atomic_requests
-    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Show the list, or do an action."""
-        return super().changelist_view(request, *args, **kwargs)
-
-    @non_atomic_requests
-    @method_decorator(require_POST)
-    def operate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Steer one circuit and go back to its page."""
-        if not (self.has_view_permission(request) and self.has_operate_permission(request)):
-            raise PermissionDenied
-        circuit = self.get_object(request, unquote(object_id))
-        key = request.POST.get("operation")
-        if circuit is None or key not in steering.LABELS:
-            raise Http404
-        said = self._operate(request, key, circuit)
-        self.message_user(request, said.text, said.level)
-        url = reverse(
-            "admin:circuits_circuit_change", args=(circuit.pk,), current_app=self.admin_site.name
-        )
-        return HttpResponseRedirect(url)
-
-    def operate_on(self, request: HttpRequest, key: str, circuits: Sequence[Circuit]) -> None:
-        """Steer each of the circuits, and say how it went."""
-        for level, text in steering.summarised(self._operate_each(request, key, circuits)):
-            self.message_user(request, text, level)
-
-    def _operate_each(
-        self, request: HttpRequest, key: str, circuits: Sequence[Circuit]
-    ) -> Iterator[steering.Said]:
-        began = monotonic()
-        for done, circuit in enumerate(circuits):
-            if key == steering.PROBE and monotonic() - began > PROBE_SECONDS:
-                yield steering.out_of_time(len(circuits) - done)
-                return
-            yield self._operate(request, key, circuit)
-
-    def _operate(self, request: HttpRequest, key: str, circuit: Circuit) -> steering.Said:
-        said = steering.steer(circuit.name, key, actor=request.user.get_username())
-        self.log_change(request, circuit, said.text)
-        return said
-
 
 @admin.register(Transition)
 class TransitionAdmin(ListAdmin):
     """The history of all circuits, which nobody may change."""
 
-    list_display = ("moment", "circuit_link", "change", "reason", "short_detail", "actor")
+    list_display = (
+        "moment",
+        "circuit_link",
+        "change",
+        "reason",
+        "short_detail",
+        "actor",
+        "refusals",
+        "incident_link",
+    )
     list_filter = ("to_state", "reason")
     list_per_page = 50
     paginator = BoundedPaginator
@@ -337,7 +281,18 @@ class TransitionAdmin(ListAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     empty_value_display = display.NOTHING
-    fields = ("moment", "circuit_link", "change", "reason", "detail", "actor", "generation")
+    fields = (
+        "moment",
+        "circuit_link",
+        "change",
+        "reason",
+        "detail",
+        "actor",
+        "until",
+        "refusals",
+        "incident_link",
+        "generation",
+    )
 
     class Media:
         css = {"all": ("circuits/admin.css", "circuits/charts.css")}
@@ -360,6 +315,17 @@ class TransitionAdmin(ListAdmin):
     def change(self, transition: Transition) -> str:
         return display.change(transition)
 
+    @admin.display(description=_("incident"))
+    def incident_link(self, transition: Transition) -> str:
+        if not transition.is_opening:
+            return display.NOTHING
+        url = reverse(
+            "admin:circuits_circuit_incident",
+            args=(transition.circuit_id, transition.generation),
+            current_app=self.admin_site.name,
+        )
+        return format_html('<a href="{}">{}</a>', url, _("Incident"))
+
     @admin.display(description=_("detail"))
     def short_detail(self, transition: Transition) -> str:
         return display.shortened(transition.detail)
@@ -372,6 +338,28 @@ class TransitionAdmin(ListAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the kind of list that a long history needs."""
         return HistoryList
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the address of the download."""
+        view = self.admin_site.admin_view(self.export_view)
+        return [url_path("export/", view, name="circuits_transition_export"), *super().get_urls()]
+
+    @method_decorator(require_safe)
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Send all changes that the list's filters and search find, also those it is cut before."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            history: Any = self.get_changelist_instance(request)
+            found = history.all_of_it(request)
+        except IncorrectLookupParameters:
+            return HttpResponseBadRequest(_("This filter cannot be understood."))
+        name = f"circuits-history-{timezone.localdate():%Y-%m-%d}.csv"
+        return StreamingHttpResponse(
+            export.lines(found),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
 
     def has_view_permission(self, request: HttpRequest, obj: Transition | None = None) -> bool:
         """A history belongs to its circuit: who may see that may see this."""

@@ -447,7 +447,8 @@ def _seconds(stretches: Iterable[_Stretch]) -> float:
 def _timeline_legend(lasted: dict[str, str], band: _Band) -> SafeString:
     return format_html_join(
         "",
-        '<span><svg class="circuits-swatch" width="12" height="12" viewBox="0 0 24 24" aria-hidden="true">'
+        '<span><svg class="circuits-swatch" width="12" height="12" viewBox="0 0 24 24"'
+        ' aria-hidden="true">'
         '<rect class="circuits-was-{}" y="{}" width="24" height="{}"/></svg> {}</span>',
         (
             (value, 24 - band.heights[value], band.heights[value], words)

@@ -122,15 +122,36 @@ def change(transition: Transition) -> str:
 def outlook(reading: Reading) -> str:
     """Return one sentence: what becomes of calls now, and what happens next."""
     circuit = reading.circuit
-    if circuit.mode == Mode.FORCED_OPEN:
-        return _("All calls are refused until somebody puts it back to automatic.")
-    if circuit.mode == Mode.FORCED_CLOSED:
-        return _("All calls pass, failing or not, until somebody puts it back to automatic.")
-    if circuit.mode == Mode.OBSERVE:
-        return _("No call is refused: it only shows what it would do.")
+    if circuit.mode != Mode.AUTOMATIC:
+        return _by_mode(reading)
     if circuit.state == State.CLOSED:
         return _("Calls pass.")
     return _trials(reading) if circuit.state == State.HALF_OPEN else _wait(reading)
+
+
+def _by_mode(reading: Reading) -> str:
+    circuit, seconds = reading.circuit, reading.mode_ends_in
+    for_good, for_a_while = {
+        Mode.FORCED_OPEN: (
+            _("All calls are refused until somebody puts it back to automatic."),
+            _("All calls are refused until %(moment)s, for another %(time)s."),
+        ),
+        Mode.FORCED_CLOSED: (
+            _("All calls pass, failing or not, until somebody puts it back to automatic."),
+            _("All calls pass, failing or not, until %(moment)s, for another %(time)s."),
+        ),
+        Mode.OBSERVE: (
+            _("No call is refused: it only shows what it would do."),
+            _(
+                "No call is refused, it only shows what it would do, until %(moment)s, for "
+                "another %(time)s."
+            ),
+        ),
+    }[Mode(circuit.mode)]
+    if seconds is None or circuit.mode_until is None:
+        return for_good
+    moment = _moment_of_day(circuit.mode_until, reading.now)
+    return for_a_while % {"moment": moment, "time": duration(seconds)}
 
 
 def _trials(reading: Reading) -> str:
@@ -169,6 +190,10 @@ def past(transition: Transition) -> dict[str, Any]:
         "reason": dict(REASONS)[transition.reason],
         "detail": transition.detail,
         "actor": transition.actor,
+        "until": transition.until and exact(transition.until),
+        "refusals": transition.refusals,
+        "generation": transition.generation,
+        "is_opening": transition.is_opening,
     }
 
 
@@ -218,6 +243,15 @@ def at(moment: datetime) -> SafeString:
         _rewritten("text"),
         exact(moment),
     )
+
+
+def _moment_of_day(moment: datetime, now: float) -> str:
+    """Return a moment to the minute, with its day where that is another one."""
+    local, today = (
+        timezone.localtime(each) if timezone.is_aware(each) else each
+        for each in (moment, to_datetime(now))
+    )
+    return date_format(local, "H:i T" if local.date() == today.date() else "j M H:i T")
 
 
 def duration(seconds: float) -> str:

@@ -45,8 +45,8 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     #: The sections of a circuit's page that are kept up to date, and their templates.
     live_parts = {
-        "status": "admin/circuits/circuit/status.html",
-        "history": "admin/circuits/circuit/history.html",
+        name: f"admin/circuits/circuit/{name}.html"
+        for name in ("status", "charts", "incidents", "history")
     }
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

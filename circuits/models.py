@@ -370,6 +370,11 @@ class Transition(models.Model):
         verbose_name = _("transition")
         verbose_name_plural = _("transitions")
         ordering = ("-id",)
+        indexes = (
+            # What leads out of closed begins an incident: those of a circuit are found among
+            # thousands of failed trials.
+            models.Index(fields=["circuit", "from_state", "generation"], name="circuits_incidents"),
+        )
         constraints = (
             # However many processes report at once, one change is one row. Its index is also that
             # of a circuit's history.
@@ -381,6 +386,11 @@ class Transition(models.Model):
     def __str__(self) -> str:
         states = self.get_from_state_display(), self.get_to_state_display()
         return f"{self.circuit}: {' -> '.join(states)}"
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether it began an incident."""
+        return self.from_state == State.CLOSED and self.to_state == State.OPEN
 
 
 class Minute(models.Model):

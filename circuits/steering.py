@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from django.contrib import messages
@@ -20,21 +20,31 @@ from .redaction import describe
 
 PROBE: Final = "probe"
 
-#: What the buttons and actions say, by the key they are posted with.
+#: What the buttons and actions say, by the name of the operation.
 LABELS: Final[dict[str, Any]] = {
     PROBE: gettext_lazy("Probe now"),
     **{key: operation.label for key, operation in OPERATIONS.items()},
 }
 
-#: How many circuits an answer names, what went wrong first.
-NAMED: Final = 10
+#: How many circuits a sentence names, and how many reasons are told apart.
+NAMED: Final = 20
+REASONS: Final = 10
 
 
 class Said(NamedTuple):
-    """How it went with one circuit: a level of Django's messages, and a sentence."""
+    """How it went with one circuit.
 
+    Args:
+        name: The circuit.
+        level: A level of Django's messages; from a warning on, it did not work.
+        text: A sentence.
+        reason: Why it did not work, in words that hold for other circuits too.
+    """
+
+    name: str
     level: int
     text: str
+    reason: str = ""
 
 
 class Button(NamedTuple):
@@ -55,28 +65,42 @@ def buttons(circuit: Circuit) -> Iterator[Button]:
     for key, operation in OPERATIONS.items():
         is_now = operation.mode == circuit.mode
         is_way_back = operation.mode is Mode.AUTOMATIC and not is_now
-        yield Button(key, operation.label, operation.help, is_now, is_way_back)
+        has_end = is_now and operation.may_end
+        text = _("It is so already: change how long it lasts.") if has_end else operation.help
+        yield Button(key, operation.label, text, is_now and not has_end, is_way_back)
 
 
-def steer(name: str, key: str, actor: str) -> Said:
-    """Do what a button says."""
+# Doing it ----------------------------------------------------------------------------------------
+
+
+def steer(name: str, key: str, *, actor: str, reason: str = "", seconds: int | None = None) -> Said:
+    """Do what a button says.
+
+    Args:
+        reason: Why, for the history.
+        seconds: How long the mode is to last; None for until somebody sets it back.
+    """
     try:
-        return _probe(name) if key == PROBE else _operate(name, key, actor)
+        return _probe(name) if key == PROBE else _operate(name, key, actor, reason, seconds)
     except Error as error:
         text = _("%(name)s: nothing was done, the circuits' database refused it: %(error)s")
-        return Said(messages.ERROR, text % {"name": name, "error": describe(error)})
+        why = describe(error)
+        return Said(name, messages.ERROR, text % {"name": name, "error": why}, why)
 
 
-def _operate(name: str, key: str, actor: str) -> Said:
-    done = OPERATIONS[key].perform(name, actor=actor)
-    return Said(messages.SUCCESS if done.changed else messages.INFO, done.message)
+def _operate(name: str, key: str, actor: str, reason: str, seconds: int | None) -> Said:
+    done = OPERATIONS[key].perform(name, actor=actor, words=reason, seconds=seconds)
+    if done.refusal:
+        return Said(name, messages.WARNING, done.message, done.refusal)
+    return Said(name, messages.SUCCESS if done.changed else messages.INFO, done.message)
 
 
 def _probe(name: str) -> Said:
     try:
         result = probe(name)
     except InvalidInputError as error:
-        return Said(messages.WARNING, error.worded(_))
+        said = error.worded(_)
+        return Said(name, messages.WARNING, said, said)
     return _probed(result)
 
 
@@ -95,38 +119,72 @@ def _probed(result: ProbeResult) -> Said:
         "milliseconds": round(result.seconds * 1000),
         "detail": result.detail,
     }
-    return Said(level, text % said)
+    # How long to wait is another time for each circuit.
+    reason = _("refused, its circuit is open") if result.outcome == "refused" else result.detail
+    return Said(result.name, level, text % said, reason)
 
 
-# Many at once ------------------------------------------------------------------------------------
+# After -------------------------------------------------------------------------------------------
 
 
-def out_of_time(left: int) -> Said:
-    """Say that some circuits of a selection were not probed."""
-    text = ngettext(
-        "%d circuit was not probed: the others took too long. Probe it by itself.",
-        "%d circuits were not probed: the others took too long. Probe fewer at once.",
-        left,
-    )
-    return Said(messages.WARNING, text % left)
+class Message(NamedTuple):
+    """One message on the page after an operation."""
+
+    level: int
+    text: str
 
 
-def summarised(said: Iterable[Said]) -> list[Said]:
-    """Return what went wrong first, and beyond a screenful only how many went how."""
-    ordered = sorted(said, key=lambda each: -each.level)
-    named, rest = ordered[:NAMED], ordered[NAMED:]
-    return [*named, _counted(rest)] if rest else named
+def summarised(key: str, said: Sequence[Said]) -> list[Message]:
+    """Return what did not work, by reason and by name, and how many of the others there are."""
+    if len(said) == 1:
+        return [Message(said[0].level, said[0].text)]
+    failed: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+    for each in said:
+        if each.level >= messages.WARNING:
+            failed[each.level, each.reason].append(each.name)
+    return [*_failures(failed), *_counted(key, said)]
 
 
-def _counted(said: list[Said]) -> Said:
-    words = {
-        messages.ERROR: _("%d failed"),
-        messages.WARNING: _("%d refused"),
-        messages.SUCCESS: _("%d done"),
-        messages.INFO: _("%d unchanged"),
+def _failures(failed: dict[tuple[int, str], list[str]]) -> Iterator[Message]:
+    """Yield a message for each reason, those of most circuits first."""
+    ordered = sorted(failed.items(), key=lambda item: -len(item[1]))
+    for (level, reason), names in ordered[:REASONS]:
+        values = {"names": listed(names), "reason": reason.rstrip(".")}
+        yield Message(level, _("Not done for %(names)s: %(reason)s.") % values)
+    rest = [name for _key, names in ordered[REASONS:] for name in names]
+    if rest:
+        text = _("Not done for other reasons, for %(names)s.")
+        yield Message(messages.ERROR, text % {"names": listed(rest)})
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names in a sentence, and beyond a screenful how many more there are."""
+    named, more = ", ".join(names[:NAMED]), len(names) - NAMED
+    if more <= 0:
+        return named
+    return ngettext("%(named)s and %(more)d more", "%(named)s and %(more)d more", more) % {
+        "named": named,
+        "more": more,
     }
+
+
+def _counted(key: str, said: Iterable[Said]) -> Iterator[Message]:
     counts = Counter(each.level for each in said)
-    parts = ", ".join(words[level] % count for level, count in counts.items())
-    return Said(
-        said[0].level, _("And %(count)d more: %(parts)s.") % {"count": len(said), "parts": parts}
+    words = {
+        messages.SUCCESS: ngettext("%d done", "%d done", counts[messages.SUCCESS]),
+        messages.INFO: ngettext("%d as before", "%d as before", counts[messages.INFO]),
+    }
+    parts = [text % counts[level] for level, text in words.items() if counts[level]]
+    if parts:
+        level = messages.SUCCESS if counts[messages.SUCCESS] else messages.INFO
+        yield Message(level, f"{LABELS[key]}: {', '.join(parts)}.")
+
+
+def unreached(number: int) -> Message:
+    """Say that there was no time for some of the circuits."""
+    text = ngettext(
+        "There was no time left for %d circuit. Confirm once more to go on with it.",
+        "There was no time left for %d circuits. Confirm once more to go on with them.",
+        number,
     )
+    return Message(messages.WARNING, text % number)

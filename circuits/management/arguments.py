@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Callable
 from contextlib import suppress
 from math import isnan
+from typing import Final
 
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
+
+from ..exceptions import shown
+from ..handle import MODE_SECONDS
+
+#: Seconds of the units that a length of time is given in.
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def add_base_options(parser: CommandParser) -> None:
@@ -50,6 +58,17 @@ def yes_or_no(text: str) -> bool:
     if text.lower() in ("no", "false"):
         return False
     raise ArgumentTypeError(_("it must be yes or no, not %r") % text)
+
+
+def mode_time(text: str) -> int:
+    """Return the seconds that a mode is to last, of a number and a unit such as ``30m``."""
+    typed = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    seconds = int(typed[1]) * _UNITS[typed[2]] if typed else 0
+    if not MODE_SECONDS.least <= seconds <= MODE_SECONDS.most:
+        raise ArgumentTypeError(
+            _("it must be a time from 1s to 365d, such as 90s, 30m, 2h or 1d, not %s") % shown(text)
+        )
+    return seconds
 
 
 def line(most: int) -> Callable[[str], str]:

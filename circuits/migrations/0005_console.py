@@ -105,4 +105,10 @@ class Migration(migrations.Migration):
             model_name="circuit",
             index=models.Index(fields=["mode_until"], name="circuits_mode_until"),
         ),
+        migrations.AddIndex(
+            model_name="transition",
+            index=models.Index(
+                fields=["circuit", "from_state", "generation"], name="circuits_incidents"
+            ),
+        ),
     ]

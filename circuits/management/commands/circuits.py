@@ -15,11 +15,19 @@ from ... import conf
 from ...exceptions import InvalidInputError, TooManyCircuitsError
 from ...machine import WHOLE_NUMBERS, Mode, State
 from ...models import ACTOR_LENGTH, POLICY_FIELDS, Circuit
-from ...operations import OPERATIONS
+from ...operations import OPERATIONS, Operation
 from ...readings import read_circuits, transition_values
 from ...redaction import ERROR_LENGTH
 from ...validation import check_name
-from ..arguments import add_base_options, add_json, line, number, whole_number, yes_or_no
+from ..arguments import (
+    add_base_options,
+    add_json,
+    line,
+    mode_time,
+    number,
+    whole_number,
+    yes_or_no,
+)
 from ..base import CircuitsCommand
 from ..reports import fields_table, history_table, list_table
 from ..tables import clean
@@ -49,7 +57,8 @@ class Command(CircuitsCommand):
         _add_list_arguments(action("list", _("List the circuits."), self._list))
         _add_show_arguments(action("show", _("Show all there is to know of one."), self._show))
         for key, operation in OPERATIONS.items():
-            _add_operation_arguments(action(_words(key), operation.help, self._operate))
+            added = action(_words(key), operation.help, self._operate)
+            _add_operation_arguments(added, operation)
         _add_create_arguments(action("create", _("Make a circuit."), self._create))
 
     def run(self, **options: Any) -> None:
@@ -81,14 +90,21 @@ class Command(CircuitsCommand):
             screen.show(history_table(transitions))
 
     def _operate(
-        self, action: str, names: list[str], reason: str, actor: str | None, **options: Any
+        self,
+        action: str,
+        names: list[str],
+        reason: str,
+        actor: str | None,
+        seconds: int | None = None,
+        **options: Any,
     ) -> None:
         names = list(dict.fromkeys(names))
         _check_known(names)
         operation = OPERATIONS[action.replace("-", "_")]
         who = _system_user() if actor is None else actor
         for name in names:
-            self.say(operation.perform(name, actor=who, words=reason).message)
+            done = operation.perform(name, actor=who, words=reason, seconds=seconds)
+            self.say(done.message)
 
     def _create(self, name: str, **options: Any) -> None:
         given = {field: options[field] for field in POLICY_FIELDS if options[field] is not None}
@@ -117,7 +133,7 @@ def _add_show_arguments(parser: CommandParser) -> None:
     add_json(parser)
 
 
-def _add_operation_arguments(parser: CommandParser) -> None:
+def _add_operation_arguments(parser: CommandParser, operation: Operation) -> None:
     parser.add_argument("names", nargs="+", metavar="name", help=_("the circuits"))
     parser.add_argument(
         "--reason", type=line(ERROR_LENGTH), default="", help=_("why; it goes into the history")
@@ -127,6 +143,14 @@ def _add_operation_arguments(parser: CommandParser) -> None:
         type=line(ACTOR_LENGTH),
         help=_("who asks for it; the user of the operating system by default"),
     )
+    if operation.may_end:
+        parser.add_argument(
+            "--for",
+            type=mode_time,
+            dest="seconds",
+            metavar="TIME",
+            help=_("go back to automatic after so long, such as 90s, 30m, 2h or 1d"),
+        )
 
 
 def _add_create_arguments(parser: CommandParser) -> None:
