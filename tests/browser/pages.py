@@ -43,13 +43,13 @@ PAGES: Final = (
     Page(
         "circuits",
         lambda: _admin("circuit_changelist"),
-        {"#result_list": ("✓ closed", "✕ open", "◐ half open", "forced open", "observe", "in 3 m")},
+        {"#result_list": ("✓ closed", "✕ open", "◐ half open", "forced open", "observe", "in 3:")},
     ),
     Page(
         "circuit",
         lambda: _admin("circuit_change", _down().pk),
         {
-            ".circuits-status": ("✕ open", "Calls are refused.", "Last error, at"),
+            ".circuits-status": ("✕ open", "Calls are refused.", "Last error"),
             ".circuits-buttons": ("Probe now", "Reset", "Force open"),
             ".circuits-history": ("Last changes", "half open → closed", "too many failures"),
         },
