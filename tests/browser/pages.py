@@ -51,7 +51,13 @@ PAGES: Final = (
         {
             ".circuits-status": ("✕ open", "Calls are refused.", "Last error"),
             ".circuits-buttons": ("Probe now", "Reset", "Force open"),
-            ".circuits-history": ("Last changes", "half open → closed", "too many failures"),
+            ".circuits-charts": ("The last day", "The last hour"),
+            '[aria-labelledby="circuits-incidents"]': ("Last incidents", "6 minutes"),
+            '[aria-labelledby="circuits-history"]': (
+                "Last changes",
+                "half open → closed",
+                "too many failures",
+            ),
         },
     ),
     Page("add", lambda: _admin("circuit_add"), {"#circuit_form": ("Threshold", "Delay")}),
