@@ -25,7 +25,7 @@ from django.urls import path as url_path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
@@ -166,7 +166,7 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
 
     @admin.display(description=_("time in state"), ordering="-state_changed_at")
     def time_in_state(self, circuit: Circuit) -> str:
-        return display.labelled(_("for"), display.time_in_state(_reading(circuit)))
+        return display.labelled(pgettext("a time", "for"), display.time_in_state(_reading(circuit)))
 
     @admin.display(description=_("retry"), ordering="retry_at")
     def retry_in(self, circuit: Circuit) -> str:

@@ -105,4 +105,5 @@ def _probe_consequence(name: str, circuit: Circuit | None) -> list[str]:
 
 def several(number: int) -> str:
     """Return what so many circuits are called in a sentence."""
-    return ngettext("this circuit", "these %d circuits", number).replace("%d", str(number))
+    text = ngettext("this circuit", "these %(number)d circuits", number)
+    return text % {"number": number}

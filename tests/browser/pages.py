@@ -43,15 +43,21 @@ PAGES: Final = (
     Page(
         "circuits",
         lambda: _admin("circuit_changelist"),
-        {"#result_list": ("✓ closed", "✕ open", "◐ half open", "forced open", "observe", "in 3 m")},
+        {"#result_list": ("✓ closed", "✕ open", "◐ half open", "forced open", "observe", "in 3:")},
     ),
     Page(
         "circuit",
         lambda: _admin("circuit_change", _down().pk),
         {
-            ".circuits-status": ("✕ open", "Calls are refused.", "Last error, at"),
+            ".circuits-status": ("✕ open", "Calls are refused.", "Last error"),
             ".circuits-buttons": ("Probe now", "Reset", "Force open"),
-            ".circuits-history": ("Last changes", "half open → closed", "too many failures"),
+            ".circuits-charts": ("The last day", "The last hour"),
+            '[aria-labelledby="circuits-incidents"]': ("Last incidents", "6 minutes"),
+            '[aria-labelledby="circuits-history"]': (
+                "Last changes",
+                "half open → closed",
+                "too many failures",
+            ),
         },
     ),
     Page("add", lambda: _admin("circuit_add"), {"#circuit_form": ("Threshold", "Delay")}),

@@ -22,7 +22,7 @@ from django.urls import reverse
 from django.utils import translation
 from pytest_django import Settings
 
-from circuits import tasks
+from circuits import steering, tasks
 from circuits.exceptions import InvalidInputError
 from circuits.machine import Mode, Reason, State
 from circuits.models import POLICY_FIELDS, Circuit, Transition
@@ -161,7 +161,8 @@ def test_no_word_of_djangos_is_said_differently(catalogue: Path) -> None:
 def visible(html: str) -> str:
     """Return what a person reads or hears of a page, its tips and labels too."""
     html = re.sub(r"(?s)<(script|style)\b.*?</\1>", "", html)
-    said = re.findall(r'\b(?:title|alt|aria-label|placeholder)="([^"]*)"', html)
+    of_script = r"data-circuits-(?!live|part|time)[a-z-]+"
+    said = re.findall(rf'\b(?:title|alt|aria-label|placeholder|{of_script})="([^"]*)"', html)
     said += re.findall(r'<input type="submit"[^>]* value="([^"]*)"', html)
     return unescape(" ".join([re.sub(r"<[^>]*>", " ", html), *said]))
 
@@ -208,12 +209,50 @@ def _refused_form(client: Client, circuit: Circuit) -> str:
     return client.post(_address("circuit_add"), BAD_FORM).content.decode()
 
 
-def _operation(key: str) -> Callable[[Client, Circuit], str]:
+def _asked(key: str) -> Callable[[Client, Circuit], str]:
+    """Return what shows the question before an operation."""
+    return lambda client, circuit: client.get(
+        _address("circuit_operate", circuit.pk, key)
+    ).content.decode()
+
+
+def _done(key: str) -> Callable[[Client, Circuit], str]:
+    """Return what shows the page after an operation that ends by itself where it can."""
+
     def show(client: Client, circuit: Circuit) -> str:
-        url = _address("circuit_operate", circuit.pk)
-        return client.post(url, {"operation": key}, follow=True).content.decode()
+        url = _address("circuit_operate", circuit.pk, key)
+        return client.post(url, {"seconds": "3600"}, follow=True).content.decode()
 
     return show
+
+
+def _asked_again(client: Client, circuit: Circuit) -> str:
+    """Show the question where somebody else was faster, and a time that is none."""
+    url = _address("circuit_operate", circuit.pk, "observe")
+    answer = {"mode": Mode.FORCED_OPEN.value, "seconds": "1"}
+    return client.post(url, answer).content.decode()
+
+
+def _asked_of_many(client: Client, circuit: Circuit) -> str:
+    chosen = {"action": "force_open", "_selected_action": [1, 2], "select_across": "1"}
+    return client.post(_address("circuit_changelist"), chosen).content.decode()
+
+
+def _done_to_many(client: Client, circuit: Circuit) -> str:
+    """Show the list after an operation that was refused, or came too late, for some."""
+    keys = ",".join(str(pk) for pk in [*Circuit.objects.values_list("pk", flat=True), 10**9])
+    url = _address("circuit_operate_many", "reset")
+    return client.post(url, {"keys": keys}, follow=True).content.decode()
+
+
+def _incident(client: Client, circuit: Circuit) -> str:
+    opening = circuit.history().last()
+    assert opening
+    return client.get(_address("circuit_incident", circuit.pk, opening.generation)).content.decode()
+
+
+def _no_incident(client: Client, circuit: Circuit) -> str:
+    return client.get(_address("circuit_incident", circuit.pk, 10**9)).content.decode()
 
 
 def _transition(client: Client, circuit: Circuit) -> str:
@@ -237,9 +276,13 @@ PAGES: Final = {
     "log": _get("circuit_history", "pk"),
     "history": _get("transition_changelist"),
     "change": _transition,
-    "forced open": _operation("force_open"),
-    "reset": _operation("reset"),
-    "refused probe": _operation("probe"),
+    **{f"question: {key}": _asked(key) for key in steering.LABELS},
+    **{f"answer: {key}": _done(key) for key in steering.LABELS},
+    "question once more": _asked_again,
+    "question about many": _asked_of_many,
+    "answer about many": _done_to_many,
+    "incident": _incident,
+    "no incident": _no_incident,
     "unavailable": _unavailable,
 }
 
@@ -365,7 +408,7 @@ def test_every_word_of_a_notification_can_be_translated(settings: Settings) -> N
 @pytest.mark.parametrize("page", ["health", "metrics"])
 def test_who_may_not_watch_is_told_so_in_dutch(page: str) -> None:
     answer = Client(headers={"accept-language": "nl"}).get(reverse(f"circuits_status:{page}"))
-    assert answer.json() == {"detail": "Log in als medewerker, of stuur het health-token mee."}
+    assert answer.json() == {"detail": "Meld je aan als medewerker, of stuur het health-token mee."}
 
 
 def test_a_refusal_is_english_in_a_log_and_dutch_for_staff() -> None:
