@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from . import display, health
 from .machine import Mode, State
 from .models import Circuit
-from .paging import LIMIT
+from .paging import BoundedPaginator
 from .statistics import last_hour
 
 _FORCED: Final = (Mode.FORCED_OPEN.value, Mode.FORCED_CLOSED.value)
@@ -81,7 +81,9 @@ class CircuitList(ChangeList):
             django.db.Error: The circuits' database cannot be read.
         """
         # In the order of the index that has all that is asked for.
-        first = Circuit.objects.order_by("urgency", "name").values("state", "mode")[: LIMIT + 1]
+        first = Circuit.objects.order_by("urgency", "name").values("state", "mode")[
+            : BoundedPaginator.limit + 1
+        ]
         numbers = {name: Count("state", filter=kind.condition) for name, kind in _KINDS.items()}
         return first.aggregate(**numbers, total=Count("state"))
 
@@ -97,7 +99,7 @@ class CircuitList(ChangeList):
     @property
     def counted_at_most(self) -> int | None:
         """Where counting stopped; None where it came to the end."""
-        return LIMIT if self.counted["total"] > LIMIT else None
+        return BoundedPaginator.limit if self.counted["total"] > BoundedPaginator.limit else None
 
     @property
     def live(self) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from circuits import console, display
+from circuits import display
 from circuits.machine import Mode, State
 from circuits.models import Circuit, Heartbeat, Minute
+from circuits.paging import BoundedPaginator
 from circuits.readings import read_circuits
 from circuits.store import EXPIRY
 from tests.factories import CircuitFactory, TransitionFactory
@@ -109,7 +110,7 @@ def test_the_numbers_are_of_all_circuits_whatever_is_listed(ann: Client) -> None
 def test_counting_ends_somewhere_with_what_is_wrong_counted_first(
     ann: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console, "LIMIT", 10)
+    monkeypatch.setattr(BoundedPaginator, "limit", 10)
     CircuitFactory.create_batch(9)
     CircuitFactory.create(name="z", opened=True)
     assert "Only the first" not in seen(ann)
