@@ -65,12 +65,11 @@ class CircuitList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Read the page's circuits, and the calls of them all in one query more."""
         super().get_results(request)
-        circuits: list[Any] = list(self.result_list)
-        if circuits and "calls" in self.list_display:
+        circuits: Any = self.result_list
+        if "calls" in self.list_display and circuits:
             hours = last_hour([each.pk for each in circuits], circuits[0].db_now / 1_000_000)
             for circuit in circuits:
                 circuit.last_hour = hours.get(circuit.pk, ())
-        self.result_list = circuits
 
     @cached_property
     def counted(self) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -13,7 +14,7 @@ from urllib.parse import urljoin
 
 from django.conf import settings
 from django.test import Client
-from selenium.webdriver import Chrome
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -126,6 +127,30 @@ class Browser:
         finally:
             self._tell("Emulation.setScriptExecutionDisabled", value=False)
 
+    @contextmanager
+    def in_zone(self, name: str) -> Iterator[None]:
+        """Be in a time zone."""
+        self._tell("Emulation.setTimezoneOverride", timezoneId=name)
+        try:
+            yield
+        finally:
+            self._tell("Emulation.setTimezoneOverride", timezoneId="")
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Look at another tab."""
+        here = self.chrome.current_window_handle
+        self.chrome.switch_to.new_window("tab")
+        try:
+            yield
+        finally:
+            self.chrome.close()
+            self.chrome.switch_to.window(here)
+
+    def point_at(self, selector: str) -> None:
+        """Move the pointer to what a CSS selector finds first."""
+        ActionChains(self.chrome).move_to_element(self.one(selector)).perform()
+
     # What it shows
 
     @property
@@ -140,6 +165,10 @@ class Browser:
     def wait_for(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
         """Wait until the condition holds, and fail when it does not in time."""
         wait_until(condition, seconds)
+
+    def wait_for_words(self, selector: str, pattern: str) -> None:
+        """Wait until an element says what a regular expression describes, and no more."""
+        self.wait_for(lambda: re.fullmatch(pattern, self.one(selector).text))
 
     def picture(self) -> bytes:
         """Return all of the page as a PNG, also what is below the screen."""

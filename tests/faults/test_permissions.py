@@ -55,6 +55,8 @@ LOOKING: dict[str, frozenset[str]] = {
     "circuits_circuit_delete": SUPERUSER,
     "circuits_circuit_change": VIEWERS | CHANGERS,
     "circuits_circuit_operate": NOBODY,
+    "circuits_circuit_live": VIEWERS | CHANGERS,
+    "circuits_circuit_live_one": VIEWERS | CHANGERS,
     f"circuit {TO_CHANGE}": NOBODY,
     "circuits_transition_changelist": VIEWERS,
     "circuits_transition_add": NOBODY,
@@ -167,7 +169,7 @@ def address_of(name: str, circuit: Circuit) -> str:
     if name.endswith(TO_CHANGE):
         start = reverse(f"admin:circuits_{name.split()[0]}_changelist")
         return f"{start}{pk}/"
-    has_one = not name.endswith(("_changelist", "_add"))
+    has_one = not name.endswith(("_changelist", "_add", "_live"))
     return reverse(f"admin:{name}", args=[pk] if has_one else [])
 
 

@@ -15,6 +15,9 @@
     /** Seconds after which a pointer that rests on the list is not about to press anything. */
     const RESTING = 5;
 
+    /** Seconds for which it is said that the connection is back. */
+    const RELIEF = 5;
+
     /** How many changes are announced one by one: who hears them has to listen to the end. */
     const NAMED = 5;
 
@@ -347,6 +350,7 @@
             );
             this.asOf = new Date();
             this.failures = 0;
+            this.backAt = -Infinity;
         }
 
         start() {
@@ -358,6 +362,7 @@
                     this.look();
                 }
             });
+            addEventListener("online", () => this.look());
             this.wait();
         }
 
@@ -411,10 +416,11 @@
             showParts(parts, fields);
             const isWaiting = this.rows.show(circuits.filter(({cells}) => cells));
             this.announcer.tell(circuits);
-            const said = isWaiting ? this.words.circuitsWaiting : "";
-            this.say(this.failures ? this.words.circuitsBack : said);
+            this.backAt = this.failures ? now() : this.backAt;
             this.failures = 0;
             this.asOf = new Date();
+            const said = isWaiting ? this.words.circuitsWaiting : "";
+            this.say(now() - this.backAt < RELIEF ? this.words.circuitsBack : said);
         }
 
         fail(error) {
