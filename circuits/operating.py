@@ -119,11 +119,11 @@ class OperatingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self._check_operation(request, key)
         keys = _keys(request)
         circuits = list(self.get_queryset(request).filter(pk__in=keys).order_by("name"))
+        self._say_gone(request, len(keys) - len(circuits))
         form = ConfirmationForm(key, request.POST)
-        if not form.is_valid():
+        if not (circuits and form.is_valid()):
             return self._ask_many(request, key, form, circuits)
         left = self._operate_each(request, key, circuits, form.cleaned_data)
-        self._say_gone(request, len(keys) - len(circuits))
         if left:
             return self._ask_many(request, key, form, left)
         return HttpResponseRedirect(self._list_url(request))
@@ -139,8 +139,7 @@ class OperatingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 break
             said.append(self._operate(request, key, circuit, asked))
         left = circuits[len(said) :]
-        answers = steering.summarised(key, said)
-        for level, text in [*answers, *([steering.unreached(len(left))] if left else [])]:
+        for level, text in steering.summarised(key, said, len(left)):
             self.message_user(request, text, level)
         return left
 
@@ -177,7 +176,9 @@ class OperatingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, key: str, form: ConfirmationForm, circuits: Sequence[Circuit]
     ) -> HttpResponse:
         if not circuits:
-            self.message_user(request, _("No circuits were chosen; nothing was done."))
+            self.message_user(
+                request, _("There are no circuits to do this with; nothing was done.")
+            )
             return HttpResponseRedirect(self._list_url(request))
         values = {
             "operation": steering.LABELS[key],

@@ -134,15 +134,19 @@ class Message(NamedTuple):
     text: str
 
 
-def summarised(key: str, said: Sequence[Said]) -> list[Message]:
-    """Return what did not work, by reason and by name, and how many of the others there are."""
-    if len(said) == 1:
+def summarised(key: str, said: Sequence[Said], left: int = 0) -> list[Message]:
+    """Return what did not work, by reason and by name, and how many of the others there are.
+
+    Args:
+        left: For how many circuits there was no time.
+    """
+    if len(said) == 1 and not left:
         return [Message(said[0].level, said[0].text)]
     failed: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
     for each in said:
         if each.level >= messages.WARNING:
             failed[each.level, each.reason].append(each.name)
-    return [*_failures(failed), *_counted(key, said)]
+    return [*_failures(failed), *_counted(key, said), *([_unreached(left)] if left else [])]
 
 
 def _failures(failed: dict[tuple[int, str], list[str]]) -> Iterator[Message]:
@@ -180,8 +184,7 @@ def _counted(key: str, said: Iterable[Said]) -> Iterator[Message]:
         yield Message(level, f"{LABELS[key]}: {', '.join(parts)}.")
 
 
-def unreached(number: int) -> Message:
-    """Say that there was no time for some of the circuits."""
+def _unreached(number: int) -> Message:
     text = ngettext(
         "There was no time left for %d circuit. Confirm once more to go on with it.",
         "There was no time left for %d circuits. Confirm once more to go on with them.",

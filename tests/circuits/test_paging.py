@@ -69,7 +69,9 @@ def test_an_action_on_all_of_them_is_for_those_that_were_counted(ann: Client) ->
     for name in "abcde":
         CircuitFactory.create(name=name)
     chosen = Circuit.objects.get(name="a").pk
-    ann.post(LIST, {"action": "force_open", "select_across": 1, "_selected_action": chosen})
+    asked = {"action": "force_open", "select_across": 1, "_selected_action": chosen}
+    question = ann.post(LIST, asked)
+    ann.post(question.context["action"], {"keys": question.context["keys"]})
     forced = Circuit.objects.filter(mode="forced_open")
     assert set(forced.values_list("name", flat=True)) == {"a", "b", "c"}
 

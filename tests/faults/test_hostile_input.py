@@ -216,7 +216,7 @@ def test_another_host_is_refused_everywhere_by_name(
     page = reverse("admin:circuits_circuit_change", args=[row.pk])
     response = ann.post(page, FORM | {"probe_url": "http://evil.example/"})
     assert response.context["adminform"].form.errors["probe_url"] == [REFUSED]
-    ann.post(page.replace("change", "operate"), {"operation": "probe"})
+    ann.post(page.replace("change", "operate/probe"))
     assert LogEntry.objects.latest("pk").change_message == REFUSED
     assert called == []
     assert list(Circuit.objects.values_list("total_failures", flat=True)) == [0]
@@ -341,9 +341,10 @@ def test_the_admin_shows_any_text_as_text(ann: Client, name: str, text: str) -> 
         raise ConnectionError(text)
     circuits.get(name).force_open(actor=text, words=text)
     circuit, transition = Circuit.objects.get(), Transition.objects.get()
-    ann.post(row_of("circuit", circuit.pk, "operate"), {"operation": "probe"})
+    ann.post(row_of("circuit", circuit.pk, "operate/probe"))
     look_at(ann, LIST, HISTORY, row_of("transition", transition.pk))
-    look_at(ann, *(row_of("circuit", circuit.pk, view) for view in ("change", "delete", "history")))
+    views = ("change", "delete", "history", "operate/reset", "incident/1")
+    look_at(ann, *(row_of("circuit", circuit.pk, view) for view in views))
 
 
 @many(10)
@@ -395,8 +396,11 @@ def test_an_address_of_no_row_is_not_found(ann: Client, key: str) -> None:
     """Also where the number is more than a database can hold."""
     for view in ("change", "delete", "history"):
         assert ann.get(f"/admin/circuits/circuit/{key}/{view}/").status_code in (302, 404)
-    where = f"/admin/circuits/circuit/{key}/operate/"
-    assert ann.post(where, {"operation": "reset"}).status_code == 404
+    for ask in (ann.get, ann.post):
+        assert ask(f"/admin/circuits/circuit/{key}/operate/reset/").status_code == 404
+    assert ann.get(f"/admin/circuits/circuit/{key}/incident/1/").status_code == 404
+    circuit = CircuitFactory.create()
+    assert ann.get(row_of("circuit", circuit.pk, f"incident/{key}")).status_code in (302, 404)
 
 
 def encodable(value: Any) -> Any:

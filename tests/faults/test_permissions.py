@@ -54,11 +54,15 @@ LOOKING: dict[str, frozenset[str]] = {
     "circuits_circuit_history": VIEWERS | CHANGERS,
     "circuits_circuit_delete": SUPERUSER,
     "circuits_circuit_change": VIEWERS | CHANGERS,
-    "circuits_circuit_operate": NOBODY,
     "circuits_circuit_live": VIEWERS | CHANGERS,
     "circuits_circuit_live_one": VIEWERS | CHANGERS,
+    "circuits_circuit_incident": VIEWERS | CHANGERS,
+    # The pages that ask before anything is done; for many, after a choice in the list.
+    **{f"circuits_circuit_operate {key}": OPERATORS for key in steering.LABELS},
+    **{f"circuits_circuit_operate_many {key}": NOBODY for key in steering.LABELS},
     f"circuit {TO_CHANGE}": NOBODY,
     "circuits_transition_changelist": VIEWERS,
+    "circuits_transition_export": VIEWERS,
     "circuits_transition_add": NOBODY,
     "circuits_transition_history": VIEWERS,
     "circuits_transition_delete": NOBODY,
@@ -96,7 +100,8 @@ class Deed(NamedTuple):
 STATE = frozenset(each.name for each in Circuit._meta.concrete_fields) - {*POLICY_FIELDS, "name"}
 
 ACTIONS = {
-    **{key: Deed("", {}, OPERATORS, OPERATING, STATE) for key in steering.LABELS},
+    # They ask and do nothing yet.
+    **{key: Deed("", {}) for key in steering.LABELS},
     "delete_selected": Deed("", {"post": "yes"}, SUPERUSER, OPERATING),
 }
 
@@ -111,7 +116,8 @@ _DEEDS = [
     ),
     Deed("circuits_circuit_delete", {"post": "yes"}, SUPERUSER, OPERATING),
     *(
-        Deed("circuits_circuit_operate", {"operation": key}, OPERATORS, OPERATING, STATE)
+        Deed(f"circuits_circuit_{view} {key}", {}, OPERATORS, OPERATING, STATE)
+        for view in ("operate", "operate_many")
         for key in steering.LABELS
     ),
     *(
@@ -166,10 +172,15 @@ def address_of(name: str, circuit: Circuit) -> str:
         return reverse(f"circuits_status:{name}")
     transition = circuit.transitions.get()
     pk = transition.pk if "transition" in name else circuit.pk
+    if "_operate" in name:
+        view, key = name.split()
+        return reverse(f"admin:{view}", args=[key] if "_many" in view else [pk, key])
+    if name.endswith("_incident"):
+        return reverse(f"admin:{name}", args=[pk, transition.generation])
     if name.endswith(TO_CHANGE):
         start = reverse(f"admin:circuits_{name.split()[0]}_changelist")
         return f"{start}{pk}/"
-    has_one = not name.endswith(("_changelist", "_add", "_live"))
+    has_one = not name.endswith(("_changelist", "_add", "_live", "_export"))
     return reverse(f"admin:{name}", args=[pk] if has_one else [])
 
 
@@ -204,7 +215,8 @@ def test_every_address_has_a_row() -> None:
         if model._meta.app_label == "circuits":
             kind = model._meta.model_name
             found |= {each.name or f"{kind} {each.pattern}" for each in model_admin.get_urls()}
-    assert found == LOOKING.keys()
+    told = {name.split()[0] if "_operate" in name else name for name in LOOKING}
+    assert found == told
 
 
 def test_every_action_has_a_row() -> None:
@@ -252,11 +264,11 @@ def _assert_denied(response: Any, address: str, who: str) -> None:
     elif address.endswith(TO_CHANGE):
         assert response.headers["Location"].endswith("/change/")
     else:
-        assert response.status_code == (405 if address.endswith("_operate") else 403)
+        assert response.status_code == (405 if "_operate_many" in address else 403)
 
 
 def do(deed: Deed, circuit: Circuit, client: Client) -> None:
-    data = {**deed.data, "_selected_action": circuit.pk}
+    data = {**deed.data, "_selected_action": circuit.pk, "keys": circuit.pk}
     assert client.post(address_of(deed.address, circuit), data).status_code < 500
 
 
@@ -294,6 +306,7 @@ def test_a_form_from_elsewhere_is_refused(who: str, operation: str) -> None:
     client = client_of(who)
     client.handler.enforce_csrf_checks = True
     before = database()
-    url = address_of("circuits_circuit_operate", circuit)
-    assert client.post(url, {"operation": operation}).status_code == 403
+    for view in ("operate", "operate_many"):
+        url = address_of(f"circuits_circuit_{view} {operation}", circuit)
+        assert client.post(url, {"keys": circuit.pk}).status_code == 403
     assert changed(before) == set()
