@@ -109,14 +109,15 @@ def now_is(circuit: Circuit) -> str:
 
 
 def change(transition: Transition) -> str:
-    """Return what changed: the state, the mode or both."""
+    """Return what changed: the state, the mode or both; of a mode that got another end, which."""
     sides = (
         (_STATES, transition.from_state, transition.to_state),
         (_MODES, transition.from_mode, transition.to_mode),
     )
-    return ", ".join(
+    moved = [
         f"{names[before]} → {names[after]}" for names, before, after in sides if before != after
-    )
+    ]
+    return ", ".join(moved) or str(_MODES[transition.to_mode])
 
 
 def outlook(reading: Reading) -> str:

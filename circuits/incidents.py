@@ -6,18 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db.models import (
-    BigIntegerField,
-    Case,
-    Count,
-    OuterRef,
-    Q,
-    QuerySet,
-    Subquery,
-    Sum,
-    Value,
-    When,
-)
+from django.db.models import BigIntegerField, Count, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from .machine import Reason, State
@@ -119,7 +108,7 @@ def _incident(
     opening: Any, lasts: dict[int, Transition], sums: dict[int, tuple[int, int]], since: int
 ) -> Incident:
     last = lasts.get(opening.last_generation)
-    refusals, failed_trials = sums.get(opening.generation, (0, 0))
+    refusals, failed_trials = sums[opening.generation]
     return Incident(
         opening=opening,
         last=last,
@@ -134,14 +123,15 @@ def _incident(
 
 def _sums(circuit: Circuit, openings: Sequence[Any], since: int) -> dict[int, tuple[int, int]]:
     """Return the refusals and the failed trials of each incident by the generation it began in."""
-    ends = [(each.generation, each.last_generation) for each in openings]
-    begun_by = Case(*(When(generation__range=end, then=Value(end[0])) for end in ends))
-    first, last = max(since, min(ends)[0]), max(ends)[1]
-    rows: Any = (
-        circuit.transitions.filter(generation__range=(first, last))
-        .annotate(begun_by=begun_by)
-        .order_by()
-        .values_list("begun_by")
-        .annotate(refused=Sum("refusals"), failed=Count("pk", filter=Q(reason=Reason.TRIAL_FAILED)))
-    )
-    return {begun: (int(refused), failed) for begun, refused, failed in rows}
+    ends = {each.generation: each.last_generation for each in openings}
+    first, last = max(since, min(ends)), max(ends.values())
+    # Not grouped, which would be a sort of all the rows.
+    columns: dict[str, Any] = {}
+    for began, ended in ends.items():
+        of_it = Q(generation__range=(began, ended))
+        failed = of_it & Q(reason=Reason.TRIAL_FAILED)
+        columns[f"refused_{began}"] = Coalesce(Sum("refusals", filter=of_it), 0)
+        columns[f"failed_{began}"] = Count("pk", filter=failed)
+    kept = circuit.transitions.filter(generation__range=(first, last)).order_by()
+    found = kept.aggregate(**columns)
+    return {began: (int(found[f"refused_{began}"]), found[f"failed_{began}"]) for began in ends}
