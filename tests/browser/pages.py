@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from django.urls import reverse
 
 from circuits.models import Circuit
+from tests.browser.browser import Browser
 from tests.browser.scene import DOWN
 
 
@@ -29,6 +30,13 @@ class Page(NamedTuple):
 
     def __str__(self) -> str:
         return self.name
+
+    def missing(self, browser: Browser) -> list[str]:
+        """Return the words that somebody at this page does not see."""
+        seen = {selector: browser.one(selector).text for selector in self.shows}
+        return [
+            word for where, words in self.shows.items() for word in words if word not in seen[where]
+        ]
 
 
 def _admin(view: str, *args: Any) -> str:
