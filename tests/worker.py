@@ -268,9 +268,9 @@ TASKS = {
 }
 
 
-def set_up() -> None:
+def set_up(settings_module: str = "tests.settings") -> None:
     """Set Django up on the databases and with the circuits of the test."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
     settings.CIRCUITS = json.loads(os.environ["TEST_CIRCUITS"])
     for alias, database in json.loads(os.environ["TEST_DATABASE_NAMES"]).items():
         settings.DATABASES[alias]["NAME"] = database

@@ -85,7 +85,7 @@ class Browser:
         self._tell("Network.setCookie", name=cookie.key, value=cookie.value, url=self._url)
 
     def forget(self) -> None:
-        """Leave the page and become as new: no cookies, nothing stored, a desktop by day."""
+        """Leave the page, which may still ask, and become as new: a desktop, by day."""
         self.chrome.get("about:blank")
         self._tell("Network.clearBrowserCookies")
         self._tell("Storage.clearDataForOrigin", origin=self._url, storageTypes="all")
@@ -154,6 +154,12 @@ class Browser:
     # What it shows
 
     @property
+    def status(self) -> int:
+        """The HTTP status of the page."""
+        ask = "return performance.getEntriesByType('navigation')[0].responseStatus"
+        return int(self.chrome.execute_script(ask))
+
+    @property
     def content_width(self) -> int:
         """How wide the page is, in CSS pixels; wider than the screen and it scrolls sideways."""
         return int(self.chrome.execute_script("return document.scrollingElement.scrollWidth"))
@@ -199,6 +205,17 @@ class Browser:
     def _tell(self, command: str, **parameters: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self.chrome.execute_cdp_cmd(command, parameters)
         return answer
+
+
+@contextmanager
+def fresh(chrome: Chrome, url: str) -> Iterator[Browser]:
+    """Give a browser that remembers nothing, and let it forget what it sees."""
+    browser = Browser(chrome, url)
+    browser.forget()
+    try:
+        yield browser
+    finally:
+        browser.forget()
 
 
 @cache

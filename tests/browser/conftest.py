@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from selenium.webdriver import Chrome
 
-from tests.browser.browser import Browser
+from tests.browser.browser import Browser, fresh
 from tests.browser.chromium import chromium
 from tests.browser.server import strict_project
 from tests.serving import serving
@@ -37,10 +37,8 @@ def _site() -> Iterator[str]:
 @pytest.fixture
 def stranger(_chrome: Chrome, committed: None, _site: str) -> Iterator[Browser]:
     """A browser in which nobody has signed in."""
-    browser = Browser(_chrome, _site)
-    browser.forget()
-    yield browser
-    browser.forget()  # before the tables are emptied under a page that still asks
+    with fresh(_chrome, _site) as browser:
+        yield browser
 
 
 @pytest.fixture

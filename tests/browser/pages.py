@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from django.urls import reverse
 
 from circuits.models import Circuit
+from tests.browser.browser import Browser
 from tests.browser.scene import DOWN
 
 
@@ -29,6 +30,13 @@ class Page(NamedTuple):
 
     def __str__(self) -> str:
         return self.name
+
+    def missing(self, browser: Browser) -> list[str]:
+        """Return the words that somebody at this page does not see."""
+        seen = {selector: browser.one(selector).text for selector in self.shows}
+        return [
+            word for where, words in self.shows.items() for word in words if word not in seen[where]
+        ]
 
 
 def _admin(view: str, *args: Any) -> str:
@@ -58,6 +66,28 @@ PAGES: Final = (
                 "half open → closed",
                 "too many failures",
             ),
+        },
+    ),
+    Page(
+        "confirmation",
+        lambda: _admin("circuit_operate", _down().pk, "force_open"),
+        {
+            ".circuits-confirm": (
+                "All calls to payments will be refused",
+                "✕ open",
+                "Reason",
+                "For how long",
+                "Cancel",
+            )
+        },
+    ),
+    Page(
+        "incident",
+        lambda: _admin("circuit_incident", _down().pk, _down().generation),
+        {
+            ".circuits-facts": ("not yet: it goes on", "too many failures", "Refused calls"),
+            ".circuits-charts": ("failures", "refusals"),
+            ".circuits-history": ("closed → open",),
         },
     ),
     Page("add", lambda: _admin("circuit_add"), {"#circuit_form": ("Threshold", "Delay")}),

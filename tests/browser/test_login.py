@@ -29,6 +29,6 @@ def test_a_circuit_is_steered_without_scripts(browser: Browser) -> None:
         browser.visit(reverse("admin:circuits_circuit_change", args=[circuit.pk]))
         browser.one('.circuits-buttons a[href$="/force_open/"]').click()
         browser.one("#id_reason").send_keys("they move house")
-        browser.one("[type=submit]").click()
+        browser.one(".submit-row [type=submit]").click()
         assert browser.one(".messagelist .success").text == "Payments: forced open."
     assert Circuit.objects.get().mode == Mode.FORCED_OPEN
