@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-services soak bench bench-check lint types messages wheel clean
+.PHONY: help setup demo run test test-services soak bench bench-check screenshots lint types messages wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -41,6 +41,9 @@ bench: .venv/bench  ## Measure everything, against other libraries too; writes d
 
 bench-check: .venv/bench  ## Compare what needs no server with docs/benchmarks.json, by ratios
 	$(BIN)/python -m bench --quick --only hot refusal --check docs/benchmarks.json
+
+screenshots: .venv/ready  ## Take the pictures of the README anew, with Chromium
+	$(BIN)/python -m tests.browser.screenshots --out docs/images
 
 lint: .venv/dev  ## Check style and formatting
 	$(BIN)/ruff check

@@ -396,12 +396,14 @@ class Transition(models.Model):
 class Minute(models.Model):
     """How the calls of one minute went: a row where there were any, for the charts."""
 
+    # To delete a circuit is not to delete a week of minutes: those that are left are pruned in
+    # their time. The index is that of the unique constraint.
     circuit = models.ForeignKey(
-        # Its unique constraint has the index.
         Circuit,
-        models.CASCADE,
+        models.DO_NOTHING,
         related_name="minutes",
         verbose_name=_("circuit"),
+        db_constraint=False,
         db_index=False,
     )
     minute = models.IntegerField(
@@ -419,7 +421,7 @@ class Minute(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.circuit}: {self.minute}"
+        return f"{self.circuit_id}: {self.minute}"
 
 
 class Heartbeat(models.Model):

@@ -22,8 +22,9 @@ class Migration(migrations.Migration):
                 (
                     "circuit",
                     models.ForeignKey(
+                        db_constraint=False,
                         db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="minutes",
                         to="circuits.circuit",
                         verbose_name="circuit",

@@ -176,9 +176,16 @@ class Browser:
         """Wait until an element says what a regular expression describes, and no more."""
         self.wait_for(lambda: re.fullmatch(pattern, self.one(selector).text))
 
-    def picture(self) -> bytes:
-        """Return all of the page as a PNG, also what is below the screen."""
+    def picture(self, until: str = "") -> bytes:
+        """Return the page as a PNG, also what is below the screen.
+
+        Args:
+            until: A selector of what to end with; all of the page by default.
+        """
         size = self._tell("Page.getLayoutMetrics")["cssContentSize"]
+        if until:
+            end = self.one(until).rect
+            size["height"] = min(size["height"], end["y"] + end["height"] + 16)
         area = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         taken = self._tell("Page.captureScreenshot", clip=area, captureBeyondViewport=True)
         return base64.b64decode(taken["data"])

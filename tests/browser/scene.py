@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from math import sin
+from random import Random
 from typing import Any, Final
 
 from django.db.models import DateTimeField, F
 
 import circuits
 from circuits import breaker
-from circuits.models import Circuit, Transition
+from circuits.models import Circuit, Minute, Transition
+from circuits.statistics import DAY, MINUTE
+from circuits.store import DatabaseStore
 from tests.factories import CircuitFactory
 
 #: The circuit with the most to tell: it is open, and was before.
@@ -23,6 +27,28 @@ FORCED: Final = "newsletter"
 def play(mock: str) -> None:
     """Let the morning pass, the calls over real HTTP to the mock at that base URL."""
     _Morning(mock).pass_by()
+
+
+def add_a_day_of_calls() -> None:
+    """Let all circuits have been in use since yesterday: more in the evening than at night."""
+    chance = Random(1)
+    now = int(DatabaseStore().now() // MINUTE)
+    for circuit in Circuit.objects.all():
+        usual = chance.randint(5, 80)
+        quiet = {minute for minute, *_ in circuit.minutes.values_list("minute")}
+        Minute.objects.bulk_create(
+            _minute(circuit, minute, usual * (1.2 + sin(minute / 229)), chance)
+            for minute in range(now - DAY, now)
+            if minute not in quiet
+        )
+
+
+def _minute(circuit: Circuit, minute: int, usual: float, chance: Random) -> Minute:
+    calls = max(0, round(chance.gauss(usual, usual / 6)))
+    failures = chance.randint(0, 1 + calls // 30)
+    return Minute(
+        circuit=circuit, minute=minute, successes=max(0, calls - failures), failures=failures
+    )
 
 
 class _Morning:
@@ -92,4 +118,8 @@ def _time_passes(*, minutes: float, seconds: float = 0) -> None:
     for model in (Circuit, Transition):
         moments = [each.name for each in model._meta.fields if isinstance(each, DateTimeField)]
         model._default_manager.update(**{name: F(name) - passed for name in moments})
+    # Each goes where no other is any more.
+    for row in Minute.objects.order_by("minute"):
+        row.minute -= round(minutes)
+        row.save()
     breaker.forget()

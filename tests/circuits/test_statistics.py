@@ -139,6 +139,18 @@ def test_what_is_gathered_of_a_deleted_circuit_goes_with_it() -> None:
     assert (Circuit.objects.count(), Minute.objects.count()) == (0, 0)
 
 
+def test_the_minutes_of_a_deleted_circuit_are_left_to_their_time() -> None:
+    """A week of them would be ten thousand rows to list, and to delete in one go."""
+    circuit = CircuitFactory.create()
+    now = int(DatabaseStore().now() // 60)
+    count(circuit, now, 1, 1, 1)
+    count(circuit, now - 8 * 24 * 60, 1, 1, 1)
+    circuit.delete()
+    assert len(minutes()) == 2
+    assert prune() == 1
+    assert statistics.last_hour([CircuitFactory.create().pk], now * 60) == {}
+
+
 def test_a_site_may_count_none(settings: Settings) -> None:
     settings.CIRCUITS = {**settings.CIRCUITS, "STATISTICS_DAYS": 0}
     succeed("payments", 2)

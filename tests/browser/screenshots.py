@@ -1,0 +1,132 @@
+"""Takes the pictures of the README: ``python -m tests.browser.screenshots --out docs/images``.
+
+What they show is made anew, by calls over real HTTP, in databases of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import django
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+django.setup()
+
+from django.contrib.auth import get_user_model  # noqa: E402
+from django.test import Client  # noqa: E402
+from django.test.utils import (  # noqa: E402
+    setup_databases,
+    setup_test_environment,
+    teardown_databases,
+)
+
+from circuits import breaker  # noqa: E402
+from circuits.store import EXPIRY, DatabaseStore  # noqa: E402
+from tests.browser import scene  # noqa: E402
+from tests.browser.browser import (  # noqa: E402
+    DESKTOP,
+    PHONE,
+    Browser,
+    Device,
+    Theme,
+    fresh,
+)
+from tests.browser.chromium import NoBrowserError, chromium  # noqa: E402
+from tests.browser.pages import PAGES, Page  # noqa: E402
+from tests.browser.server import strict_project  # noqa: E402
+from tests.serving import project, serving  # noqa: E402
+
+
+class Shot(NamedTuple):
+    """A picture of a page.
+
+    Args:
+        until: A selector of what it ends with; all of the page by default.
+    """
+
+    page: str
+    theme: Theme
+    device: Device
+    until: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.page}-{self.theme}-{self.device}.png"
+
+
+CHARTS: Final = ".circuits-charts"
+
+SHOTS: Final = (
+    Shot("circuits", Theme.LIGHT, DESKTOP),
+    Shot("circuits", Theme.DARK, DESKTOP),
+    Shot("circuits", Theme.LIGHT, PHONE, "#result_list"),
+    Shot("circuit", Theme.LIGHT, DESKTOP, CHARTS),
+    Shot("circuit", Theme.DARK, DESKTOP, CHARTS),
+    Shot("circuit", Theme.DARK, PHONE, CHARTS),
+    Shot("confirmation", Theme.LIGHT, DESKTOP, ".circuits-confirm"),
+    Shot("incident", Theme.LIGHT, DESKTOP),
+)
+
+
+def take_all(out: Path) -> None:
+    """Take the pictures and write them to a folder.
+
+    Raises:
+        NoBrowserError: This system has none.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with chromium() as chrome, _databases(), serving(project) as mock:
+        scene.play(mock)
+        scene.add_a_day_of_calls()
+        DatabaseStore().beat(EXPIRY)
+        with serving(strict_project) as url, fresh(chrome, url) as browser:
+            browser.sign_in(_ann())
+            for shot in SHOTS:
+                (out / shot.name).write_bytes(_taken(shot, browser))
+
+
+def _taken(shot: Shot, browser: Browser) -> bytes:
+    browser.become(shot.theme, shot.device)
+    browser.visit(_page(shot.page).path())
+    return browser.picture(shot.until)
+
+
+def _page(name: str) -> Page:
+    return next(page for page in PAGES if page.name == name)
+
+
+def _ann() -> Client:
+    client = Client()
+    client.force_login(get_user_model().objects.create_superuser("ann"))
+    return client
+
+
+@contextmanager
+def _databases() -> Iterator[None]:
+    setup_test_environment()
+    made = setup_databases(verbosity=0, interactive=False)
+    try:
+        yield
+    finally:
+        breaker.forget()
+        teardown_databases(made, verbosity=0)
+
+
+def main() -> None:
+    """Read the arguments, and say in one sentence what is missing."""
+    parser = ArgumentParser(description="Take the pictures of the README.")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write them to")
+    try:
+        take_all(parser.parse_args().out)
+    except NoBrowserError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
