@@ -10,7 +10,7 @@ What stretches with the page has a view box of its own, so that the texts keep t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 from math import ceil
 from operator import attrgetter
@@ -26,7 +26,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from .display import duration
 from .machine import Mode, State
 from .models import MODES, STATES
-from .rows import to_datetime
+from .rows import to_datetime, to_seconds
 from .statistics import Calls
 from .timeline import Span
 
@@ -50,10 +50,12 @@ AXIS: Final = 18
 #: How many pieces a timeline tells apart: on a wide screen two pixels, of a day four minutes.
 CELLS: Final = 360
 
-#: The most labels of a time axis, and how many seconds may lie between two.
-MOST_LABELS: Final = 8
 DAY: Final = 86_400
-STEPS: Final = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, DAY)
+
+#: The most stretches that the labels of a time axis cut it into, and how many seconds one may have
+#: where it is no number of days.
+MOST_STRETCHES: Final = 8
+STEPS: Final = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)
 
 #: Every time zone is a number of quarters of an hour away from the others.
 QUARTER: Final = 900
@@ -165,7 +167,9 @@ def _heights(calls: Calls, most: int, room: int) -> list[int]:
 
 def _slot_titles(slots: Sequence[Calls], start: float, seconds: float) -> SafeString:
     """Return an unseen shape over each slot that says what it holds to who points at it."""
-    clocks = [_clock(start + index * seconds) for index in range(len(slots) + 1)]
+    moments = [start + index * seconds for index in range(len(slots) + 1)]
+    form = _form("H:i", moments[-1] - start)
+    clocks = [date_format(_local(moment), form) for moment in moments]
     words = [
         _("%(since)s to %(until)s: %(calls)s")
         % {"since": since, "until": until, "calls": _some_in_words(calls)}
@@ -241,7 +245,8 @@ def _number(number: int) -> str:
 
 def _axis(start: float, until: float, top: int) -> SafeString:
     """Return marks and labels below a chart, at full hours or the like."""
-    marks = [(100 * (at - start) / (until - start), label) for at, label in _labels(start, until)]
+    length = until - start or 1  # a chart of nothing has one label
+    marks = [(100 * (at - start) / length, label) for at, label in _labels(start, until)]
     return format_html(
         '<g class="circuits-axis">{}</g>',
         format_html_join(
@@ -265,17 +270,31 @@ def _anchor(share: float) -> str:
 
 def _labels(start: float, until: float) -> Iterator[tuple[float, str]]:
     """Yield moments that are even by the clock of whoever looks, and what they are called."""
-    fitting = (step for step in STEPS if (until - start) / step <= MOST_LABELS)
-    step = next(fitting, DAY)
+    fitting = (step for step in STEPS if (until - start) / step <= MOST_STRETCHES)
+    step = next(fitting, 0)
+    return _hours(start, until, step) if step else _days(start, until)
+
+
+def _hours(start: float, until: float, step: int) -> Iterator[tuple[float, str]]:
     pace = min(step, QUARTER)
-    for at in range(ceil(start / pace) * pace, ceil(until) + 1, pace):
+    for at in range(ceil(start / pace) * pace, int(until) + 1, pace):
         local = _local(at)
-        if at <= until and (local.hour * 60 + local.minute) * 60 % step == 0:
-            yield at, date_format(local, "H:i" if step < DAY else "j M")
+        if (local.hour * 60 + local.minute) * 60 % step == 0:
+            yield at, date_format(local, "H:i")
 
 
-def _clock(seconds: float, form: str = "H:i") -> str:
-    return date_format(_local(seconds), form)
+def _days(start: float, until: float) -> Iterator[tuple[float, str]]:
+    apart = timedelta(days=ceil((until - start) / DAY / MOST_STRETCHES))
+    midnight = _local(start).replace(hour=0, minute=0, second=0, microsecond=0)
+    while (at := to_seconds(midnight)) <= until:
+        if at >= start:
+            yield at, date_format(midnight, "j M")
+        midnight += apart
+
+
+def _form(clock: str, length: float) -> str:
+    """Return how to write a moment of a time that is so long: with its day if there are several."""
+    return clock if length <= DAY else f"j M {clock}"
 
 
 def _local(seconds: float) -> datetime:
@@ -325,6 +344,7 @@ def timeline_chart(
         period: What time that is, as it is called in a sentence.
     """
     states, modes = _stretches(spans, "state"), _stretches(spans, "mode")
+    form = _form("H:i:s", until - start)
     of_states, of_modes = _lasted(states, _STATES), _lasted(modes, _MODES)
     return format_html(
         '<figure class="circuits-chart"><svg role="img" aria-label="{}" width="100%" height="{}">'
@@ -335,8 +355,8 @@ def timeline_chart(
         _MODES.floor,
         CELLS,
         _MODES.floor,
-        _rects(_blocks(states, _STATES, start, until), _STATES),
-        _rects(_blocks(modes, _MODES, start, until), _MODES),
+        _rects(_blocks(states, _STATES, start, until), _STATES, form),
+        _rects(_blocks(modes, _MODES, start, until), _MODES, form),
         _line("circuits-base", _STATES.floor),
         _axis(start, until, _MODES.floor),
         _timeline_legend(of_states, _STATES),
@@ -374,7 +394,7 @@ def _touched(stretch: _Stretch, start: float, until: float) -> range:
     return range(first, max(first + 1, min(CELLS, ceil((stretch.until - start) * scale))))
 
 
-def _rects(blocks: Iterable[_Block], band: _Band) -> SafeString:
+def _rects(blocks: Iterable[_Block], band: _Band, form: str) -> SafeString:
     return format_html_join(
         "",
         '<rect class="circuits-was-{}" x="{}" y="{}" width="{}" height="{}">'
@@ -386,14 +406,14 @@ def _rects(blocks: Iterable[_Block], band: _Band) -> SafeString:
                 band.floor - band.heights[block.value],
                 block.width,
                 band.heights[block.value],
-                _block_in_words(block),
+                _block_in_words(block, form),
             )
             for block in blocks
         ),
     )
 
 
-def _block_in_words(block: _Block) -> str:
+def _block_in_words(block: _Block, form: str) -> str:
     count, since, until = len(block.stretches), block.stretches[0].since, block.stretches[-1].until
     text = ngettext(
         "%(what)s from %(since)s to %(until)s (%(duration)s)",
@@ -403,8 +423,8 @@ def _block_in_words(block: _Block) -> str:
     return text % {
         "what": _WORDS[block.value],
         "count": _number(count),
-        "since": _clock(since, "H:i:s"),
-        "until": _clock(until, "H:i:s"),
+        "since": date_format(_local(since), form),
+        "until": date_format(_local(until), form),
         "duration": duration(_seconds(block.stretches)),
     }
 
