@@ -70,7 +70,12 @@ def number_words(kind: str, number: int) -> str:
         FORCED: ngettext("%s forced", "%s forced", number),
         OBSERVED: ngettext("%s observed", "%s observed", number),
     }[kind]
-    return text % number_format(number, force_grouping=True)
+    return text % grouped(number)
+
+
+def grouped(number: int) -> str:
+    """Return a number as people write it: ``1,234``."""
+    return number_format(number, force_grouping=True)
 
 
 def _badge(kind: str, words: str, colour: str | None = None) -> SafeString:

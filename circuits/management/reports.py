@@ -7,11 +7,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.utils import timezone
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ..display import DAY, FORCED, clock, number_words
+from ..display import DAY, FORCED, clock, grouped, number_words
 from ..machine import Mode, State
 from ..models import MODES, STATES, Circuit, Transition
 from ..readings import Reading
@@ -158,7 +157,7 @@ def _bar(calls: Calls, most: int) -> tuple[str, str]:
 
 def _sum(sign: str, number: int, colour: str) -> Iterator[tuple[str, str]]:
     if number:
-        yield f" {sign} {number_format(number, force_grouping=True)}", colour
+        yield f" {sign} {grouped(number)}", colour
 
 
 def _count_cells(counted: dict[str, int]) -> Iterator[Cell]:
@@ -179,9 +178,7 @@ def _left_out(overview: Overview) -> str:
     if not overview.readings:
         return _("No circuit fits.") if overview.counted["total"] else _("No circuits yet.")
     number = overview.left_out
-    text = ngettext("and %s more", "and %s more", number) % number_format(
-        number, force_grouping=True
-    )
+    text = ngettext("and %s more", "and %s more", number) % grouped(number)
     return text if number else ""
 
 
