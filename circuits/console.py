@@ -7,38 +7,25 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from . import display, health
 from .machine import Mode, State
-from .models import Circuit
 from .paging import BoundedPaginator
 from .statistics import last_hour
 
 _FORCED: Final = (Mode.FORCED_OPEN.value, Mode.FORCED_CLOSED.value)
 
 
-class _Kind(NamedTuple):
-    """A kind of circuits: what they have in common, and the filter that lists them."""
-
-    condition: Q
-    field: str
-    value: str
-
-    @classmethod
-    def having(cls, field: str, value: str) -> _Kind:
-        return cls(Q(**{field: value}), f"{field}__exact", value)
-
-
-_KINDS: Final[dict[str, _Kind]] = {
-    State.OPEN.value: _Kind.having("state", State.OPEN.value),
-    State.HALF_OPEN.value: _Kind.having("state", State.HALF_OPEN.value),
-    display.FORCED: _Kind(Q(mode__in=_FORCED), "mode__in", ",".join(_FORCED)),
-    display.OBSERVED: _Kind.having("mode", Mode.OBSERVE.value),
-    State.CLOSED.value: _Kind.having("state", State.CLOSED.value),
+#: The filter that lists the circuits of a kind: its parameter and the value of that.
+_KINDS: Final = {
+    State.OPEN.value: ("state__exact", State.OPEN.value),
+    State.HALF_OPEN.value: ("state__exact", State.HALF_OPEN.value),
+    display.FORCED: ("mode__in", ",".join(_FORCED)),
+    display.OBSERVED: ("mode__exact", Mode.OBSERVE.value),
+    State.CLOSED.value: ("state__exact", State.CLOSED.value),
 }
 
 #: What is named even where there is none: that is news too.
@@ -80,17 +67,12 @@ class CircuitList(ChangeList):
         Raises:
             django.db.Error: The circuits' database cannot be read.
         """
-        # In the order of the index that has all that is asked for.
-        first = Circuit.objects.order_by("urgency", "name").values("state", "mode")[
-            : BoundedPaginator.limit + 1
-        ]
-        numbers = {name: Count("state", filter=kind.condition) for name, kind in _KINDS.items()}
-        return first.aggregate(**numbers, total=Count("state"))
+        return health.counted(BoundedPaginator.limit + 1)
 
     @property
     def counts(self) -> Iterator[Counted]:
         """What the list begins with."""
-        for name, (_condition, field, value) in _KINDS.items():
+        for name, (field, value) in _KINDS.items():
             number = self.counted[name]
             if number or name in _ALWAYS:
                 is_shown = self.params.get(field) == value

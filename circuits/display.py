@@ -57,6 +57,12 @@ def state_badge(state: str) -> SafeString:
 
 def number_of(kind: str, number: int) -> SafeString:
     """Return how many circuits are in a state, forced or observed, with a sign and a colour."""
+    # What is not there is as quiet as what is well.
+    return _badge(kind, number_words(kind, number), kind if number else State.CLOSED)
+
+
+def number_words(kind: str, number: int) -> str:
+    """Return how many circuits are in a state, forced or observed."""
     text = {
         State.CLOSED: ngettext("%s closed", "%s closed", number),
         State.OPEN: ngettext("%s open", "%s open", number),
@@ -64,9 +70,12 @@ def number_of(kind: str, number: int) -> SafeString:
         FORCED: ngettext("%s forced", "%s forced", number),
         OBSERVED: ngettext("%s observed", "%s observed", number),
     }[kind]
-    # What is not there is as quiet as what is well.
-    name = kind if number else State.CLOSED
-    return _badge(kind, text % number_format(number, force_grouping=True), name)
+    return text % grouped(number)
+
+
+def grouped(number: int) -> str:
+    """Return a number as people write it: ``1,234``."""
+    return number_format(number, force_grouping=True)
 
 
 def _badge(kind: str, words: str, colour: str | None = None) -> SafeString:

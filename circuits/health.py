@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django.db.models import Q
+from django.db.models import Count, Q
 
+from .display import FORCED, OBSERVED
 from .fields import DatabaseNow
 from .machine import Mode, State
 from .models import Circuit
@@ -16,6 +17,13 @@ from .store import EXPIRY, DatabaseStore
 LATE_SECONDS: Final = 10.0
 
 _FORCED: Final = (Mode.FORCED_OPEN.value, Mode.FORCED_CLOSED.value)
+
+#: What circuits are counted by.
+_KINDS: Final[dict[str, Q]] = {
+    **{state.value: Q(state=state.value) for state in State},
+    FORCED: Q(mode__in=_FORCED),
+    OBSERVED: Q(mode=Mode.OBSERVE.value),
+}
 
 
 def report(*, with_errors: bool) -> dict[str, Any]:
@@ -46,6 +54,21 @@ def beat(late_after: float = LATE_SECONDS) -> dict[str, Any]:
     if ago is None:
         return {"status": "never", "seconds_ago": None}
     return {"status": "late" if ago > late_after else "ok", "seconds_ago": round(ago, 3)}
+
+
+def counted(most: int | None = None) -> dict[str, int]:
+    """Return how many circuits are in each state, forced and observed, and the ``total``.
+
+    Args:
+        most: How many are looked at; those that are out of order come first.
+
+    Raises:
+        django.db.Error: The circuits' database cannot be read.
+    """
+    # In the order of the index that has all that is asked for.
+    first = Circuit.objects.order_by("urgency", "name").values("state", "mode")[:most]
+    numbers = {name: Count("state", filter=condition) for name, condition in _KINDS.items()}
+    return first.aggregate(**numbers, total=Count("state"))
 
 
 def _out_of_order() -> list[Reading]:

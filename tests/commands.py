@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 from typing import Any, cast
 
+from django.conf import settings
 from django.core.management import load_command_class
 
 
@@ -54,3 +59,30 @@ def _run(*argv: str) -> int:
     except SystemExit as ended:
         return cast(int, ended.code)
     return 0
+
+
+def start_manage(
+    folder: Path,
+    *argv: str,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    **environment: str,
+) -> subprocess.Popen[str]:
+    """Start `manage.py` of the reference project, on databases of its own in a folder."""
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *argv],
+        cwd=settings.BASE_DIR,
+        env={
+            "PATH": os.environ["PATH"],
+            "DJANGO_SETTINGS_MODULE": "cbproject.settings",
+            "DJANGO_ENV_FILE": os.devnull,
+            "DJANGO_SECRET_KEY": "only-for-tests",
+            "DJANGO_DEBUG": "true",
+            "VAR_DIR": str(folder),
+            **environment,
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+    )

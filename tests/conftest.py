@@ -14,6 +14,7 @@ from django.contrib.sessions.models import Session
 from django.db import connections
 from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
+from django.utils import translation
 from pytest_django.plugin import DjangoDbBlocker
 
 from circuits import breaker, conf, threads
@@ -24,12 +25,13 @@ from tests.serving import project, serving
 
 @pytest.fixture(autouse=True)
 def _fresh_process() -> Iterator[None]:
-    """Let each test begin as a process that knows of no circuit."""
+    """Let each test begin as a process that knows of no circuit, nor of anybody's language."""
     breaker.forget()
     conf.forget_declared()
     yield
     breaker.forget()
     conf.forget_declared()
+    translation.deactivate()
 
 
 @pytest.fixture(scope="session")

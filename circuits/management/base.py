@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import DatabaseError
+from django.db import Error
 from django.utils.translation import gettext as _
 
 from ..exceptions import InvalidInputError, TooManyCircuitsError
@@ -33,7 +33,7 @@ class CircuitsCommand(BaseCommand):
             self.run(**options)
         except (InvalidInputError, TooManyCircuitsError) as error:
             raise CommandError(error.worded(_), returncode=BAD_INPUT) from error
-        except DatabaseError as error:
+        except Error as error:
             sentence = _("The circuits' database cannot be used; is it up, and migrated? (%s)")
             raise CommandError(sentence % describe(error), returncode=BAD_INPUT) from error
         except BrokenPipeError:

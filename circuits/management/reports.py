@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from ..display import DAY, FORCED, clock, grouped, number_words
 from ..machine import Mode, State
 from ..models import MODES, STATES, Circuit, Transition
 from ..readings import Reading
-from .tables import Cell, Table, duration
+from ..statistics import Calls
+from .overview import Overview
+from .tables import Cell, Strip, Table, duration
 
 # A sign beside the word, so that colour is never the only sign.
-_STATES: Final = {
-    State.CLOSED: ("✓", "green"),
-    State.HALF_OPEN: ("◐", "yellow"),
+_SIGNS: Final[dict[str, tuple[str, str]]] = {
     State.OPEN: ("✕", "red"),
+    State.HALF_OPEN: ("◐", "yellow"),
+    FORCED: ("!", "bold"),
+    State.CLOSED: ("✓", "green"),
 }
+
+#: The bars of a chart of calls, and what stands where there were none.
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_NO_CALLS: Final = "·"
 
 
 def state_cell(state: str) -> Cell:
     """Return a state as a sign, a word and a colour."""
-    sign, colour = _STATES[State(state)]
+    sign, colour = _SIGNS[state]
     return Cell(f"{sign} {dict(STATES)[state]}", colour)
 
 
@@ -71,6 +80,106 @@ def _list_row(reading: Reading) -> list[Cell]:
         _value_cell("retry_in", reading.retry_in),
         Cell(circuit.last_error),
     ]
+
+
+def overview_table(overview: Overview) -> Table:
+    """Return a row for each circuit that there is room for, below what all come to."""
+    titles = [
+        _("Circuit"),
+        _("State"),
+        _("Mode"),
+        _("In state"),
+        _("Retry in"),
+        _("Last hour"),
+        _("Last error"),
+    ]
+    return Table(
+        titles,
+        [
+            _overview_row(reading, overview.calls.get(reading.circuit.pk, ()))
+            for reading in overview.readings
+        ],
+        above=[*_count_cells(overview.counted), _beat_cell(**overview.beat)],
+        below=_left_out(overview),
+        is_dense=True,
+    )
+
+
+def _overview_row(reading: Reading, calls: Sequence[Calls]) -> list[Cell]:
+    circuit = reading.circuit
+    return [
+        Cell(circuit.name),
+        state_cell(circuit.state),
+        _mode_and_end_cell(reading),
+        _duration_cell(reading.time_in_state),
+        Cell("" if reading.retry_in is None else _countdown(reading.retry_in) or _("now")),
+        calls_cell(calls),
+        Cell(circuit.last_error),
+    ]
+
+
+def _mode_and_end_cell(reading: Reading) -> Cell:
+    cell = mode_cell(reading.circuit.mode)
+    if reading.mode_ends_in is None:
+        return cell
+    left = _countdown(reading.mode_ends_in) or _("time is up")
+    return Cell(f"{cell.text} ({left})", cell.style)
+
+
+def _countdown(seconds: float) -> str:
+    """Return what is left of a time, if anything."""
+    if seconds <= 0:
+        return ""
+    return clock(seconds) if seconds < DAY else duration(seconds)
+
+
+def calls_cell(slots: Sequence[Calls]) -> Cell:
+    """Return a chart of calls, the busiest slot as high as there is, and how many went wrong."""
+    most = max(map(sum, slots), default=0)
+    if not most:
+        return Cell("")
+    parts = [_bar(calls, most) for calls in slots]
+    failures, refusals = (sum(numbers) for numbers in list(zip(*slots, strict=True))[1:])
+    parts += _sum("✕", failures, "red")
+    parts += _sum("⊘", refusals, "yellow")
+    styles = [style for text, style in parts for _character in text]
+    return Strip("".join(text for text, _style in parts), styles=styles)
+
+
+def _bar(calls: Calls, most: int) -> tuple[str, str]:
+    """Return a bar in the colour of the worst that happened."""
+    number = sum(calls)
+    if not number:
+        return _NO_CALLS, "dim"
+    colour = "red" if calls.failures else "yellow" if calls.refusals else "green"
+    return _BARS[-(-number * len(_BARS) // most) - 1], colour
+
+
+def _sum(sign: str, number: int, colour: str) -> Iterator[tuple[str, str]]:
+    if number:
+        yield f" {sign} {grouped(number)}", colour
+
+
+def _count_cells(counted: dict[str, int]) -> Iterator[Cell]:
+    for kind, (sign, colour) in _SIGNS.items():
+        number = counted[kind]
+        # What is not there is quiet.
+        yield Cell(f"{sign} {number_words(kind, number)}", colour if number else "dim")
+
+
+def _beat_cell(status: str, seconds_ago: float | None) -> Cell:
+    if seconds_ago is None:
+        return Cell(_("beat never seen"), "yellow")
+    words = _("beat last seen %s ago") % duration(seconds_ago)
+    return Cell(words, "" if status == "ok" else "yellow")
+
+
+def _left_out(overview: Overview) -> str:
+    if not overview.readings:
+        return _("No circuit fits.") if overview.counted["total"] else _("No circuits yet.")
+    number = overview.left_out
+    text = ngettext("and %s more", "and %s more", number) % grouped(number)
+    return text if number else ""
 
 
 def fields_table(reading: Reading) -> Table:

@@ -6,15 +6,18 @@ What is piped is one line for each row, so that ``grep`` and ``awk`` can work wi
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Final, Protocol
 
 from django.core.management.base import OutputWrapper
 
 GAP: Final = "  "
+
+#: How many rows a table has at most where a terminal sets no limit.
+MOST_ROWS: Final = 1_000
 
 _UNITS: Final = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
@@ -28,18 +31,53 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Strip(Cell):
+    """A cell whose end is kept where there is no room for all, with a style for each character."""
+
+    styles: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """A table to show: the titles of its columns, and rows of as many cells each."""
+    """A table to show.
+
+    Args:
+        columns: The titles of its columns.
+        rows: As many cells each.
+        above: What stands in a line above it, if anything.
+        below: What stands in a line below it, if anything.
+        is_dense: Draw each row in one line, and shorten what a terminal has no room for.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    above: Sequence[Cell] = ()
+    below: str = ""
+    is_dense: bool = False
 
     def cleaned(self, encoding: str) -> Table:
         """Return the table with nothing in it that could do harm on a terminal."""
-        return Table(
-            [clean(title, encoding) for title in self.columns],
-            [[Cell(clean(cell.text, encoding), cell.style) for cell in row] for row in self.rows],
+
+        def cleaned(cells: Sequence[Cell]) -> Sequence[Cell]:
+            return [replace(cell, text=clean(cell.text, encoding)) for cell in cells]
+
+        return replace(
+            self,
+            columns=[clean(title, encoding) for title in self.columns],
+            rows=[cleaned(row) for row in self.rows],
+            above=cleaned(self.above),
+            below=clean(self.below, encoding),
         )
+
+
+class Live(Protocol):
+    """Where one table takes the place of another."""
+
+    def show(self, table: Table) -> None:
+        """Show a table in place of the one before."""
+
+    def note(self, text: str) -> None:
+        """Add one line that stays until the next table is shown."""
 
 
 class Screen(Protocol):
@@ -48,8 +86,11 @@ class Screen(Protocol):
     def show(self, table: Table) -> None:
         """Show the table."""
 
-    def live(self) -> AbstractContextManager[Callable[[Table], None]]:
+    def live(self) -> AbstractContextManager[Live]:
         """Return a context whose value shows each table in place of the one before."""
+
+    def most_rows(self) -> int:
+        """Return how many rows of a dense table there is room for, beside a note."""
 
 
 def screen(out: OutputWrapper, *, no_color: bool = False, force_color: bool = False) -> Screen:
@@ -80,15 +121,31 @@ class PlainScreen:
         self._out.flush()
 
     @contextmanager
-    def live(self) -> Iterator[Callable[[Table], None]]:
+    def live(self) -> Iterator[Live]:
         """Yield what writes one table after the other, with an empty line after each."""
+        yield _PlainLive(self, self._out)
 
-        def show(table: Table) -> None:
-            self.show(table)
-            self._out.write()
-            self._out.flush()
+    def most_rows(self) -> int:
+        """Return how many rows there is use for."""
+        return MOST_ROWS
 
-        yield show
+
+class _PlainLive:
+    def __init__(self, where: PlainScreen, out: OutputWrapper) -> None:
+        self._where = where
+        self._out = out
+
+    def show(self, table: Table) -> None:
+        self._where.show(table)
+        self._end()
+
+    def note(self, text: str) -> None:
+        self._out.write(clean(text, encoding_of(self._out)))
+        self._end()
+
+    def _end(self) -> None:
+        self._out.write()
+        self._out.flush()
 
 
 def clean(text: str, encoding: str = "utf-8") -> str:
@@ -114,6 +171,14 @@ def duration(seconds: float) -> str:
 
 
 def _lines(table: Table) -> Iterator[str]:
+    if table.above:
+        yield GAP.join(cell.text for cell in table.above)
+    yield from _aligned(table)
+    if table.below:
+        yield table.below
+
+
+def _aligned(table: Table) -> Iterator[str]:
     lines = [table.columns, *([cell.text for cell in row] for row in table.rows)]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     for line in lines:

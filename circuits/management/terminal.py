@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, cast
+from typing import IO, Any, Final, cast
 
+import rich.live
 import rich.table
 from django.core.management.base import OutputWrapper
-from rich.console import Console
-from rich.live import Live
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.text import Text
 
-from .tables import Table, encoding_of
+from .tables import GAP, Cell, Live, Strip, Table, clean, encoding_of
+
+#: The lines of a dense table that are no rows: one above, the titles and their rule, one below.
+FRAME: Final = 4
 
 
 class RichScreen:
-    """Shows tables with colours, folded to the width of the terminal, never cut off.
+    """Shows tables with colours, folded to the width of the terminal and not cut off unless dense.
 
     Args:
         out: The command's output.
@@ -37,29 +42,98 @@ class RichScreen:
         self._console.print(self._drawn(table))
 
     @contextmanager
-    def live(self) -> Iterator[Callable[[Table], None]]:
+    def live(self) -> Iterator[Live]:
         """Yield what draws each table in place of the one before; the last one stays.
 
         On the terminal's second screen, so that log lines do not shift the drawing.
         """
-        last: list[rich.table.Table] = []
-        with Live(console=self._console, screen=True, auto_refresh=False) as live:
+        screen = rich.live.Live(console=self._console, screen=True, auto_refresh=False)
+        live = _RichLive(screen, self._drawn, self._encoding)
+        with screen:
+            yield live
+        self._console.print(Group(*live.parts), end="")
 
-            def show(table: Table) -> None:
-                last[:] = [self._drawn(table)]
-                live.update(last[0], refresh=True)
+    def most_rows(self) -> int:
+        """Return how many rows fit between the frame of a dense table and a note."""
+        return max(1, self._console.height - FRAME - 1)
 
-            yield show
-        self._console.print(*last, end="")
-
-    def _drawn(self, table: Table) -> rich.table.Table:
+    def _drawn(self, table: Table) -> RenderableType:
         table = table.cleaned(self._encoding)
-        drawn = rich.table.Table()
-        for title in table.columns:
-            drawn.add_column(Text(title), overflow="fold")
-        for row in table.rows:
-            drawn.add_row(*(Text(cell.text, cell.style) for cell in row))
-        return drawn
+        parts: list[RenderableType] = [_dense(table) if table.is_dense else _folded(table)]
+        if table.above:
+            above = Text(GAP).join(Text(cell.text, cell.style) for cell in table.above)
+            parts.insert(0, _one_line(above))
+        if table.below:
+            parts.append(_one_line(Text(table.below)))
+        return Group(*parts)
+
+
+def _folded(table: Table) -> rich.table.Table:
+    drawn = rich.table.Table()
+    for title in table.columns:
+        drawn.add_column(Text(title), overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Text(cell.text, cell.style) for cell in row))
+    return drawn
+
+
+def _dense(table: Table) -> rich.table.Table:
+    drawn = rich.table.Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for title in table.columns:
+        drawn.add_column(_one_line(Text(title)))
+    for row in table.rows:
+        drawn.add_row(*map(_dense_cell, row))
+    return drawn
+
+
+def _dense_cell(cell: Cell) -> RenderableType:
+    text = _one_line(Text(cell.text, cell.style))
+    if not isinstance(cell, Strip):
+        return text
+    for index, style in enumerate(cell.styles):
+        text.stylize(style, index, index + 1)
+    return _Ending(text)
+
+
+def _one_line(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+class _Ending:
+    """As much of the end of a text as there is room for."""
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, max(1, len(self._text)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._text[-options.max_width :]
+
+
+class _RichLive:
+    """Draws on the terminal's second screen, and keeps what was drawn last."""
+
+    def __init__(
+        self, screen: rich.live.Live, draw: Callable[[Table], RenderableType], encoding: str
+    ) -> None:
+        self._screen = screen
+        self._draw = draw
+        self._encoding = encoding
+        self.parts: list[RenderableType] = []
+
+    def show(self, table: Table) -> None:
+        self._update([self._draw(table)])
+
+    def note(self, text: str) -> None:
+        note = _one_line(Text(clean(text, self._encoding), "bold"))
+        self._update([*self.parts[:1], note])
+
+    def _update(self, parts: list[RenderableType]) -> None:
+        self.parts = parts
+        self._screen.update(Group(*parts), refresh=True)
 
 
 class _AsIs:

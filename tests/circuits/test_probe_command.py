@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 
 from circuits.management.commands import probe as command
 from circuits.models import Circuit
 from mockapi.hits import hits
-from tests.commands import Terminal, shell
+from tests.commands import Terminal, shell, start_manage
 from tests.concurrency import PATIENCE, interrupted
 from tests.factories import CircuitFactory
 
@@ -261,24 +260,7 @@ Manage = Callable[..., subprocess.Popen[str]]
 def manage(tmp_path: Path) -> Manage:
     """Start `manage.py` of the reference project, on databases of its own."""
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
-            cwd=settings.BASE_DIR,
-            env={
-                "PATH": os.environ["PATH"],
-                "DJANGO_SETTINGS_MODULE": "cbproject.settings",
-                "DJANGO_ENV_FILE": os.devnull,
-                "DJANGO_SECRET_KEY": "only-for-tests",
-                "DJANGO_DEBUG": "true",
-                "VAR_DIR": str(tmp_path),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    return start
+    return partial(start_manage, tmp_path)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:

@@ -83,9 +83,9 @@ def test_what_an_output_cannot_write_is_replaced(force_color: bool) -> None:
 
 
 def live(where: Screen) -> None:
-    with where.live() as show:
+    with where.live() as board:
         for number in (1, 2):
-            show(Table(["Round"], [[Cell(f"number {number}")]]))
+            board.show(Table(["Round"], [[Cell(f"number {number}")]]))
 
 
 def test_a_live_table_is_redrawn_and_the_last_one_stays() -> None:

@@ -366,6 +366,7 @@ def test_every_word_of_a_page_can_be_translated(
 
 COMMANDS: Final = {
     "list": ("circuits", "list"),
+    "watch": ("circuits", "watch", "--count", "1"),
     "show": ("circuits", "show", "1"),
     "reset": ("circuits", "reset", "1"),
     "unknown circuit": ("circuits", "reset", "9"),
@@ -373,13 +374,14 @@ COMMANDS: Final = {
     "refused value": ("circuits", "create", "9", "--timeout", "0"),
     "refused probe": ("probe", "1"),
     "refused interval": ("probe", "1", "--interval", "0"),
+    "refused count": ("circuits", "watch", "--count", "0"),
     "beat": ("check_beat",),
 }
 
 #: What a command has in common with every language: what is typed, and names of standards.
 TECHNICAL: Final = {
     *("CommandError", "HTTP", "URL", "ms"),
-    *("consecutive", "False", "interval", "timeout"),
+    *("consecutive", "False", "count", "interval", "timeout"),
 }
 
 

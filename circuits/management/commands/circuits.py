@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from getpass import getuser
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from ... import conf
 from ...exceptions import InvalidInputError, TooManyCircuitsError
-from ...machine import WHOLE_NUMBERS, Mode, State
+from ...machine import WHOLE_NUMBERS, Limits, Mode, State, check_number
 from ...models import ACTOR_LENGTH, POLICY_FIELDS, Circuit
 from ...operations import OPERATIONS, Operation
 from ...readings import read_circuits, transition_values
@@ -29,11 +30,17 @@ from ..arguments import (
     yes_or_no,
 )
 from ..base import CircuitsCommand
-from ..reports import fields_table, history_table, list_table
-from ..tables import clean
+from ..overview import read_overview
+from ..reports import fields_table, history_table, list_table, overview_table
+from ..tables import Table, clean
+from ..watching import keep_showing
 
 #: How many of the last transitions `show` shows.
 LAST_TRANSITIONS: Final = 10
+
+INTERVAL: Final = 2.0
+INTERVAL_LIMITS: Final = Limits(0.2, 3_600)
+COUNT_LIMITS: Final = Limits(1, 1_000_000_000)
 
 
 class Command(CircuitsCommand):
@@ -55,6 +62,9 @@ class Command(CircuitsCommand):
             return added
 
         _add_list_arguments(action("list", _("List the circuits."), self._list))
+        _add_watch_arguments(
+            action("watch", _("Show them live, what is down first, until Ctrl-C."), self._watch)
+        )
         _add_show_arguments(action("show", _("Show all there is to know of one."), self._show))
         for key, operation in OPERATIONS.items():
             added = action(_words(key), operation.help, self._operate)
@@ -66,14 +76,32 @@ class Command(CircuitsCommand):
         options["perform"](**options)
 
     def _list(self, states: list[str], modes: list[str], as_json: bool, **options: Any) -> None:
-        asked = {"state__in": states, "mode__in": modes}
-        readings = read_circuits(**{lookup: some for lookup, some in asked.items() if some})
+        readings = read_circuits(**_lookups(states, modes))
         if as_json:
             self.say_json([reading.values() for reading in readings])
         elif readings:
             self.screen(**options).show(list_table(readings))
         else:
             self.say(_("No circuit fits.") if states or modes else _("No circuits yet."))
+
+    def _watch(
+        self,
+        states: list[str],
+        modes: list[str],
+        interval: float,
+        count: int | None,
+        **options: Any,
+    ) -> None:
+        check_number("interval", interval, INTERVAL_LIMITS, whole=False)
+        if count is not None:
+            check_number("count", count, COUNT_LIMITS, whole=True)
+        screen, lookups = self.screen(**options), _lookups(states, modes)
+
+        def read() -> Table:
+            return overview_table(read_overview(screen.most_rows(), **lookups))
+
+        with screen.live() as live, suppress(KeyboardInterrupt):
+            keep_showing(live, read, interval=interval, times=count)
 
     def _show(self, name: str, as_json: bool, **options: Any) -> None:
         _check_known([name])
@@ -116,6 +144,28 @@ class Command(CircuitsCommand):
 
 
 def _add_list_arguments(parser: CommandParser) -> None:
+    _add_filters(parser)
+    add_json(parser)
+
+
+def _add_watch_arguments(parser: CommandParser) -> None:
+    _add_filters(parser)
+    parser.add_argument(
+        "--interval",
+        type=number,
+        default=INTERVAL,
+        metavar="SECONDS",
+        help=_("pause between two updates (default: %(default)s)"),
+    )
+    parser.add_argument(
+        "--count",
+        type=whole_number,
+        metavar="NUMBER",
+        help=_("end after so many updates; until Ctrl-C by default"),
+    )
+
+
+def _add_filters(parser: CommandParser) -> None:
     for option, values in (("state", State), ("mode", Mode)):
         parser.add_argument(
             f"--{option}",
@@ -125,7 +175,6 @@ def _add_list_arguments(parser: CommandParser) -> None:
             choices=[value.value for value in values],
             help=_("only those; may be given more than once"),
         )
-    add_json(parser)
 
 
 def _add_show_arguments(parser: CommandParser) -> None:
@@ -185,6 +234,12 @@ def _system_user() -> str:
         return clean(getuser())[:ACTOR_LENGTH]
     except (ImportError, KeyError, OSError):
         return ""  # in a container, a user may have a number only
+
+
+def _lookups(states: list[str], modes: list[str]) -> dict[str, list[str]]:
+    """Return the filters that were given."""
+    asked = {"state__in": states, "mode__in": modes}
+    return {lookup: some for lookup, some in asked.items() if some}
 
 
 # Work --------------------------------------------------------------------------------------------

@@ -94,8 +94,8 @@ class Command(CircuitsCommand):
         if as_json:
             yield lambda results: self.say_json([asdict(each) for each in results], indent=None)
         else:
-            with self.screen(**options).live() as show:
-                yield lambda results: show(_table(results))
+            with self.screen(**options).live() as live:
+                yield lambda results: live.show(_table(results))
 
 
 def _chosen(name: str | None, url: str | None, every: bool) -> Callable[[], list[ProbeResult]]:

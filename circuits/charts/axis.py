@@ -1,0 +1,106 @@
+"""What charts of a stretch of time have in common: the axis below, and how moments are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Final
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
+
+from ..display import DAY
+from ..rows import to_datetime, to_seconds
+
+LAST_HOUR: Final = gettext_lazy("the last hour")
+LAST_DAY: Final = gettext_lazy("the last day")
+
+#: The room below a chart for the axis, in pixels.
+AXIS: Final = 18
+
+#: The most stretches that the labels of an axis cut it into, and how many seconds one may have
+#: where it is no number of days.
+MOST_STRETCHES: Final = 8
+STEPS: Final = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)
+
+#: Every time zone is a number of quarters of an hour away from the others.
+QUARTER: Final = 900
+
+
+def axis(start: float, until: float, top: int) -> SafeString:
+    """Return marks and labels below a chart, at full hours or the like.
+
+    Args:
+        start: Where the chart begins, in seconds since 1970.
+        until: Where it ends.
+        top: Where the axis begins, in pixels from above.
+    """
+    length = until - start or 1  # a chart of nothing has one label
+    marks = [(100 * (at - start) / length, label) for at, label in _labels(start, until)]
+    return format_html(
+        '<g class="circuits-axis">{}</g>',
+        format_html_join(
+            "",
+            '<line x1="{0}%" x2="{0}%" y1="{1}" y2="{2}"/>'
+            '<text x="{0}%" y="{3}" text-anchor="{4}">{5}</text>',
+            (
+                (f"{share:.4g}", top, top + 4, top + AXIS - 3, _anchor(share), label)
+                for share, label in marks
+            ),
+        ),
+    )
+
+
+def _anchor(share: float) -> str:
+    """Return where a label has its mark: one at an end must not go beyond it."""
+    if share < 4:
+        return "start"
+    return "end" if share > 96 else "middle"
+
+
+def _labels(start: float, until: float) -> Iterator[tuple[float, str]]:
+    """Yield moments that are even by the clock of whoever looks, and what they are called."""
+    fitting = (step for step in STEPS if (until - start) / step <= MOST_STRETCHES)
+    step = next(fitting, 0)
+    return _hours(start, until, step) if step else _days(start, until)
+
+
+def _hours(start: float, until: float, step: int) -> Iterator[tuple[float, str]]:
+    pace = min(step, QUARTER)
+    for at in range(ceil(start / pace) * pace, int(until) + 1, pace):
+        local = _local(at)
+        if (local.hour * 60 + local.minute) * 60 % step == 0:
+            yield at, date_format(local, "H:i")
+
+
+def _days(start: float, until: float) -> Iterator[tuple[float, str]]:
+    apart = timedelta(days=ceil((until - start) / DAY / MOST_STRETCHES))
+    midnight = _local(start).replace(hour=0, minute=0, second=0, microsecond=0)
+    while (at := to_seconds(midnight)) <= until:
+        if at >= start:
+            yield at, date_format(midnight, "j M")
+        midnight += apart
+
+
+def line(name: str, y: int) -> SafeString:
+    """Return a line through all of a chart, so many pixels from above."""
+    return format_html('<line class="{}" x2="100%" y1="{}.5" y2="{}.5"/>', name, y, y)
+
+
+def moment_form(clock: str, length: float) -> str:
+    """Return how to write a moment of a time that is so long: with its day if there are several."""
+    return clock if length <= DAY else f"j M {clock}"
+
+
+def moment_text(seconds: float, form: str) -> str:
+    """Return a moment by the clock of whoever looks."""
+    return date_format(_local(seconds), form)
+
+
+def _local(seconds: float) -> datetime:
+    moment = to_datetime(seconds)
+    return timezone.localtime(moment) if timezone.is_aware(moment) else moment

@@ -1,0 +1,63 @@
+"""A table that is read and shown again and again, also while the database is away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import count
+from time import sleep
+
+from django.db import Error, connections
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from .. import conf
+from ..redaction import describe
+from .tables import Live, Table
+
+
+def keep_showing(
+    live: Live, read: Callable[[], Table], *, interval: float, times: int | None
+) -> None:
+    """Show a table again and again; where it cannot be read, say so once and go on trying.
+
+    Args:
+        live: Where to show it.
+        read: Reads the table from the circuits' database.
+        interval: The pause between two attempts, in seconds.
+        times: How many attempts are made; None goes on for ever.
+
+    Raises:
+        django.db.Error: The circuits' database cannot be read at the first attempt.
+    """
+    last_read, is_lost = "", False
+    for number in _numbers(times):
+        if number:
+            sleep(interval)
+        try:
+            table = read()
+        except Error as error:
+            if not last_read:
+                raise
+            if not is_lost:
+                live.note(_lost(last_read, error))
+            is_lost = True
+            _drop_connection()
+        else:
+            live.show(table)
+            last_read, is_lost = f"{timezone.localtime():%H:%M:%S}", False
+
+
+def _numbers(times: int | None) -> Iterable[int]:
+    return count() if times is None else range(times)
+
+
+def _lost(last_read: str, error: Error) -> str:
+    sentence = _("Nothing new since %(time)s: the circuits' database cannot be read (%(error)s).")
+    return sentence % {"time": last_read, "error": describe(error)}
+
+
+def _drop_connection() -> None:
+    """Close the connection: it may be dead, and outside a request nothing else would."""
+    connection = connections[conf.get().database]
+    if not connection.in_atomic_block:
+        connection.close()
