@@ -73,7 +73,7 @@ def test_a_circuit_is_steered_with_the_keyboard_alone(browser: Browser, theme: T
     keyboard.press("30")  # as one chooses from a list by its first letters
     keyboard.tab_to(".circuits-confirm [type=submit]")
     keyboard.press(Keys.ENTER)
-    assert "forced open" in browser.one(".messagelist").text
+    assert "forced open" in said(browser)
     now = Circuit.objects.get()
     assert now.mode == Mode.FORCED_OPEN
     assert now.mode_until is not None
@@ -102,6 +102,18 @@ def test_an_open_circuit_has_a_ring_and_a_closed_one_none(browser: Browser) -> N
     assert not browser.chrome.find_elements(By.CSS_SELECTOR, "svg[data-circuits-countdown]")
 
 
+def said(browser: Browser) -> str:
+    """Return the messages of the next page, which may take a moment."""
+    found: list[WebElement] = []
+
+    def is_said() -> bool:
+        found[:] = browser.chrome.find_elements(By.CSS_SELECTOR, ".messagelist")
+        return bool(found)
+
+    browser.wait_for(is_said)
+    return found[0].text
+
+
 def choose(browser: Browser, action: str, *, all_there_are: bool = False) -> None:
     """Choose all circuits of the page, or of all pages, for an action of the list."""
     browser.one("#action-toggle").click()
@@ -122,7 +134,7 @@ def test_many_are_steered_at_once(browser: Browser, all_there_are: bool) -> None
     assert browser.violations() == []
     browser.one("#id_reason").send_keys("the provider is down")
     browser.one(".circuits-confirm [type=submit]").click()
-    assert f"{number} done" in browser.one(".messagelist").text
+    assert f"{number} done" in said(browser)
     assert Circuit.objects.filter(mode=Mode.FORCED_OPEN).count() == number
     assert set(Transition.objects.values_list("detail", flat=True)) == {"the provider is down"}
 
@@ -133,7 +145,7 @@ def test_what_did_not_work_is_named(browser: Browser) -> None:
     browser.visit(LIST)
     choose(browser, "reset")
     browser.one(".circuits-confirm [type=submit]").click()
-    said = browser.one(".messagelist").text
-    assert shut.name in said
-    assert "3 done" in said
+    words = said(browser)
+    assert shut.name in words
+    assert "3 done" in words
     assert Circuit.objects.filter(state=State.CLOSED).count() == 3

@@ -92,7 +92,7 @@ async def test_an_ageing_snapshot_is_renewed_once_for_all(
 
 
 @pytest.mark.parametrize("age", [0.3, 3600], ids=["stale", "too old"])
-async def test_an_aged_snapshot_sends_one_or_two_of_a_thousand_to_a_thread(
+async def test_an_aged_snapshot_sends_a_few_of_a_thousand_to_a_thread(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, age: float
 ) -> None:
     await call()
@@ -106,8 +106,9 @@ async def test_an_aged_snapshot_sends_one_or_two_of_a_thousand_to_a_thread(
 
     monkeypatch.setattr(threads, "_run", record)
     assert await asyncio.gather(*(call() for _ in range(CALLS))) == ["made"] * CALLS
-    # One to be let through, one to learn whether its success ends a run of failures.
-    assert 1 <= len(sent) <= 2
+    # One to be let through, one to learn whether its success ends a run of failures; and one may
+    # want to learn that at the very moment at which it is learnt.
+    assert 1 <= len(sent) <= 3
 
 
 async def test_a_snapshot_read_for_a_caller_answers_it_even_if_it_has_aged_meanwhile(

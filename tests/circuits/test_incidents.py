@@ -178,7 +178,7 @@ def test_its_page_says_when_how_long_why_and_what_it_cost(ann: Client) -> None:
 
 
 def test_one_that_goes_on_says_so(ann: Client) -> None:
-    circuit = lived([OPEN, HALF_OPEN])
+    circuit = lived([OPEN, HALF_OPEN], since=timezone.now() - timedelta(hours=1))
     assert "Closed not yet: it goes on Lasted 59 minutes" in text(seen(ann, incident(circuit, 1)))
 
 

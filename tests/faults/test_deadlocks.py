@@ -48,13 +48,13 @@ def beat(_: Client) -> None:
 
 
 def bulk(client: Client) -> None:
-    """Steer all circuits at once, as the admin's list does."""
+    """Steer all circuits at once, as the admin does once it is confirmed."""
     keys = list(Circuit.objects.values_list("pk", flat=True))
     random.shuffle(keys)
     action = random.choice(["force_open", "reset", "automatic", "force_closed"])
     response = client.post(
-        reverse("admin:circuits_circuit_changelist"),
-        {"action": action, "_selected_action": keys},
+        reverse("admin:circuits_circuit_operate_many", args=[action]),
+        {"keys": ",".join(map(str, keys))},
     )
     assert response.status_code == 302
 
