@@ -31,7 +31,6 @@ from circuits.store import EXPIRY, DatabaseStore  # noqa: E402
 from tests.browser import scene  # noqa: E402
 from tests.browser.browser import (  # noqa: E402
     DESKTOP,
-    PHONE,
     Browser,
     Device,
     Theme,
@@ -65,12 +64,9 @@ CHARTS: Final = ".circuits-charts"
 SHOTS: Final = (
     Shot("circuits", Theme.LIGHT, DESKTOP),
     Shot("circuits", Theme.DARK, DESKTOP),
-    Shot("circuits", Theme.LIGHT, PHONE, "#result_list"),
     Shot("circuit", Theme.LIGHT, DESKTOP, CHARTS),
     Shot("circuit", Theme.DARK, DESKTOP, CHARTS),
-    Shot("circuit", Theme.DARK, PHONE, CHARTS),
     Shot("confirmation", Theme.LIGHT, DESKTOP, ".circuits-confirm"),
-    Shot("incident", Theme.LIGHT, DESKTOP),
 )
 
 

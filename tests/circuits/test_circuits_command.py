@@ -265,6 +265,37 @@ def test_who_did_it_and_why_goes_into_the_history() -> None:
     assert (transition.actor, transition.detail) == ("ada", "maintenance")
 
 
+@pytest.mark.parametrize("action", ["force-open", "force-closed", "observe"])
+@pytest.mark.parametrize(
+    ("typed", "seconds"),
+    [("1s", 1), ("90s", 90), ("30m", 1800), ("2h", 7200), ("365d", 31_536_000)],
+)
+def test_a_mode_may_be_set_for_a_while(action: str, typed: str, seconds: int) -> None:
+    CircuitFactory.create(name="payments")
+    assert shell("circuits", action, "payments", "--for", typed).status == 0
+    change = Transition.objects.get()
+    assert change.until == Circuit.objects.get().mode_until
+    assert change.until is not None
+    assert (change.until - change.at).total_seconds() == seconds
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "30", "m", "0s", "-5m", "1.5h", "366d", "30 m", "1e9s", "²m"]
+)
+def test_a_while_that_cannot_be_is_refused(typed: str) -> None:
+    CircuitFactory.create(name="payments")
+    ended = shell("circuits", "force-open", "payments", f"--for={typed}")
+    assert ended.status == 2
+    assert "argument --for: it must be a time from 1s to 365d, such as 90s, 30m" in ended.err
+    assert Circuit.objects.get().mode == "automatic"
+
+
+@pytest.mark.parametrize("action", ["reset", "automatic"])
+def test_what_has_no_end_takes_none(action: str) -> None:
+    CircuitFactory.create(name="payments")
+    assert shell("circuits", action, "payments", "--for", "30m").status == 2
+
+
 def test_who_did_it_is_the_systems_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "grace")
     CircuitFactory.create(name="payments")
