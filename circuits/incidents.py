@@ -99,7 +99,8 @@ def _read(circuit: Circuit, openings: QuerySet[Transition], since: int) -> list[
     if not found:
         return []
     ends = {opening.last_generation for opening in found}
-    lasts = {each.generation: each for each in circuit.history().filter(generation__in=ends)}
+    closings = circuit.transitions.order_by().filter(generation__in=ends)
+    lasts = {each.generation: each for each in closings}
     sums = _sums(circuit, found, since)
     return [_incident(opening, lasts, sums, since) for opening in found]
 

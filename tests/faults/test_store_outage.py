@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import pytest
 from django.conf import settings as configured
-from django.db import Error, connections, transaction
+from django.db import Error, OperationalError, connections, transaction
 
 import circuits
 from cbproject.databases import OPTIONS, POSTGRESQL, SILENCE_SECONDS
 from circuits import breaker
 from circuits.dberrors import InDoubtError
-from circuits.models import Circuit, Transition
+from circuits.models import Circuit, Minute, Transition
 from tests.calls import fail, refusal, succeed
 from tests.concurrency import in_threads, wait_until
 from tests.factories import CircuitFactory
@@ -223,16 +223,40 @@ def test_nobody_waits_for_a_silent_store_but_the_one_who_tries_it(proxy: Proxy) 
     assert waited[THREADS // 2] < 1
 
 
-def test_a_tally_whose_answer_was_lost_is_not_written_again(proxy: Proxy) -> None:
+def test_a_tally_whose_answer_was_lost_is_not_written_again(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Promise: what the database may have counted without saying so is not counted twice."""
     CircuitFactory(name="payments")
     succeed("payments", 5)
-    proxy.keep_answers()
+    added = breaker.store.shared._added
+
+    def add_and_hear_no_more(*args: Any) -> Any:
+        tally = added(*args)
+        proxy.keep_answers()
+        return tally
+
+    monkeypatch.setattr(breaker.store.shared, "_added", add_and_hear_no_more)
     with pytest.raises(InDoubtError):
         circuits.flush()
+    monkeypatch.undo()
     proxy.mend()
     circuits.flush()
-    assert row().total_successes == 5
+    assert row().total_successes == Minute.objects.get().successes == 5
+
+
+def test_a_tally_that_was_cut_off_half_written_is_written_whole(proxy: Proxy) -> None:
+    """Promise: of what a lost connection undid, nothing stays, and the next flush has it all."""
+    CircuitFactory(name="payments")
+    succeed("payments", 5)
+    proxy.keep_answers()
+    with pytest.raises(OperationalError):
+        circuits.flush()
+    proxy.mend()
+    wait_until(lambda: came_back("payments"))
+    circuits.flush()
+    assert row().total_successes == Minute.objects.get().successes
+    assert row().total_successes >= 5
 
 
 def test_a_batch_of_the_rate_strategy_outlives_the_outage(proxy: Proxy) -> None:
