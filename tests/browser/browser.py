@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 
 from django.conf import settings
 from django.test import Client
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -165,12 +166,22 @@ class Browser:
         return int(self.chrome.execute_script("return document.scrollingElement.scrollWidth"))
 
     def one(self, selector: str) -> WebElement:
-        """Return the first element that a CSS selector finds."""
+        """Return the first element that a CSS selector finds, once there is one."""
+        self.wait_for(lambda: self.chrome.find_elements(By.CSS_SELECTOR, selector))
         return self.chrome.find_element(By.CSS_SELECTOR, selector)
 
     def wait_for(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
-        """Wait until the condition holds, and fail when it does not in time."""
-        wait_until(condition, seconds)
+        """Wait until the condition holds, and fail when it does not in time.
+
+        It may ask for what is not there yet, or was on a page that has been left.
+        """
+
+        def holds() -> bool:
+            with suppress(NoSuchElementException, StaleElementReferenceException):
+                return bool(condition())
+            return False
+
+        wait_until(holds, seconds)
 
     def wait_for_words(self, selector: str, pattern: str) -> None:
         """Wait until an element says what a regular expression describes, and no more."""

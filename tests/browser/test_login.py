@@ -19,7 +19,7 @@ def test_somebody_types_a_password(stranger: Browser) -> None:
     stranger.one("#id_username").send_keys("ann")
     stranger.one("#id_password").send_keys("not a secret")
     stranger.one("[type=submit]").click()
-    assert stranger.one("h1").text == "Select circuit to change"
+    stranger.wait_for(lambda: stranger.one("h1").text == "Select circuit to change")
     assert stranger.errors() == []
 
 
@@ -30,5 +30,6 @@ def test_a_circuit_is_steered_without_scripts(browser: Browser) -> None:
         browser.one('.circuits-buttons a[href$="/force_open/"]').click()
         browser.one("#id_reason").send_keys("they move house")
         browser.one(".submit-row [type=submit]").click()
-        assert browser.one(".messagelist .success").text == "Payments: forced open."
+        said = "Payments: forced open."
+        browser.wait_for(lambda: browser.one(".messagelist .success").text == said)
     assert Circuit.objects.get().mode == Mode.FORCED_OPEN

@@ -73,7 +73,7 @@ def test_a_circuit_is_steered_with_the_keyboard_alone(browser: Browser, theme: T
     keyboard.press("30")  # as one chooses from a list by its first letters
     keyboard.tab_to(".circuits-confirm [type=submit]")
     keyboard.press(Keys.ENTER)
-    assert "forced open" in said(browser)
+    browser.wait_for(lambda: "forced open" in browser.one(".messagelist").text)
     now = Circuit.objects.get()
     assert now.mode == Mode.FORCED_OPEN
     assert now.mode_until is not None
@@ -89,7 +89,7 @@ def test_nothing_is_done_for_who_cancels(browser: Browser) -> None:
     browser.visit(page(circuit))
     browser.one('.circuits-buttons a[href$="/force_open/"]').click()
     browser.one(".circuits-confirm .closelink").click()
-    assert browser.chrome.current_url.endswith(page(circuit))
+    browser.wait_for(lambda: browser.chrome.current_url.endswith(page(circuit)))
     assert (Circuit.objects.get().mode, Transition.objects.count()) == (Mode.AUTOMATIC, 0)
 
 
@@ -100,18 +100,6 @@ def test_an_open_circuit_has_a_ring_and_a_closed_one_none(browser: Browser) -> N
     assert float(ring.get_attribute("data-circuits-countdown") or 0) > 0
     browser.visit(page(CircuitFactory.create()))
     assert not browser.chrome.find_elements(By.CSS_SELECTOR, "svg[data-circuits-countdown]")
-
-
-def said(browser: Browser) -> str:
-    """Return the messages of the next page, which may take a moment."""
-    found: list[WebElement] = []
-
-    def is_said() -> bool:
-        found[:] = browser.chrome.find_elements(By.CSS_SELECTOR, ".messagelist")
-        return bool(found)
-
-    browser.wait_for(is_said)
-    return found[0].text
 
 
 def choose(browser: Browser, action: str, *, all_there_are: bool = False) -> None:
@@ -134,7 +122,7 @@ def test_many_are_steered_at_once(browser: Browser, all_there_are: bool) -> None
     assert browser.violations() == []
     browser.one("#id_reason").send_keys("the provider is down")
     browser.one(".circuits-confirm [type=submit]").click()
-    assert f"{number} done" in said(browser)
+    browser.wait_for(lambda: f"{number} done" in browser.one(".messagelist").text)
     assert Circuit.objects.filter(mode=Mode.FORCED_OPEN).count() == number
     assert set(Transition.objects.values_list("detail", flat=True)) == {"the provider is down"}
 
@@ -145,7 +133,6 @@ def test_what_did_not_work_is_named(browser: Browser) -> None:
     browser.visit(LIST)
     choose(browser, "reset")
     browser.one(".circuits-confirm [type=submit]").click()
-    words = said(browser)
-    assert shut.name in words
-    assert "3 done" in words
+    browser.wait_for(lambda: "3 done" in browser.one(".messagelist").text)
+    assert shut.name in browser.one(".messagelist").text
     assert Circuit.objects.filter(state=State.CLOSED).count() == 3

@@ -75,5 +75,5 @@ def test_a_circuit_is_steered(browser: Browser) -> None:
     button.click()
     browser.one("#id_reason").send_keys("they move house")
     browser.one(".circuits-confirm [type=submit]").click()
-    assert "payments: forced open." in browser.one("body").text
+    browser.wait_for(lambda: "payments: forced open." in browser.one("body").text)
     assert Circuit.objects.get().mode == Mode.FORCED_OPEN
