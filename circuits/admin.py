@@ -38,7 +38,7 @@ from .live import SCRIPT, LiveAdmin
 from .models import POLICY_FIELDS, Circuit, Transition
 from .operating import OperatingAdmin
 from .paging import BoundedPaginator, HistoryList
-from .readings import Reading
+from .readings import reading_of
 from .store import DatabaseStore
 
 
@@ -47,14 +47,10 @@ def _moment(name: str) -> Callable[[Circuit], str]:
 
     @admin.display(description=Circuit._meta.get_field(name).verbose_name)  # type: ignore[union-attr]
     def show(circuit: Circuit) -> str:
-        return display.moment_and_age(getattr(circuit, name), _reading(circuit))
+        return display.moment_and_age(getattr(circuit, name), reading_of(circuit))
 
     show.__name__ = name
     return show
-
-
-def _reading(circuit: Any) -> Reading:
-    return Reading(circuit, circuit.db_now / 1_000_000)
 
 
 class CircuitForm(ModelForm):  # type: ignore[type-arg]
@@ -157,7 +153,7 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
 
     @admin.display(description=_("mode"), ordering="mode")
     def mode_words(self, circuit: Circuit) -> str:
-        return display.mode_and_end(_reading(circuit))
+        return display.mode_and_end(reading_of(circuit))
 
     @admin.display(description=_("failures"), ordering="failure_count")
     def failures(self, circuit: Circuit) -> str:
@@ -166,11 +162,13 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
 
     @admin.display(description=_("time in state"), ordering="-state_changed_at")
     def time_in_state(self, circuit: Circuit) -> str:
-        return display.labelled(pgettext("a time", "for"), display.time_in_state(_reading(circuit)))
+        return display.labelled(
+            pgettext("a time", "for"), display.time_in_state(reading_of(circuit))
+        )
 
     @admin.display(description=_("retry"), ordering="retry_at")
     def retry_in(self, circuit: Circuit) -> str:
-        return display.labelled(_("retry"), display.retry_in(_reading(circuit)))
+        return display.labelled(_("retry"), display.retry_in(reading_of(circuit)))
 
     @admin.display(description=_("last hour"))
     def calls(self, circuit: Any) -> str:
@@ -178,7 +176,7 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
 
     @admin.display(description=_("last error"), ordering="last_failure_at")
     def error(self, circuit: Circuit) -> str:
-        return display.labelled(_("last error"), display.error_and_age(_reading(circuit)))
+        return display.labelled(_("last error"), display.error_and_age(reading_of(circuit)))
 
     @admin.display(description=_("successful trials"))
     def trials(self, circuit: Circuit) -> str:
@@ -216,9 +214,9 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
         """Add where the circuit stands, what can be done with it, and its last changes."""
         may_operate = self.has_operate_permission(request)
         return super().page_context(request, circuit) | {
-            "status": display.status(_reading(circuit)),
+            "status": display.status(reading_of(circuit)),
             "buttons": tuple(steering.buttons(circuit)) if may_operate else (),
-            **page.of_circuit(_reading(circuit)),
+            **page.of_circuit(reading_of(circuit)),
         }
 
     def get_urls(self) -> list[URLPattern]:
@@ -248,7 +246,7 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
             "title": _("Incident of %(circuit)s") % {"circuit": circuit},
             "subtitle": None,
             "original": circuit,
-            **page.of_incident(incident, _reading(circuit)),
+            **page.of_incident(incident, reading_of(circuit)),
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/circuits/circuit/incident.html", context)

@@ -16,14 +16,11 @@ from .machine import Mode, State
 from .paging import BoundedPaginator
 from .statistics import last_hour
 
-_FORCED: Final = (Mode.FORCED_OPEN.value, Mode.FORCED_CLOSED.value)
-
-
 #: The filter that lists the circuits of a kind: its parameter and the value of that.
 _KINDS: Final = {
     State.OPEN.value: ("state__exact", State.OPEN.value),
     State.HALF_OPEN.value: ("state__exact", State.HALF_OPEN.value),
-    display.FORCED: ("mode__in", ",".join(_FORCED)),
+    display.FORCED: ("mode__in", ",".join(health.FORCED_MODES)),
     display.OBSERVED: ("mode__exact", Mode.OBSERVE.value),
     State.CLOSED.value: ("state__exact", State.CLOSED.value),
 }

@@ -35,7 +35,7 @@ FORCED: Final = "forced"
 OBSERVED: Final = "observed"
 
 # Signs of different shapes: the colour is never the only one.
-_SIGNS: Final[dict[str, str]] = {
+SIGNS: Final[dict[str, str]] = {
     State.CLOSED: "✓",
     State.OPEN: "✕",
     State.HALF_OPEN: "◐",
@@ -82,7 +82,7 @@ def _badge(kind: str, words: str, colour: str | None = None) -> SafeString:
     return format_html(
         '<span class="circuits-badge circuits-{}"><span aria-hidden="true">{}</span> {}</span>',
         colour or kind,
-        _SIGNS[kind],
+        SIGNS[kind],
         words,
     )
 
@@ -230,7 +230,7 @@ class Wait(NamedTuple):
         return format_html(
             '<time datetime="{}" title="{}"{} data-circuits-countdown="{}"'
             ' data-circuits-text="{}" data-circuits-over="{}">{}</time>',
-            _aware(moment).isoformat(),
+            aware(moment).isoformat(),
             exact(moment),
             _rewritten("title"),
             round(seconds, 1),
@@ -241,19 +241,19 @@ class Wait(NamedTuple):
 
 def exact(moment: datetime) -> str:
     """Return a moment to the second, in the time zone of whoever looks."""
-    return date_format(_local(moment), "Y-m-d H:i:s T")
+    return date_format(local_time(moment), "Y-m-d H:i:s T")
 
 
 def zone(seconds: float) -> str:
     """Return the time zone of whoever looks, as far as the server knows, at a moment."""
-    return date_format(_local(to_datetime(seconds)), "T")
+    return date_format(local_time(to_datetime(seconds)), "T")
 
 
 def at(moment: datetime) -> SafeString:
     """Return a moment to the second, as the page shows it."""
     return format_html(
         '<time datetime="{}"{}>{}</time>',
-        _aware(moment).isoformat(),
+        aware(moment).isoformat(),
         _rewritten("text"),
         exact(moment),
     )
@@ -261,7 +261,7 @@ def at(moment: datetime) -> SafeString:
 
 def _moment_of_day(moment: datetime, now: float) -> str:
     """Return a moment to the minute, with its day where that is another one."""
-    local, today = _local(moment), _local(to_datetime(now))
+    local, today = local_time(moment), local_time(to_datetime(now))
     return date_format(local, "H:i T" if local.date() == today.date() else "j M H:i T")
 
 
@@ -325,7 +325,7 @@ def _age(moment: datetime, reading: Reading) -> str:
 def _time(moment: datetime, words: str) -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}"{}>{}</time>',
-        _aware(moment).isoformat(),
+        aware(moment).isoformat(),
         exact(moment),
         _rewritten("title"),
         words,
@@ -342,11 +342,13 @@ def _rewritten(place: str) -> SafeString:
     return format_html(' data-circuits-time="{}"', place)
 
 
-def _local(moment: datetime) -> datetime:
+def local_time(moment: datetime) -> datetime:
+    """Return a moment by the clock of whoever looks; without ``USE_TZ`` it already is."""
     return timezone.localtime(moment) if timezone.is_aware(moment) else moment
 
 
-def _aware(moment: datetime) -> datetime:
+def aware(moment: datetime) -> datetime:
+    """Return a moment with its time zone, which it lacks without ``USE_TZ``."""
     return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
 
 

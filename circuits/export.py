@@ -10,6 +10,7 @@ from typing import Any, Final
 from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 
+from .display import aware
 from .models import Transition
 
 #: How many keys one query looks at: it answers soon, however few of them fit a filter.
@@ -68,7 +69,6 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        aware = value if timezone.is_aware(value) else timezone.make_aware(value)
-        return timezone.localtime(aware).isoformat()
+        return timezone.localtime(aware(value)).isoformat()
     text = str(value)
     return f"'{text}" if text.startswith(_FORMULAS) else text

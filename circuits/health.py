@@ -7,21 +7,21 @@ from typing import Any, Final
 from django.db.models import Count, Q
 
 from .display import FORCED, OBSERVED
-from .fields import DatabaseNow
 from .machine import Mode, State
 from .models import Circuit
-from .readings import Reading
+from .readings import Reading, read_circuits
 from .store import EXPIRY, DatabaseStore
 
 #: Seconds after which a pass of ``half_open_expired``, meant for every second, is overdue.
 LATE_SECONDS: Final = 10.0
 
-_FORCED: Final = (Mode.FORCED_OPEN.value, Mode.FORCED_CLOSED.value)
+#: The modes in which somebody has decided what becomes of calls.
+FORCED_MODES: Final = (Mode.FORCED_OPEN.value, Mode.FORCED_CLOSED.value)
 
 #: What circuits are counted by.
 _KINDS: Final[dict[str, Q]] = {
     **{state.value: Q(state=state.value) for state in State},
-    FORCED: Q(mode__in=_FORCED),
+    FORCED: Q(mode__in=FORCED_MODES),
     OBSERVED: Q(mode=Mode.OBSERVE.value),
 }
 
@@ -73,9 +73,7 @@ def counted(most: int | None = None) -> dict[str, int]:
 
 def _out_of_order() -> list[Reading]:
     """The circuits that are not closed, or that somebody has forced."""
-    rows: Any = Circuit.objects.annotate(db_now=DatabaseNow())
-    chosen = rows.filter(~Q(state=State.CLOSED.value) | Q(mode__in=_FORCED))
-    return [Reading(row, row.db_now / 1_000_000) for row in chosen]
+    return read_circuits(~Q(state=State.CLOSED.value) | Q(mode__in=FORCED_MODES))
 
 
 def _refuses(circuit: Circuit) -> bool:

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import requests
 from django.core.mail import send_mail
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from . import conf, outbox
+from .display import local_time
 from .outbox import Notice
 from .store import DatabaseStore
 
@@ -87,7 +87,7 @@ def text(notice: Notice) -> str:
     for change in notice.changes:
         why = ": ".join(filter(None, [change.get_reason_display(), change.detail]))
         who = f" ({change.actor})" if change.actor else ""
-        at = timezone.localtime(change.at) if timezone.is_aware(change.at) else change.at
+        at = local_time(change.at)
         lines.append(f"{at:%Y-%m-%d %H:%M:%S %Z}  {change.get_to_state_display()}: {why}{who}")
     return "\n".join(lines)
 

@@ -64,16 +64,10 @@ def _charts(reading: Reading) -> dict[str, Any]:
     hour = Slots.until(reading.now, number=60, width=1)
     return {
         "zone": display.zone(reading.now),
-        "timeline": timeline_chart(
-            _spans_since(reading, day.start), day.start, _end(day), LAST_DAY
-        ),
+        "timeline": timeline_chart(_spans_since(reading, day.start), day.start, day.end, LAST_DAY),
         "day": outcome_chart(_calls(reading, day), day.start, day.seconds, LAST_DAY),
         "hour": outcome_chart(_calls(reading, hour), hour.start, hour.seconds, LAST_HOUR),
     }
-
-
-def _end(slots: Slots) -> float:
-    return slots.start + slots.number * slots.seconds
 
 
 def _calls(reading: Reading, slots: Slots) -> list[Calls]:
@@ -189,5 +183,5 @@ def _incident_timeline(incident: Incident, slots: Slots, began: float, ended: fl
     turns = [_turn(row, ended) for row in incident.history().values_list(*_TURN)]
     state, mode = incident.last.to_state, incident.last.to_mode
     return timeline_chart(
-        spans(turns, state, mode, slots.start, ended), slots.start, _end(slots), _("this time")
+        spans(turns, state, mode, slots.start, ended), slots.start, slots.end, _("this time")
     )

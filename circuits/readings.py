@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.db.models import Q, QuerySet
+
 from . import machine
 from .fields import DatabaseNow
 from .machine import Mode, State
@@ -63,16 +65,18 @@ def reading_of(circuit: Any) -> Reading:
     return Reading(circuit, circuit.db_now / 1_000_000)
 
 
-def read_circuits(**lookups: Any) -> list[Reading]:
+def read_circuits(*conditions: Q, **lookups: Any) -> list[Reading]:
     """Return the circuits that fit, by name."""
-    rows: Any = Circuit.objects.filter(**lookups).annotate(db_now=DatabaseNow())
-    return [reading_of(row) for row in rows]
+    return [reading_of(row) for row in _rows(*conditions, **lookups)]
 
 
 def read_most_urgent(most: int, **lookups: Any) -> list[Reading]:
     """Return no more than so many of the circuits that fit, in the order of the admin's list."""
-    rows: Any = Circuit.objects.filter(**lookups).annotate(db_now=DatabaseNow())
-    return [reading_of(row) for row in rows.order_by("urgency", "name")[:most]]
+    return [reading_of(row) for row in _rows(**lookups).order_by("urgency", "name")[:most]]
+
+
+def _rows(*conditions: Q, **lookups: Any) -> QuerySet[Any]:
+    return Circuit.objects.filter(*conditions, **lookups).annotate(db_now=DatabaseNow())
 
 
 def transition_values(transition: Transition) -> dict[str, Any]:

@@ -56,6 +56,16 @@ class Slots(NamedTuple):
         return self.first * MINUTE
 
     @property
+    def end(self) -> float:
+        """When the last ends, in seconds since 1970."""
+        return self.after * MINUTE
+
+    @property
+    def after(self) -> int:
+        """The minute after the last, in minutes since 1970."""
+        return self.first + self.number * self.width
+
+    @property
     def seconds(self) -> float:
         """How long each is."""
         return self.width * MINUTE
@@ -77,9 +87,8 @@ def read(circuits: Collection[int], slots: Slots) -> dict[int, list[Calls]]:
     Raises:
         django.db.Error: The circuits' database cannot be read.
     """
-    end = slots.first + slots.number * slots.width
     rows: Any = (
-        Minute.objects.filter(circuit__in=circuits, minute__gte=slots.first, minute__lt=end)
+        Minute.objects.filter(circuit__in=circuits, minute__gte=slots.first, minute__lt=slots.after)
         # The database adds up: of a day, a row for each slot comes back and not for each minute.
         .annotate(begin=F("minute") - F("minute") % slots.width)
         .order_by()

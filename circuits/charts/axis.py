@@ -7,13 +7,12 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Final
 
-from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 
-from ..display import DAY
+from ..display import DAY, local_time
 from ..rows import to_datetime, to_seconds
 
 LAST_HOUR: Final = gettext_lazy("the last hour")
@@ -102,5 +101,4 @@ def moment_text(seconds: float, form: str) -> str:
 
 
 def _local(seconds: float) -> datetime:
-    moment = to_datetime(seconds)
-    return timezone.localtime(moment) if timezone.is_aware(moment) else moment
+    return local_time(to_datetime(seconds))

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ..display import DAY, FORCED, clock, grouped, number_words
+from ..display import DAY, FORCED, SIGNS, clock, grouped, local_time, number_words
 from ..machine import Mode, State
 from ..models import MODES, STATES, Circuit, Transition
 from ..readings import Reading
@@ -18,12 +17,11 @@ from ..statistics import Calls
 from .overview import Overview
 from .tables import Cell, Strip, Table, duration
 
-# A sign beside the word, so that colour is never the only sign.
-_SIGNS: Final[dict[str, tuple[str, str]]] = {
-    State.OPEN: ("✕", "red"),
-    State.HALF_OPEN: ("◐", "yellow"),
-    FORCED: ("!", "bold"),
-    State.CLOSED: ("✓", "green"),
+_COLOURS: Final[dict[str, str]] = {
+    State.OPEN: "red",
+    State.HALF_OPEN: "yellow",
+    FORCED: "bold",
+    State.CLOSED: "green",
 }
 
 #: The bars of a chart of calls, and what stands where there were none.
@@ -33,8 +31,7 @@ _NO_CALLS: Final = "·"
 
 def state_cell(state: str) -> Cell:
     """Return a state as a sign, a word and a colour."""
-    sign, colour = _SIGNS[state]
-    return Cell(f"{sign} {dict(STATES)[state]}", colour)
+    return Cell(f"{SIGNS[state]} {dict(STATES)[state]}", _COLOURS[state])
 
 
 def mode_cell(mode: str) -> Cell:
@@ -161,10 +158,10 @@ def _sum(sign: str, number: int, colour: str) -> Iterator[tuple[str, str]]:
 
 
 def _count_cells(counted: dict[str, int]) -> Iterator[Cell]:
-    for kind, (sign, colour) in _SIGNS.items():
+    for kind, colour in _COLOURS.items():
         number = counted[kind]
         # What is not there is quiet.
-        yield Cell(f"{sign} {number_words(kind, number)}", colour if number else "dim")
+        yield Cell(f"{SIGNS[kind]} {number_words(kind, number)}", colour if number else "dim")
 
 
 def _beat_cell(status: str, seconds_ago: float | None) -> Cell:
@@ -226,5 +223,4 @@ def _history_row(transition: Transition) -> list[Cell]:
 
 
 def _moment(moment: datetime) -> str:
-    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
-    return local.isoformat(" ", "seconds")
+    return local_time(moment).isoformat(" ", "seconds")

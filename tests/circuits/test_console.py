@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from html import unescape
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,26 +24,15 @@ from circuits.paging import BoundedPaginator
 from circuits.readings import read_circuits
 from circuits.store import EXPIRY
 from tests.factories import CircuitFactory, TransitionFactory
+from tests.staff import LIST, seen, text
 
 pytestmark = pytest.mark.usefixtures("committed")
 
-LIST = reverse("admin:circuits_circuit_changelist")
 LIVE = reverse("admin:circuits_circuit_live")
 
 
 def live_one(circuit: Circuit) -> str:
     return reverse("admin:circuits_circuit_live_one", args=[circuit.pk])
-
-
-def text(html: str) -> str:
-    """Return what a person reads."""
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
-
-
-def seen(client: Client, url: str = LIST, **query: str) -> str:
-    response = client.get(url, query)
-    assert response.status_code == 200
-    return response.content.decode()
 
 
 def told(client: Client, url: str = LIVE, **query: str) -> dict[str, Any]:
@@ -72,13 +60,13 @@ def test_the_list_begins_with_what_is_wrong(ann: Client) -> None:
     CircuitFactory.create(mode=Mode.FORCED_CLOSED)
     CircuitFactory.create(mode=Mode.OBSERVE)
     CircuitFactory.create_batch(3)
-    html = summary(seen(ann))
+    html = summary(seen(ann, LIST))
     assert text(html).startswith("✕ 2 open ◐ 1 half open ! 2 forced ◌ 1 observed ✓ 5 closed")
 
 
 def test_what_there_is_none_of_is_not_named_unless_it_is_news(ann: Client) -> None:
     CircuitFactory.create()
-    html = summary(seen(ann))
+    html = summary(seen(ann, LIST))
     assert text(html).startswith("✕ 0 open ✓ 1 closed Beat")
     assert "circuits-badge circuits-open" not in html
 
@@ -89,7 +77,7 @@ def test_each_number_leads_to_those_it_counts(ann: Client) -> None:
         "half open": CircuitFactory.create(state=State.HALF_OPEN).name,
         "observed": CircuitFactory.create(mode=Mode.OBSERVE).name,
     }
-    links = re.findall(r'href="(\?[^"]*)"[^>]*>(.*?)</a>', summary(seen(ann)))
+    links = re.findall(r'href="(\?[^"]*)"[^>]*>(.*?)</a>', summary(seen(ann, LIST)))
     assert len(links) == 5
     for query, badge in links:
         _sign, number, *words = text(badge).split()
@@ -103,8 +91,8 @@ def test_each_number_leads_to_those_it_counts(ann: Client) -> None:
 def test_the_numbers_are_of_all_circuits_whatever_is_listed(ann: Client) -> None:
     CircuitFactory.create(opened=True)
     CircuitFactory.create(name="payments")
-    assert "1 open" in text(summary(seen(ann, state__exact="closed")))
-    assert "1 open" in text(summary(seen(ann, q="payments")))
+    assert "1 open" in text(summary(seen(ann, LIST, state__exact="closed")))
+    assert "1 open" in text(summary(seen(ann, LIST, q="payments")))
 
 
 def test_counting_ends_somewhere_with_what_is_wrong_counted_first(
@@ -113,9 +101,9 @@ def test_counting_ends_somewhere_with_what_is_wrong_counted_first(
     monkeypatch.setattr(BoundedPaginator, "limit", 10)
     CircuitFactory.create_batch(9)
     CircuitFactory.create(name="z", opened=True)
-    assert "Only the first" not in seen(ann)
+    assert "Only the first" not in seen(ann, LIST)
     CircuitFactory.create_batch(5)
-    html = text(summary(seen(ann)))
+    html = text(summary(seen(ann, LIST)))
     assert html.startswith("✕ 1 open ✓ 10 closed Only the first 10 are counted.")
 
 
@@ -130,7 +118,7 @@ def test_counting_ends_somewhere_with_what_is_wrong_counted_first(
 def test_the_list_says_whether_beat_runs(ann: Client, ago: float | None, words: str) -> None:
     if ago is not None:
         Heartbeat.objects.create(name=EXPIRY, at=timezone.now() - timedelta(seconds=ago))
-    html = text(summary(seen(ann)))
+    html = text(summary(seen(ann, LIST)))
     assert words in html
     assert ("Calls are not affected." in html) == (ago != 3.5)
 
@@ -150,7 +138,7 @@ def cell(html: str, field: str) -> str:
 def test_a_mode_that_ends_says_when(ann: Client, left: float, words: str) -> None:
     until = timezone.now() + timedelta(seconds=left)
     CircuitFactory.create(opened=True, mode=Mode.FORCED_OPEN, mode_until=until)
-    shown = cell(seen(ann), "mode_words")
+    shown = cell(seen(ann, LIST), "mode_words")
     assert text(shown) == f"forced open {words}"
     assert f'title="{until:%Y-%m-%d %H:%M:%S} UTC"' in shown
     assert ("data-circuits-countdown" in shown) == (left < 86_400)
@@ -159,13 +147,13 @@ def test_a_mode_that_ends_says_when(ann: Client, left: float, words: str) -> Non
 def test_a_mode_whose_time_is_up_says_so(ann: Client) -> None:
     until = timezone.now() - timedelta(seconds=1)
     CircuitFactory.create(opened=True, mode=Mode.FORCED_OPEN, mode_until=until)
-    assert text(cell(seen(ann), "mode_words")) == "forced open time is up"
+    assert text(cell(seen(ann, LIST), "mode_words")) == "forced open time is up"
 
 
 def test_an_error_has_an_age(ann: Client) -> None:
     moment = timezone.now() - timedelta(minutes=5, seconds=1)
     CircuitFactory.create(last_error="HTTP 500", last_failure_at=moment)
-    assert text(cell(seen(ann), "error")) == "HTTP 500 5 minutes ago"
+    assert text(cell(seen(ann, LIST), "error")) == "HTTP 500 5 minutes ago"
 
 
 def test_the_calls_of_the_last_hour_are_drawn_for_each_circuit(ann: Client) -> None:
@@ -174,7 +162,7 @@ def test_the_calls_of_the_last_hour_are_drawn_for_each_circuit(ann: Client) -> N
         circuit = CircuitFactory.create(name=name)
         if failures:
             Minute.objects.create(circuit=circuit, minute=minute, failures=failures, successes=1)
-    html = seen(ann)
+    html = seen(ann, LIST)
     labels = re.findall(r'class="circuits-spark" role="img" aria-label="([^"]*)"', html)
     assert [label.partition(" in ")[0] for label in labels] == [
         "1 success, 2 failures and 0 refusals",
@@ -204,7 +192,7 @@ def test_more_circuits_cost_no_more_queries(ann: Client) -> None:
 def test_the_list_is_told_what_the_page_itself_says(ann: Client) -> None:
     CircuitFactory.create(name="payments", opened=True, last_error="gone")
     CircuitFactory.create(name="mail")
-    payload, html = told(ann), seen(ann)
+    payload, html = told(ann), seen(ann, LIST)
     for circuit in payload["circuits"]:
         assert len(circuit["cells"]) == 9
         quiet = [each for each in circuit["cells"] if "countdown" not in each]
@@ -279,10 +267,10 @@ def test_rows_that_are_being_edited_are_left_alone(
     ann: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     CircuitFactory.create()
-    assert 'data-circuits-known="[]"' not in seen(ann)
+    assert 'data-circuits-known="[]"' not in seen(ann, LIST)
     monkeypatch.setattr(admin.site._registry[Circuit], "list_editable", ("threshold",))
     monkeypatch.setattr(admin.site._registry[Circuit], "list_display", ("name", "threshold"))
-    assert 'data-circuits-known="[]"' in seen(ann)
+    assert 'data-circuits-known="[]"' in seen(ann, LIST)
 
 
 def test_what_is_told_is_sent_compressed(ann: Client) -> None:
@@ -307,7 +295,7 @@ def test_a_message_waits_for_the_page_that_shows_it(ann: Client) -> None:
     circuit = CircuitFactory.create(name="payments")
     ann.post(LIST, {"action": "delete_selected", "_selected_action": circuit.pk, "post": "yes"})
     told(ann)
-    assert "Successfully deleted 1 circuit." in text(seen(ann))
+    assert "Successfully deleted 1 circuit." in text(seen(ann, LIST))
 
 
 @contextmanager

@@ -223,20 +223,25 @@ def test_nobody_waits_for_a_silent_store_but_the_one_who_tries_it(proxy: Proxy) 
     assert waited[THREADS // 2] < 1
 
 
+def hear_no_more_after(step: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the store do a step of a transaction, and its commit go unanswered."""
+    work = getattr(breaker.store.shared, step)
+
+    def work_and_hear_no_more(*args: Any) -> Any:
+        done = work(*args)
+        proxy.keep_answers()
+        return done
+
+    monkeypatch.setattr(breaker.store.shared, step, work_and_hear_no_more)
+
+
 def test_a_tally_whose_answer_was_lost_is_not_written_again(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise: what the database may have counted without saying so is not counted twice."""
     CircuitFactory(name="payments")
     succeed("payments", 5)
-    added = breaker.store.shared._added
-
-    def add_and_hear_no_more(*args: Any) -> Any:
-        tally = added(*args)
-        proxy.keep_answers()
-        return tally
-
-    monkeypatch.setattr(breaker.store.shared, "_added", add_and_hear_no_more)
+    hear_no_more_after("_added", proxy, monkeypatch)
     with pytest.raises(InDoubtError):
         circuits.flush()
     monkeypatch.undo()
@@ -283,14 +288,7 @@ def test_a_batch_whose_commit_was_not_answered_is_not_merged_again(
     CircuitFactory(name="payments", strategy="rate", minimum_calls=1000)
     succeed("payments", 4)
     fail("payments", 2)
-    decided = breaker.store.shared._decided
-
-    def decide_and_hear_no_more(*args: Any) -> Any:
-        changed = decided(*args)
-        proxy.keep_answers()
-        return changed
-
-    monkeypatch.setattr(breaker.store.shared, "_decided", decide_and_hear_no_more)
+    hear_no_more_after("_decided", proxy, monkeypatch)
     with suppress(Error):
         circuits.flush()
     assert breaker.store._down
