@@ -78,3 +78,10 @@ def retried(alias: str, work: Callable[[], T]) -> T:
             logger.info("Another transaction was in the way, trying again: %s", error)
         time.sleep(PAUSE * attempt * random())
     return work()
+
+
+def drop_connection(alias: str) -> None:
+    """Close the connection: it may be dead, and outside a request nothing else would."""
+    connection = connections[alias]
+    if not connection.in_atomic_block:
+        connection.close()

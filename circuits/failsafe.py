@@ -8,10 +8,10 @@ from threading import Lock
 from time import monotonic
 from typing import Final, TypeVar
 
-from django.db import Error, connections
+from django.db import Error
 
 from . import conf
-from .dberrors import InDoubtError
+from .dberrors import InDoubtError, drop_connection
 from .machine import Permit, Step
 from .memory import MemoryStore
 from .redaction import describe
@@ -168,7 +168,7 @@ class FailSafeStore:
         return self.pinned or (self._down and not self._raises)
 
     def _note_failure(self, error: Error) -> None:
-        self._drop_broken_connection()
+        drop_connection(self.shared.alias)
         with self._lock:
             now = self._clock()
             self._down = True
@@ -191,9 +191,3 @@ class FailSafeStore:
             is_said, self._is_said = self._is_said, False
         if is_said:
             logger.warning("The circuits' database answers again; the shared state counts.")
-
-    def _drop_broken_connection(self) -> None:
-        """Close the connection: it may be dead, and outside a request nothing else would."""
-        connection = connections[self.shared.alias]
-        if not connection.in_atomic_block:
-            connection.close()

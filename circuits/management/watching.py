@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from time import sleep
 
-from django.db import Error, connections
+from django.db import Error
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from .. import conf
+from ..dberrors import drop_connection
 from ..redaction import describe
 from .tables import Live, Table
 
@@ -41,7 +42,7 @@ def keep_showing(
             if not is_lost:
                 live.note(_lost(last_read, error))
             is_lost = True
-            _drop_connection()
+            drop_connection(conf.get().database)
         else:
             live.show(table)
             last_read, is_lost = f"{timezone.localtime():%H:%M:%S}", False
@@ -54,10 +55,3 @@ def _numbers(times: int | None) -> Iterable[int]:
 def _lost(last_read: str, error: Error) -> str:
     sentence = _("Nothing new since %(time)s: the circuits' database cannot be read (%(error)s).")
     return sentence % {"time": last_read, "error": describe(error)}
-
-
-def _drop_connection() -> None:
-    """Close the connection: it may be dead, and outside a request nothing else would."""
-    connection = connections[conf.get().database]
-    if not connection.in_atomic_block:
-        connection.close()
