@@ -5,9 +5,12 @@ MINUTES ?= 10
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Those in a browser say nothing of a database.
+ON_SERVERS := -n 3 --dist worksteal -m "not browser" --hypothesis-profile brief
+
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-services soak bench bench-check screenshots lint types messages wheel clean
+.PHONY: help setup demo run test test-services test-matrix test-matrix-services test-libraries mutants soak bench bench-site bench-check screenshots lint types messages docs wheel dist clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -24,12 +27,24 @@ run: setup migrate  ## Serve site, mock remote, Celery worker and beat until Ctr
 		honcho --env /dev/null start --port $$PORT || [ $$? -eq 130 ]  # 130 is how Ctrl-C ends it
 
 test: .venv/ready  ## Run the tests on SQLite, no servers needed
-	$(BIN)/pytest -n 2 -m "not services" --cov --cov-fail-under=95
+	$(BIN)/pytest -n 3 --dist worksteal -m "not services" --ignore=tests/projects --cov --cov-fail-under=95
 
 test-services: .venv/services  ## Run the tests on PostgreSQL and MariaDB, with Redis and RabbitMQ
 	@$(BIN)/python -m tests.services
-	TEST_DATABASE=postgres $(BIN)/pytest -n 2 -m "not browser"  # which say nothing of a database
-	TEST_DATABASE=mariadb $(BIN)/pytest -n 2 -m "not browser"
+	TEST_DATABASE=postgres $(BIN)/pytest $(ON_SERVERS)
+	TEST_DATABASE=mariadb $(BIN)/pytest $(ON_SERVERS)
+
+test-matrix: .venv/dev  ## Run the tests on each Python and Django that is claimed, as found here
+	$(BIN)/nox $(if $(SESSIONS),--session $(SESSIONS))
+
+test-matrix-services: .venv/dev  ## Run what depends on drivers, on their newest and lowest versions
+	$(BIN)/nox --session newest-servers lowest-servers
+
+test-libraries: var/libraries/ready  ## Run the tests of requests and httpx with circuits in between
+	var/libraries/bin/python -m tests.libraries
+
+mutants: var/mutants/venv/ready  ## Put faults into ROOMS for MINUTES, and list those that no test notices
+	nice var/mutants/venv/bin/python -m tests.mutants --minutes $(MINUTES) $(ROOMS)
 
 soak: .venv/services  ## Run the fault tests for MINUTES on PostgreSQL and on MariaDB
 	@$(BIN)/python -m tests.services
@@ -39,10 +54,13 @@ soak: .venv/services  ## Run the fault tests for MINUTES on PostgreSQL and on Ma
 bench: .venv/bench  ## Measure everything, against other libraries too; writes docs/benchmarks.*
 	$(BIN)/python -m bench --out docs
 
+bench-site: .venv/bench  ## Measure what an outage costs a site; writes docs/site.json and the pages
+	$(BIN)/python -m bench.site --out docs
+
 bench-check: .venv/bench  ## Compare what needs no server with docs/benchmarks.json, by ratios
 	$(BIN)/python -m bench --quick --only hot refusal --check docs/benchmarks.json
 
-screenshots: .venv/ready  ## Take the pictures of the README anew, with Chromium
+screenshots: .venv/ready  ## Take the pictures of the docs anew, with Chromium
 	$(BIN)/python -m tests.browser.screenshots --out docs/images
 
 lint: .venv/dev  ## Check style and formatting
@@ -56,12 +74,21 @@ messages: .venv/ready  ## Gather the texts to translate, and compile the transla
 	cd circuits && ../$(BIN)/django-admin makemessages --all --no-obsolete --no-location --no-wrap
 	cd circuits && ../$(BIN)/django-admin compilemessages
 
+docs: .venv/docs  ## Build the docs as a site, var/docs/index.html; a warning is an error
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env -b html docs var/docs
+	@echo "The docs are in var/docs/index.html."
+
 wheel: .venv/ready  ## Build the wheel of the app, dist/django_circuits-*.whl
 	@rm -rf build
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
+dist: .venv/release  ## Build what is released, dist/*, and check it
+	@rm -rf build dist *.egg-info
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+
 clean:  ## Remove .venv and all that the project wrote, but not .env
-	rm -rf .venv var build dist .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv var build dist *.egg-info .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .PHONY: migrate
 migrate: setup
@@ -87,3 +114,17 @@ migrate: setup
 
 .venv/bench: requirements-bench.txt .venv/services
 	@$(INSTALL) -r requirements-bench.txt && touch $@
+
+.venv/docs: requirements-docs.txt .venv/services
+	@$(INSTALL) -r requirements-docs.txt && touch $@
+
+var/libraries/ready: requirements-libraries.txt requirements.txt | .venv/bin/python
+	@$(BIN)/python -m venv var/libraries
+	@var/libraries/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-libraries.txt && touch $@
+
+var/mutants/venv/ready: requirements-mutants.txt requirements.txt | .venv/bin/python
+	@$(BIN)/python -m venv var/mutants/venv
+	@var/mutants/venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-mutants.txt && touch $@
+
+.venv/release: requirements-release.txt .venv/ready
+	@$(INSTALL) -r requirements-release.txt && touch $@

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import platform
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError
@@ -35,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = _parse(arguments)
     cases = _chosen(options.only)
+    earlier = _earlier(options.out) if options.out and options.only else None
     _require_peers()
     _require_services(cases)
     gc.freeze()  # what is there now will not be garbage: no need to look at it again
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out is not None:
         from .report import write
 
-        write(report, options.out)
+        write(report if earlier is None else _merged(report, earlier), options.out)
     return 0
 
 
@@ -60,11 +60,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--check", type=Path, metavar="FILE", help="compare ratios with an earlier run's JSON"
     )
     after.add_argument(
-        "--out", type=Path, metavar="DIR", help="write benchmarks.json, .md and plots there"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write benchmarks.json, .md and plots there; with --only, these cases of them",
     )
     options = parser.parse_args(arguments)
-    if options.out and options.only:
-        parser.error("--out writes the whole report, so it cannot go with --only.")
+    if options.out and options.quick:
+        parser.error("--out writes what people read, so it cannot go with --quick.")
     return options
 
 
@@ -110,18 +113,36 @@ def _require_peers() -> None:
 
 
 def _run(cases: Sequence[Case], effort: Effort) -> Report:
-    from . import databases
+    from . import databases, machine
+    from .peers import versions
     from .report import show
     from .results import Report
 
     results = []
     services = {name for case in cases for name in case.needs}
     with databases.made(services):
-        environment = _environment() | databases.versions(services)
+        environment = machine.environment(versions()) | databases.versions(services)
         for case in cases:
             results.append(case.run(effort))
             show(results[-1])
     return Report(environment=environment, rounds=effort.rounds, results=tuple(results))
+
+
+def _earlier(folder: Path) -> Report:
+    """Return the report that some cases are to be put into, before they take their time."""
+    from .results import load
+
+    try:
+        return load(folder / "benchmarks.json")
+    except ValueError as error:
+        sys.exit(str(error))
+
+
+def _merged(report: Report, earlier: Report) -> Report:
+    try:
+        return report.over(earlier)
+    except ValueError as error:
+        sys.exit(str(error))
 
 
 def _check(cases: Sequence[Case], effort: Effort, file: Path) -> int:
@@ -141,26 +162,6 @@ def _check(cases: Sequence[Case], effort: Effort, file: Path) -> int:
     for each in worse:
         print(each, file=sys.stderr)
     return 1 if worse else 0
-
-
-def _environment() -> dict[str, str]:
-    from .peers import versions
-
-    return {
-        "processors": f"{os.cpu_count()} x {_processor()}",
-        "Python": platform.python_version(),
-        "Django": django.get_version(),
-        **versions(),
-    }
-
-
-def _processor() -> str:
-    """Return what kind of processor this is, as the system tells it."""
-    told = Path("/proc/cpuinfo")
-    for line in told.read_text().splitlines() if told.exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

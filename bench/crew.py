@@ -25,7 +25,7 @@ class Crew:
     """
 
     def __init__(self, members: list[ProcessPoolExecutor]) -> None:
-        self._members = members
+        self.members = members
 
     def run(self, task: Callable[..., Any], *args: Any, size: int | None = None) -> list[Any]:
         """Run ``task(start, *args)`` in each process and return what they return.
@@ -36,7 +36,7 @@ class Crew:
             size: How many processes take part; all by default.
         """
         start = time.monotonic() + HEADSTART
-        members = self._members[:size]
+        members = self.members[:size]
         futures = [member.submit(task, start, *args) for member in members]
         return [future.result(PATIENCE) for future in futures]
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 from django.db import connections
 from django.test.utils import override_settings, setup_databases, teardown_databases
 
+from tests.patience import no_time_limits
+
 #: The alias of each database server.
 ALIASES: Final = {"PostgreSQL": "postgres", "MariaDB": "mariadb"}
 
@@ -32,12 +34,13 @@ def made(services: Iterable[str]) -> Iterator[None]:
 @contextmanager
 def made_one(alias: str) -> Iterator[None]:
     """Make one database, and drop it at the end."""
-    with override_settings(CIRCUITS={"DATABASE": alias}):
+    with override_settings(CIRCUITS={"DATABASE": alias}), no_time_limits():
         old = setup_databases(verbosity=0, interactive=False, aliases={alias: False})
     try:
         yield
     finally:
-        teardown_databases(old, verbosity=0)
+        with no_time_limits():
+            teardown_databases(old, verbosity=0)
 
 
 def versions(services: Iterable[str]) -> dict[str, str]:
@@ -57,15 +60,16 @@ def circuits_on(alias: str, **more: Any) -> Iterator[None]:
         alias: The alias of the database.
         **more: Other keys of the ``CIRCUITS`` setting.
     """
-    from circuits import breaker, conf
+    from circuits import conf
+    from circuits.process import runtime
 
     keys = {"FLUSH_SECONDS": NEVER_FLUSH, "OPENTELEMETRY": False, **more}
     with override_settings(CIRCUITS={"DATABASE": alias, **keys}):
-        breaker.forget()
+        runtime.forget()
         try:
             yield
         finally:
-            breaker.forget()
+            runtime.forget()
             conf.forget_declared()
 
 

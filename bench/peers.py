@@ -27,6 +27,9 @@ PACKAGES: Final = (
     "aiobreaker",
     "purgatory",
     "resilient-circuit",
+    "interlock-cb",
+    "nopanic",
+    "nopanic-redis",
     "psycopg",
     "mysqlclient",
     "redis",
@@ -109,6 +112,33 @@ def resilient_circuit(threshold: int = 0, delay: float = LONG) -> Peer:
     from resilient_circuit.storage.memory import InMemoryStorage
 
     return _resilient(InMemoryStorage(), "resilient-circuit", threshold, delay)
+
+
+def interlock(threshold: int | None = None, delay: float = LONG) -> Peer:
+    """Return interlock-cb with its state in memory.
+
+    Args:
+        threshold: Failing calls in a row that open it; None leaves its own defaults, half of at
+            least 10 calls.
+    """
+    return _interlock("interlock-cb", None, RUN, threshold, delay)
+
+
+def nopanic(threshold: int | None = None, delay: float = LONG) -> Peer:
+    """Return nopanic with its state in memory.
+
+    Args:
+        threshold: Failing calls that open it, if all of them fail; None leaves its own defaults,
+            half of at least 5 calls.
+    """
+    from nopanic import CircuitOpen, circuit_breaker
+
+    breaker = circuit_breaker(reset_timeout=delay, **_nopanic_policy(threshold))
+    return Peer(name="nopanic", protect=breaker, refusal=CircuitOpen)
+
+
+def _nopanic_policy(threshold: int | None) -> dict[str, Any]:
+    return {} if threshold is None else {"failure_threshold": 1.0, "min_calls": threshold}
 
 
 # On a server -------------------------------------------------------------------------------------
@@ -198,6 +228,52 @@ def resilient_circuit_on_postgres(threshold: int = 0, delay: float = LONG) -> Pe
     return _resilient(
         PostgresStorage(dsn, RUN), "resilient-circuit on PostgreSQL", threshold, delay
     )
+
+
+def interlock_on_redis(
+    client: Any,
+    name: str,
+    threshold: int | None = None,
+    delay: float = LONG,
+    poll_seconds: float = 1.0,
+) -> Peer:
+    """Return interlock-cb that shares its states on Redis; each process counts by itself.
+
+    Args:
+        poll_seconds: How often a process reads the shared state in the background.
+    """
+    from interlock.integrations.redis import RedisStorage
+
+    storage = RedisStorage(client, key_prefix=f"{RUN}:", poll_interval=poll_seconds)
+    return _interlock("interlock-cb on Redis", storage, name, threshold, delay)
+
+
+def nopanic_on_redis(
+    client: Any, name: str, threshold: int | None = None, delay: float = LONG
+) -> Peer:
+    """Return nopanic-redis, which asks Redis before and after each call."""
+    from nopanic import CircuitOpen
+    from nopanic_redis import redis_circuit_breaker
+
+    breaker = redis_circuit_breaker(
+        client, name=name, prefix=RUN, reset_timeout=delay, **_nopanic_policy(threshold)
+    )
+    return Peer(name="nopanic on Redis", protect=breaker, refusal=CircuitOpen)
+
+
+def _interlock(label: str, storage: Any, name: str, threshold: int | None, delay: float) -> Peer:
+    from interlock import CircuitBreaker, CircuitOpenError, Config
+
+    policy: dict[str, Any] = {"wait_duration_in_open": delay, "permitted_calls_in_half_open": 1}
+    if threshold is not None:
+        # Its window is as long, so that successes from before do not count.
+        policy |= {
+            "failure_rate_threshold": 1.0,
+            "minimum_number_of_calls": threshold,
+            "window_size": threshold,
+        }
+    breaker = CircuitBreaker(name=name, config=Config(**policy), storage=storage)
+    return Peer(name=label, protect=breaker, refusal=CircuitOpenError)
 
 
 def _resilient(storage: Any, name: str, threshold: int, delay: float) -> Peer:

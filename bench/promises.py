@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import django
@@ -26,6 +26,9 @@ from tests.faults.history import most_at_once
 
 from .crew import Crew, crew, wait_until
 from .naming import RUN
+
+if TYPE_CHECKING:
+    from .peers import Peer
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "comparison.md"
 
@@ -121,6 +124,37 @@ def _pybreaker(name: str) -> Iterator[Circuit]:
 
 
 @contextmanager
+def _nopanic(name: str) -> Iterator[Circuit]:
+    from redis import Redis
+
+    from . import peers
+
+    with Redis.from_url(peers.redis_url()) as client:
+        peer = peers.nopanic_on_redis(client, name, THRESHOLD, DELAY)
+        yield peer.protect, peer.refusal
+
+
+@contextmanager
+def _interlock(name: str) -> Iterator[Circuit]:
+    peer = _interlock_peer(name)
+    yield peer.protect, peer.refusal
+
+
+@lru_cache(maxsize=1)
+def _interlock_peer(name: str) -> Peer:
+    """Return the breaker of a process, which goes on between two tasks as it does in a site.
+
+    It reads the shared state in the background; a new one would not know of it yet.
+    """
+    from redis import Redis
+
+    from . import peers
+
+    client = Redis.from_url(peers.redis_url())
+    return peers.interlock_on_redis(client, name, THRESHOLD, DELAY, poll_seconds=0.2)
+
+
+@contextmanager
 def _resilient_circuit(refresh_seconds: float, name: str) -> Iterator[Circuit]:
     from resilient_circuit import CircuitProtectorPolicy
     from resilient_circuit.exceptions import ProtectedCallError
@@ -155,6 +189,8 @@ CONTENDERS: Final[dict[str, Callable[[str], AbstractContextManager[Circuit]]]] =
     "this on PostgreSQL, `SNAPSHOT_SECONDS = 0`": partial(_ours, "postgres", 0),
     "this on MariaDB, `SNAPSHOT_SECONDS = 0`": partial(_ours, "mariadb", 0),
     "pybreaker on Redis": _pybreaker,
+    "interlock-cb on Redis, read every 0.2 s": _interlock,
+    "nopanic on Redis": _nopanic,
     "resilient-circuit on PostgreSQL": partial(_resilient_circuit, 1.0),
     "resilient-circuit on PostgreSQL, asked at each call": partial(_resilient_circuit, 0),
 }

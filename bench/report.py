@@ -116,11 +116,16 @@ def fill(page: str, report: Report) -> str:
     parts["environment"] = _environment(report)
     parts["targets"] = _targets(report)
     for name, text in parts.items():
-        page = _fill_one(page, name, text)
+        page = fill_part(page, name, text)
     return page
 
 
-def _fill_one(page: str, name: str, text: str) -> str:
+def fill_part(page: str, name: str, text: str) -> str:
+    """Return a page with a text between one pair of its markers.
+
+    Raises:
+        ValueError: The page has no such marker.
+    """
     marker = f"<!-- bench: {name} -->\n"
     before, found, rest = page.partition(marker)
     if not found:

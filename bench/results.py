@@ -98,6 +98,28 @@ class Report:
             f"{result.name}: {each.name}": each for result in self.results for each in result.ratios
         }
 
+    def over(self, earlier: Report) -> Report:
+        """Return an earlier run with the cases of this one in place of its own.
+
+        Raises:
+            ValueError: They ran on different things, so one table cannot speak for both.
+        """
+        ran_on = {**earlier.environment, "rounds": str(earlier.rounds)}
+        runs_on = {**self.environment, "rounds": str(self.rounds)}
+        for what in ran_on.keys() & runs_on.keys():
+            if ran_on[what] != runs_on[what]:
+                raise ValueError(
+                    f"The earlier results have {what} {ran_on[what]} and these have "
+                    f"{runs_on[what]}: run `make bench`, which measures everything."
+                )
+        mine = {result.name: result for result in self.results}
+        results = [mine.pop(result.name, result) for result in earlier.results]
+        return Report(
+            environment=earlier.environment | self.environment,
+            rounds=self.rounds,
+            results=(*results, *mine.values()),
+        )
+
     def save(self, file: Path) -> None:
         """Write it to a file."""
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -111,7 +111,8 @@ def circuits(number: int, expired: int) -> Iterator[Any]:
 
     from circuits.models import Circuit
 
-    ago = timezone.now() - timedelta(minutes=1)
+    now = timezone.now()
+    ago = now - timedelta(minutes=1)
     is_expired = {"state": "open", "opened_at": ago, "retry_at": ago, "state_changed_at": ago}
     for index in range(number):
         yield Circuit(
@@ -119,6 +120,7 @@ def circuits(number: int, expired: int) -> Iterator[Any]:
             probe_url=f"https://service-{index}.example/health",
             generation=100_000_000 + index % 7,
             mode="automatic" if index < number - 50 else "observe",
+            created_at=now,  # or each row asks the clock of the site's own database
             **(is_expired if index < expired else {}),
         )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import cycle, islice
 from typing import Any, Final
 
 from django.db import connections
@@ -73,42 +74,50 @@ def _failing(call: Callable[[], object]) -> None:
 
 
 def pace(
-    start: float, alias: str, policy: dict[str, Any], rate: int, seconds: float, is_down: bool
+    start: float,
+    alias: str,
+    policies: dict[str, dict[str, Any]],
+    rate: int,
+    seconds: float,
+    is_down: bool,
 ) -> dict[str, int]:
-    """Call a remote ``rate`` times a second for some seconds.
+    """Call a remote ``rate`` times a second for some seconds, through some circuits in turn.
 
     Args:
-        policy: That of the circuit ``fleet``.
+        policies: Those of the circuits, by their names.
         is_down: Whether the remote fails.
 
     Returns:
         How many calls there were, how many were refused, and how many statements all of it cost.
     """
     work = Work()
-    call = circuits.protect("fleet")(work.fail if is_down else work.succeed)
+    calls = [circuits.protect(each)(work.fail if is_down else work.succeed) for each in policies]
     statements = _statements()
-    with circuits_on(alias, FLUSH_SECONDS=FLUSH_SECONDS, CIRCUITS={"fleet": policy}):
+    with circuits_on(alias, FLUSH_SECONDS=FLUSH_SECONDS, CIRCUITS=policies):
         if not is_down:
-            call()  # connects, and makes the row
+            for call in calls:
+                call()  # connects, and makes the row
         wait_until(start)
         before = statements.total()
-        calls, refused = _paced(call, start, rate, seconds)
-        return {"calls": calls, "refused": refused, "statements": statements.total() - before}
+        made, refused = _paced(cycle(calls), start, rate, seconds)
+        return {"calls": made, "refused": refused, "statements": statements.total() - before}
 
 
-def _paced(call: Callable[[], object], start: float, rate: int, seconds: float) -> tuple[int, int]:
-    calls = refused = 0
+def _paced(
+    calls: Iterator[Callable[[], object]], start: float, rate: int, seconds: float
+) -> tuple[int, int]:
+    made = refused = 0
     for tick in range(round(seconds / TICK)):
         wait_until(start + tick * TICK)
-        for _ in range(round(rate * TICK)):
-            calls += 1
+        for call in islice(calls, round(rate * TICK)):
+            made += 1
             try:
                 call()
             except circuits.CircuitOpenError:
                 refused += 1
             except RemoteDownError:
                 pass
-    return calls, refused
+    return made, refused
 
 
 @cache

@@ -8,6 +8,8 @@ from typing import Any
 from kombu.transport import filesystem
 from kombu.utils.json import dumps
 
+URL = "filesystem://localhost"
+
 LOOK_EVERY = 0.2  # seconds between two looks into the folder
 LONGEST_WAIT = 0.5
 

@@ -7,6 +7,8 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from cbproject.private import private_file, private_folder
+
 Config = dict[str, Any]
 
 SQLITE = "django.db.backends.sqlite3"
@@ -24,6 +26,9 @@ OPTIONS: dict[str, Config] = {
     MYSQL: {"connect_timeout": 3, "charset": "utf8mb4"},
 }
 
+# The settings that say where a database is.
+PLACE = ("ENGINE", "HOST", "PORT", "NAME")
+
 # A server that is well says after 5 seconds that it gave up; one that is silent for longer is taken
 # for gone. Not sooner, or nobody would know whether a statement was done.
 SILENCE_SECONDS = 7
@@ -34,8 +39,8 @@ CIRCUITS_OPTIONS: dict[str, Config] = {
     # Takes the write lock at the start of a transaction: what was read cannot change before the
     # write, as with SELECT ... FOR UPDATE elsewhere.
     SQLITE: {"transaction_mode": "IMMEDIATE"},
-    # Milliseconds; a wait for a row's lock counts too. Behind a pooler that refuses start-up
-    # options (PgBouncer), give an empty one in the URL and set statement_timeout on the role.
+    # Milliseconds; a wait for a row's lock counts too. PgBouncer refuses start-up options: behind
+    # it, give an empty one in the URL and set statement_timeout on a role of the circuits' own.
     # A commit need not wait for the disk: a crash of the server may lose the last moments of the
     # circuits, never what is written whole.
     POSTGRESQL: {
@@ -74,6 +79,12 @@ def circuits_database(url: str) -> Config:
     return _connection(config, options)
 
 
+def is_one_server_database(first: str, second: str) -> bool:
+    """Whether two URLs name one database of one server, whatever their users and options."""
+    places = [[_parse(url).get(key) for key in PLACE] for url in (first, second)]
+    return places[0] == places[1] and not is_sqlite(first)
+
+
 def is_sqlite(url: str) -> bool:
     return bool(_parse(url)["ENGINE"] == SQLITE)
 
@@ -91,13 +102,16 @@ def _parse(url: str) -> Config:
 def _connection(config: Config, options: Config) -> Config:
     """The settings of a connection; what the URL says wins over our own."""
     if config["ENGINE"] == SQLITE:
-        _make_folder_of(config["NAME"])
+        _make_private(config["NAME"])
         kept_open: Config = {}
     else:
         kept_open = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
     return {**kept_open, **config, "OPTIONS": {**options, **config.get("OPTIONS", {})}}
 
 
-def _make_folder_of(file: str) -> None:
+def _make_private(file: str) -> None:
     if file != ":memory:":
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(file)
+        if not path.parent.exists():
+            private_folder(path.parent)
+        private_file(path)

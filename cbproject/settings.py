@@ -13,8 +13,14 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from cbproject.broker import transport_options
-from cbproject.databases import circuits_database, is_sqlite, site_database
+from cbproject import broker
+from cbproject.databases import (
+    circuits_database,
+    is_one_server_database,
+    is_sqlite,
+    site_database,
+)
+from cbproject.private import private_folder
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -24,7 +30,7 @@ if env_file.is_file():
     env.read_env(env_file)
 
 # Whatever the project writes lies here: databases, broker folders, collected static files.
-VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
+VAR_DIR = private_folder(Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve())
 
 
 # Core
@@ -45,6 +51,9 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", defaul
 
 # The mock remote service: made to be slow and to fail, so not for a public site.
 MOCKAPI_ENABLED: bool = env.bool("MOCKAPI_ENABLED", default=DEBUG)
+
+# The example views: whoever asks for them has the site call the remote, so not on a public site.
+EXAMPLES_ENABLED: bool = env.bool("EXAMPLES_ENABLED", default=DEBUG)
 
 # The remote service that the example views call.
 REMOTE_URL: str = env.str("REMOTE_URL", default="http://127.0.0.1:5000").rstrip("/")
@@ -107,18 +116,23 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # Databases: the site's own, and a connection of their own for the circuits
 
-DATABASE_URL: str = env.str("DATABASE_URL", default=f"sqlite:///{VAR_DIR}/db.sqlite3")
-CIRCUITS_DATABASE_URL: str = env.str(
+# Names in small letters are no settings: pages and mails about an error show those, and would not
+# know that there is a password in such a URL, as they do of DATABASES.
+database_url: str = env.str("DATABASE_URL", default=f"sqlite:///{VAR_DIR}/db.sqlite3")
+circuits_database_url: str = env.str(
     "CIRCUITS_DATABASE_URL",
     # One SQLite file has one writer at a time, so there the circuits get a file of their own;
     # a database server takes them as a second connection.
-    default=f"sqlite:///{VAR_DIR}/circuits.sqlite3" if is_sqlite(DATABASE_URL) else DATABASE_URL,
+    default=f"sqlite:///{VAR_DIR}/circuits.sqlite3" if is_sqlite(database_url) else database_url,
 )
 
 DATABASES = {
-    "default": site_database(DATABASE_URL),
-    "circuits": circuits_database(CIRCUITS_DATABASE_URL),
+    "default": site_database(database_url),
+    "circuits": circuits_database(circuits_database_url),
 }
+if is_one_server_database(database_url, circuits_database_url):
+    # Tests have one database for both aliases, and load its fixtures once.
+    DATABASES["circuits"]["TEST"] = {"MIRROR": "default"}
 DATABASE_ROUTERS = ["circuits.routers.CircuitsRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -128,13 +142,23 @@ CIRCUITS: dict[str, Any] = {
     # Its requirements have it installed for the tests, which is no wish to trace every call.
     "OPENTELEMETRY": env.bool("CIRCUITS_OPENTELEMETRY", default=False),
     "HEALTH_TOKEN": env.str("CIRCUITS_HEALTH_TOKEN", default=""),
+    # Where mails and the log find the site's admin.
+    "SITE_URL": env.str("CIRCUITS_SITE_URL", default=""),
+    # Any public host, and the mock, which is on this machine.
+    "PROBE_HOSTS": env.list(
+        "CIRCUITS_PROBE_HOSTS",
+        default=["*", "127.0.0.1", "localhost"] if MOCKAPI_ENABLED else ["*"],
+    ),
 }
 
 
 # Celery: by default through files in a folder, so that no server is needed
 
-CELERY_BROKER_URL: str = env.str("CELERY_BROKER_URL", default="filesystem://localhost")
-CELERY_BROKER_TRANSPORT_OPTIONS = transport_options(CELERY_BROKER_URL, VAR_DIR / "broker")
+# Celery itself reads CELERY_BROKER_URL from the environment, before this setting: so no setting has
+# its password.
+CELERY_BROKER_URL = broker.URL
+broker_url: str = env.str("CELERY_BROKER_URL", default="") or broker.URL
+CELERY_BROKER_TRANSPORT_OPTIONS = broker.transport_options(broker_url, VAR_DIR / "broker")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
@@ -188,6 +212,7 @@ SECURE_HSTS_SECONDS: int = env.int("DJANGO_HSTS_SECONDS", default=0 if DEBUG els
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 X_FRAME_OPTIONS = "DENY"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "cbproject.errors.Filter"
 # Only behind a proxy that sets this header itself: anyone else could claim to come by HTTPS.
 if env.bool("DJANGO_BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -1,17 +1,19 @@
-"""The admin: circuits seen and steered, and their history."""
+"""The admin of circuits, where staff see and steer them, and of their history."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
+from django.core.handlers.asgi import ASGIRequest
+from django.db import DatabaseError
 from django.db.models import QuerySet
-from django.forms import ModelForm
+from django.forms import Script
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -20,26 +22,54 @@ from django.http import (
 )
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, reverse
+from django.urls import NoReverseMatch, URLPattern, reverse
 from django.urls import path as url_path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
-from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
-from . import conf, display, export, incidents, page, steering
-from .charts import sparkline
-from .exceptions import TooManyCircuitsError
-from .fields import DatabaseNow
-from .fieldsets import POLICY_FIELDSETS
-from .live import SCRIPT, LiveAdmin
-from .models import POLICY_FIELDS, Circuit, Transition
-from .operating import OperatingAdmin
-from .paging import BoundedPaginator, HistoryList
-from .readings import reading_of
-from .store import DatabaseStore
+from . import conf
+from .console import display, page, results
+from .console.advice import Advice, advice
+from .console.charts import sparkline
+from .console.families import FamilyFilter
+from .console.fieldsets import POLICY_FIELDSETS
+from .console.forecast import of_policy
+from .console.lists import SteadyAdmin
+from .console.live import SCRIPT, LiveAdmin
+from .console.operate import OperatingAdmin
+from .console.paging import (
+    BoundedPaginator,
+    CauseFilter,
+    GoesOnFilter,
+    HistoryList,
+    IncidentList,
+    OpenedFilter,
+)
+from .console.policy_form import PREVIEW, CircuitForm, form_field
+from .console.replay import ReplayAdmin
+from .core.policy import Strategy
+from .fields import with_clock
+from .models import POLICY_FIELDS, Circuit, Opening, Transition
+from .reports import export, incidents
+from .reports.forecast import plan_of
+from .reports.policies import cautions
+from .reports.readings import reading_of
+from .reports.verdict import NO_EVIDENCE, Evidence, gather
+from .reports.words import local_time
+from .steering.permissions import (
+    circuits_on,
+    has_perm,
+    has_rule_for_each,
+    may_operate,
+    may_see,
+    may_see_history,
+)
+from .storage.errors import is_bad_value
+from .storage.families import save_policy
 
 
 def _moment(name: str) -> Callable[[Circuit], str]:
@@ -53,44 +83,26 @@ def _moment(name: str) -> Callable[[Circuit], str]:
     return show
 
 
-class CircuitForm(ModelForm):  # type: ignore[type-arg]
-    """The policy of a circuit."""
-
-    def clean(self) -> dict[str, Any] | None:
-        """Refuse a new circuit where there are too many already."""
-        limit = conf.get().max_circuits
-        if self.instance.pk is None and DatabaseStore().has(limit):
-            name = self.cleaned_data.get("name", "")
-            refusal = TooManyCircuitsError(name, limit)
-            raise ValidationError(refusal.worded(gettext), code="too_many")
-        return super().clean()
-
-
-class ListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """A list that no filter breaks."""
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuse patterns, which can take for ever, and what PostgreSQL cannot look for."""
-        is_safe = not lookup.endswith("regex") and "\0" not in value
-        return is_safe and super().lookup_allowed(lookup, value, request)
+def _evidence(circuit: Any) -> Evidence:
+    """Return what the list has gathered about a circuit of its page; nothing elsewhere."""
+    found: Evidence = getattr(circuit, "evidence", NO_EVIDENCE)
+    return found
 
 
 @admin.register(Circuit)
-class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
+class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
     """Circuits: people set their policy and steer them; their state is the machine's."""
 
     form = CircuitForm
     list_display = (
         "name",
         "state_badge",
-        "mode_words",
-        "failures",
-        "time_in_state",
+        "since",
         "retry_in",
         "calls",
         "error",
     )
-    list_filter = ("state", "mode")
+    list_filter = ("state", "mode", FamilyFilter)
     list_per_page = 50
     search_fields = ("name", "probe_url")
     ordering = ("urgency", "name")
@@ -108,7 +120,7 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
                 "fields": (
                     "state_badge",
                     "mode_words",
-                    "time_in_state",
+                    "since",
                     "failures",
                     _moment("opened_at"),
                     "retry_in",
@@ -138,18 +150,18 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
 
     class Media:
         css = {"all": ("circuits/admin.css", "circuits/charts.css")}
-        js = (SCRIPT,)
+        js = (SCRIPT, Script("circuits/forecast.js", defer=True))
 
     # Reading
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Circuit]:
         """Return the circuits, each with the database's clock: what counts must count by that."""
-        rows: QuerySet[Circuit] = super().get_queryset(request)
-        return rows.annotate(db_now=DatabaseNow())
+        rows: QuerySet[Circuit] = with_clock(super().get_queryset(request))
+        return rows
 
     @admin.display(description=_("state"), ordering="state")
     def state_badge(self, circuit: Circuit) -> str:
-        return display.state_badge(circuit.state)
+        return display.badge(reading_of(circuit), _evidence(circuit))
 
     @admin.display(description=_("mode"), ordering="mode")
     def mode_words(self, circuit: Circuit) -> str:
@@ -160,23 +172,22 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
         numbers = f"{circuit.failure_count} / {circuit.threshold}"
         return display.labelled(_("failures"), numbers)
 
-    @admin.display(description=_("time in state"), ordering="-state_changed_at")
-    def time_in_state(self, circuit: Circuit) -> str:
-        return display.labelled(
-            pgettext("a time", "for"), display.time_in_state(reading_of(circuit))
-        )
+    @admin.display(description=_("since"), ordering="-state_changed_at")
+    def since(self, circuit: Circuit) -> str:
+        return display.standing(reading_of(circuit), _evidence(circuit))
 
-    @admin.display(description=_("retry"), ordering="retry_at")
+    @admin.display(description=_("next try"), ordering="retry_at")
     def retry_in(self, circuit: Circuit) -> str:
-        return display.labelled(_("retry"), display.retry_in(reading_of(circuit)))
+        return display.labelled(_("next try"), display.retry_in(reading_of(circuit)))
 
     @admin.display(description=_("last hour"))
     def calls(self, circuit: Any) -> str:
-        return display.labelled(_("last hour"), sparkline(circuit.last_hour))
+        return display.labelled(_("last hour"), sparkline(_evidence(circuit).calls))
 
-    @admin.display(description=_("last error"), ordering="last_failure_at")
-    def error(self, circuit: Circuit) -> str:
-        return display.labelled(_("last error"), display.error_and_age(reading_of(circuit)))
+    # It stands below the others, across the row, and has no heading to sort by.
+    @admin.display(description=_("why"))
+    def error(self, circuit: Any) -> str:
+        return display.why(reading_of(circuit), getattr(circuit, "by_hand", None))
 
     @admin.display(description=_("successful trials"))
     def trials(self, circuit: Circuit) -> str:
@@ -186,7 +197,16 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Circuit | None = None) -> Any:
         """Return the policy, and what the machine says once there is a circuit."""
-        return self.policy_fieldsets + (() if obj is None else self.state_fieldsets)
+        return self.policy_fieldsets + (() if obj is None else self._state_fieldsets(obj))
+
+    def _state_fieldsets(self, circuit: Circuit) -> Any:
+        """Return the fieldsets of the state, without failures in a row where they open nothing."""
+        if circuit.strategy != Strategy.RATE:
+            return self.state_fieldsets
+        return tuple(
+            (title, {**options, "fields": [f for f in options["fields"] if f != "failures"]})
+            for title, options in self.state_fieldsets
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Circuit | None = None) -> Any:
         """Return what is not for people to set. A new name would leave all callers behind."""
@@ -196,10 +216,53 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
         """Begin a new circuit with the site's defaults."""
         return {**conf.get().defaults, **super().get_changeform_initial_data(request)}
 
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Return the form, made for this request."""
+        form: Any = super().get_form(request, *args, **kwargs)
+        form.is_refused = getattr(request, "circuits_form_is_refused", False)
+        form.is_preview = PREVIEW in request.POST
+        return form
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Return a field with its unit beside it, and a share in percent."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        return field and form_field(db_field.name, field)
+
+    def changeform_view(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Show the form again where the database cannot keep what was entered."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except (DatabaseError, UnicodeError) as error:
+            if request.method != "POST" or not is_bad_value(error):
+                raise
+            request.circuits_form_is_refused = True
+            return super().changeform_view(request, *args, **kwargs)
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Write what the form holds and no more: the state has gone on since it was read."""
+        """Write what the form holds and no more: the state has gone on since it was read.
+
+        Raises:
+            PermissionDenied: This circuit is not the user's to change, and a list that is edited
+                has asked for none in particular.
+        """
+        if change and not self.has_change_permission(request, obj):
+            raise PermissionDenied
         held = [name for name in POLICY_FIELDS if name in form.cleaned_data]
-        obj.save(update_fields=held if change else None)
+        if change:
+            self._say_carried(request, save_policy(obj, held))
+        else:
+            obj.save()
+        for caution in cautions(plan_of(obj)):
+            self.message_user(request, caution, messages.WARNING)
+
+    def _say_carried(self, request: HttpRequest, number: int) -> None:
+        if number:
+            text = ngettext(
+                "%d circuit of the family had the old value and has the new one too.",
+                "%d circuits of the family had the old value and have the new one too.",
+                number,
+            )
+            self.message_user(request, text % number)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -207,16 +270,32 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
         """Show where the circuit stands above the form, and its last transitions below."""
         circuit = kwargs.get("obj")
         if circuit is not None:
-            context |= self.page_context(request, circuit)
+            context |= self.page_context(request, display.shown_by_name(circuit))
+            context |= self._forecast(request, circuit, context["adminform"].form)
+            # Django's place for them is below what our template puts at the top.
+            context |= {"form_errors": context.get("errors"), "errors": None}
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def _forecast(self, request: HttpRequest, circuit: Circuit, form: Any) -> dict[str, Any]:
+        """Return what the policy does, and what the values in the form would do."""
+        saved = self.get_queryset(request).filter(pk=circuit.pk).first() or circuit
+        typed = form.previewed if isinstance(form, CircuitForm) else None
+        return {
+            "forecast": of_policy(saved, reading_of(saved).now, typed),
+            "preview": PREVIEW if self.has_change_permission(request, circuit) else "",
+        }
 
     def page_context(self, request: HttpRequest, circuit: Circuit) -> dict[str, Any]:
         """Add where the circuit stands, what can be done with it, and its last changes."""
-        may_operate = self.has_operate_permission(request)
+        reading = reading_of(circuit)
+        evidence = gather([reading])[circuit.pk]
+        may = may_operate(self, request, circuit)
+        advised = advice(reading, evidence) if may else Advice()
         return super().page_context(request, circuit) | {
-            "status": display.status(reading_of(circuit)),
-            "buttons": tuple(steering.buttons(circuit)) if may_operate else (),
-            **page.of_circuit(reading_of(circuit)),
+            "status": display.status(reading, evidence),
+            "advice": advised.words,
+            "buttons": tuple(results.buttons(reading, advised.key)) if may else (),
+            **page.of_circuit(reading),
         }
 
     def get_urls(self) -> list[URLPattern]:
@@ -230,11 +309,12 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
         self, request: HttpRequest, object_id: str, generation: int
     ) -> TemplateResponse:
         """Show an incident: when, for how long, why, and what was done."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         circuit = self.get_object(request, unquote(object_id))
+        if not may_see(self, request, circuit):
+            raise PermissionDenied
         if circuit is None:
             return self.gone(request, _("This circuit is no longer there."))
+        # Any generation of an incident leads to it: a process may not know in which one it began.
         incident = incidents.one(circuit, generation)
         if incident is None:
             sentence = _("This incident of %(circuit)s is not kept, or no longer.")
@@ -251,14 +331,72 @@ class CircuitAdmin(LiveAdmin, OperatingAdmin, ListAdmin):
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/circuits/circuit/incident.html", context)
 
+    def has_delete_permission(self, request: HttpRequest, obj: Circuit | None = None) -> bool:
+        """Whether the user may delete a circuit, which they have to see for that."""
+        may_delete = super().has_delete_permission(request, obj)
+        is_hidden = obj is not None and has_rule_for_each(self) and not may_see(self, request, obj)
+        return may_delete and not is_hidden
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Let the history go with its circuit, though nobody may delete it by itself."""
         to_delete, count, missing, protected = super().get_deleted_objects(objs, request)
         return to_delete, count, missing - {Transition._meta.verbose_name}, protected
 
 
+class HistoryAdmin(SteadyAdmin):
+    """A list of changes, which nobody may change."""
+
+    list_per_page = 50
+    paginator = BoundedPaginator
+    sortable_by = ()
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    empty_value_display = display.NOTHING
+
+    class Media:
+        css = {"all": ("circuits/admin.css", "circuits/charts.css")}
+        js = (SCRIPT,)
+
+    @admin.display(description=_("circuit"))
+    def circuit_link(self, transition: Transition) -> str:
+        return self._link("change", transition.circuit, transition.circuit_id)
+
+    def _link(self, page: str, words: Any, *key: int) -> str:
+        """Return a link to a page of a circuit; just words on a site that has no such pages."""
+        name, site = f"admin:circuits_circuit_{page}", self.admin_site.name
+        try:
+            url = reverse(name, args=key, current_app=site)
+        except NoReverseMatch:
+            return str(words)
+        return format_html('<a href="{}">{}</a>', url, words)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Transition]:
+        """Return the changes, their circuits fetched apart: a join may lose the index's order."""
+        rows: QuerySet[Transition] = super().get_queryset(request)
+        return rows.prefetch_related("circuit")
+
+    def has_view_permission(self, request: HttpRequest, obj: Transition | None = None) -> bool:
+        """A history belongs to its circuit: who may see that may see this."""
+        names = ("circuits.view_circuit", "circuits.view_transition", "circuits.change_transition")
+        may = any(has_perm(request, name) for name in names)
+        circuits = circuits_on(self.admin_site)
+        return may and (obj is None or may_see_history(circuits, request, obj))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return false: nobody adds to the history by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Transition | None = None) -> bool:
+        """Return false: nobody rewrites the history."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Transition | None = None) -> bool:
+        """A piece of history goes with its circuit only."""
+        return False
+
+
 @admin.register(Transition)
-class TransitionAdmin(ListAdmin):
+class TransitionAdmin(HistoryAdmin):
     """The history of all circuits, which nobody may change."""
 
     list_display = (
@@ -272,13 +410,7 @@ class TransitionAdmin(ListAdmin):
         "incident_link",
     )
     list_filter = ("to_state", "reason")
-    list_per_page = 50
-    paginator = BoundedPaginator
-    sortable_by = ()
     search_fields = ("circuit__name", "actor")
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    empty_value_display = display.NOTHING
     fields = (
         "moment",
         "circuit_link",
@@ -292,22 +424,9 @@ class TransitionAdmin(ListAdmin):
         "generation",
     )
 
-    class Media:
-        css = {"all": ("circuits/admin.css", "circuits/charts.css")}
-        js = (SCRIPT,)
-
     @admin.display(description=_("at"))
     def moment(self, transition: Transition) -> str:
         return display.at(transition.at)
-
-    @admin.display(description=_("circuit"))
-    def circuit_link(self, transition: Transition) -> str:
-        url = reverse(
-            "admin:circuits_circuit_change",
-            args=(transition.circuit_id,),
-            current_app=self.admin_site.name,
-        )
-        return format_html('<a href="{}">{}</a>', url, transition.circuit)
 
     @admin.display(description=_("change"))
     def change(self, transition: Transition) -> str:
@@ -317,21 +436,11 @@ class TransitionAdmin(ListAdmin):
     def incident_link(self, transition: Transition) -> str:
         if not transition.is_opening:
             return display.NOTHING
-        url = reverse(
-            "admin:circuits_circuit_incident",
-            args=(transition.circuit_id, transition.generation),
-            current_app=self.admin_site.name,
-        )
-        return format_html('<a href="{}">{}</a>', url, _("Incident"))
+        return self._link("incident", _("Incident"), transition.circuit_id, transition.generation)
 
     @admin.display(description=_("detail"))
     def short_detail(self, transition: Transition) -> str:
         return display.shortened(transition.detail)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Transition]:
-        """Return the changes, their circuits fetched apart: a join may lose the index's order."""
-        rows: QuerySet[Transition] = super().get_queryset(request)
-        return rows.prefetch_related("circuit")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the kind of list that a long history needs."""
@@ -352,27 +461,62 @@ class TransitionAdmin(ListAdmin):
             found = history.all_of_it(request)
         except IncorrectLookupParameters:
             return HttpResponseBadRequest(_("This filter cannot be understood."))
-        name = f"circuits-history-{timezone.localdate():%Y-%m-%d}.csv"
+        name = f"circuits-history-{local_time(timezone.now()):%Y-%m-%d}.csv"
+        is_async = isinstance(request, ASGIRequest)
         return StreamingHttpResponse(
-            export.lines(found),
+            export.blocks_async(found) if is_async else export.blocks(found),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
-    def has_view_permission(self, request: HttpRequest, obj: Transition | None = None) -> bool:
-        """A history belongs to its circuit: who may see that may see this."""
-        return request.user.has_perm("circuits.view_circuit") or super().has_view_permission(
-            request, obj
-        )
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds to the history by hand."""
-        return False
+@admin.register(Opening)
+class IncidentAdmin(HistoryAdmin):
+    """The incidents of all circuits, each with a page that shows its changes."""
 
-    def has_change_permission(self, request: HttpRequest, obj: Transition | None = None) -> bool:
-        """Nobody rewrites the history."""
-        return False
+    list_display = ("opened", "circuit_link", "lasted", "cause", "who", "trials", "refused")
+    list_filter = (GoesOnFilter, ("at", OpenedFilter), CauseFilter)
+    list_per_page = 25
+    search_fields = ("circuit__name", "actor", "detail")
+    fields = ("opened", "circuit_link", "reason", "detail", "actor")
 
-    def has_delete_permission(self, request: HttpRequest, obj: Transition | None = None) -> bool:
-        """A piece of history goes with its circuit only."""
-        return False
+    @admin.display(description=_("opened"))
+    def opened(self, opening: Opening) -> str:
+        return display.at(opening.at)
+
+    @admin.display(description=_("lasted"))
+    def lasted(self, opening: Any) -> str:
+        words = display.lasted(opening.told["duration"], is_over=opening.told["is_over"])
+        return display.labelled(_("lasted"), words)
+
+    @admin.display(description=_("why"))
+    def cause(self, opening: Any) -> str:
+        return display.cause(opening)
+
+    @admin.display(description=_("failed trials"))
+    def trials(self, opening: Any) -> str:
+        number = display.at_least(opening.told["failed_trials"], is_cut=opening.told["is_cut"])
+        return display.labelled(_("failed trials"), number)
+
+    @admin.display(description=_("refused"))
+    def refused(self, opening: Any) -> str:
+        number = display.at_least(opening.told["refusals"], is_cut=opening.told["is_cut"])
+        return display.labelled(_("refused"), number)
+
+    @admin.display(description=_("actor"))
+    def who(self, opening: Opening) -> str:
+        return display.labelled(_("actor"), opening.actor or display.NOTHING)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the changes that began incidents."""
+        return super().get_queryset(request).filter(incidents.OPENS)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the list that knows what became of each opening."""
+        return IncidentList
+
+
+# The first page of the admin says how many circuits are down. A site that has a first page of its
+# own keeps it, and may use the tag `circuits_panel` there.
+if admin.site.index_template is None:
+    admin.site.index_template = "admin/circuits/index.html"

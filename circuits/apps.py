@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 from django.apps import AppConfig
@@ -22,34 +21,44 @@ class CircuitsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks and who listens; after a migration, make the settings' circuits."""
-        from . import extras
-        from .checks import check_settings
-        from .routers import is_same_database
+        """Register checks and signal handlers."""
+        from .checks import check_deployment, check_settings
+        from .integrations import setup
+        from .storage import testruns
+        from .storage.checks import check_databases
+        from .storage.identity import note_places
 
-        for first, second in product(connections, repeat=2):
-            is_same_database(first, second)
+        note_places()
+        testruns.note_unguarded()
         checks.register(check_settings)
+        checks.register(check_deployment, deploy=True)
+        checks.register(check_databases, checks.Tags.database)
         post_migrate.connect(create_configured, sender=self)
-        extras.connect()
+        setup.connect()
 
 
 def create_configured(using: str, plan: Sequence[tuple[Any, bool]] = (), **kwargs: Any) -> None:
     """Make the circuits that the settings name, so that the admin lists them from the start."""
     from .models import Circuit
-    from .routers import is_same_database
-    from .store import DatabaseStore
+    from .storage import testruns
+    from .storage.database import DatabaseStore
+    from .storage.identity import is_same_database
 
-    store = DatabaseStore()
-    going_back = any(backwards for _migration, backwards in plan)
-    if going_back or not is_same_database(using, store.alias):
+    if not is_same_database(using, DatabaseStore().alias):
         return
-    if _has_columns(using, Circuit):
-        store.create_configured()
+    going_back = any(backwards for _migration, backwards in plan)
+    if not going_back and _has_columns(using, Circuit):
+        # Through this alias, not the circuits': a test run may not have replaced that one yet.
+        DatabaseStore(using).create_configured()
+    if testruns.is_on():
+        # Either a test with real commits has ended and its rows are gone. Or the database is new
+        # and the runner is about to point the circuits' alias at it, or to copy SQLite's file,
+        # which is complete only once no connection is open.
+        testruns.end_test()
 
 
 def _has_columns(alias: str, model: type[Model]) -> bool:
-    """Whether the model's table is there, and not that of an upgrade that goes on in steps."""
+    """Return whether the table has all columns of the model, as after the last migration."""
     table, introspection = model._meta.db_table, connections[alias].introspection
     with connections[alias].cursor() as cursor:
         if table not in introspection.table_names(cursor):

@@ -1,4 +1,4 @@
-"""The site's ASGI entry point: Django's, which also writes down what is left at a stop."""
+"""The site's ASGI entry point: Django's application, which also handles the lifespan events."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ Application = Callable[..., Awaitable[None]]
 
 
 def get_asgi_application() -> Application:
-    """Return Django's application with an end to its life.
+    """Return Django's application, which writes its tallies when the server shuts down::
 
-    Servers such as uvicorn end their process by a signal, so nothing runs at its exit; what the
-    process has gathered is written down when the server says that it shuts down.
+        from circuits.asgi import get_asgi_application
+
+        application = get_asgi_application()
+
+    Django's own application does not handle the lifespan events. With it, tallies are written when
+    the process exits.
     """
     django: Application = asgi.get_asgi_application()
 
@@ -28,10 +32,10 @@ def get_asgi_application() -> Application:
 
 
 async def _live(receive: Any, send: Any) -> None:
-    from . import breaker, threads
+    from .process import runtime, threads
 
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    await threads.in_thread(breaker.flusher.stop)
+    await threads.in_thread(runtime.pulse.stop)
     await send({"type": "lifespan.shutdown.complete"})

@@ -6,39 +6,51 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.db import DEFAULT_DB_ALIAS
 
+from . import patterns
+from .core.families import family_of
+from .core.policy import POLICY_NAMES, Limits, check_number, check_policy_value
 from .exceptions import InvalidInputError, shown
-from .machine import POLICY_NAMES, Limits, check_number, check_policy_value
-from .validation import check_name, check_probe_url, check_url, parse_statuses
+from .validation import (
+    LEAST_STATUS,
+    MOST_STATUS,
+    STATUSES_LENGTH,
+    check_name,
+    check_probe_url,
+    check_url,
+    parse_statuses,
+)
 
-#: Seconds a remote call may take, unless the circuit or the call says otherwise.
+#: Seconds that a remote call may take, unless the circuit or the call sets a timeout.
 DEFAULT_TIMEOUT: Final = 10.0
 
-TIMEOUT_LIMITS: Final = Limits(0.001, 3600)
+TIMEOUT_LIMITS: Final = Limits(0.001, 300)
 
-#: A host, a domain with a dot before it, an IPv6 address in brackets, or any of them.
+#: A host, a domain with a leading dot, an IPv6 address in brackets, or ``*`` for any host.
 _HOST: Final = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE)
 
-#: What an HTTP header can carry as a bearer token; empty for none.
+#: A bearer token as an HTTP header can carry it; empty for none.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]*")
 
-#: Yields what is wrong with the value of a key.
+#: Yields a sentence for each thing that is wrong with the value of a key.
 Check = Callable[[str, object], Iterator[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notify:
-    """Who is told when a circuit opens or closes.
+    """Who is notified when a circuit opens or closes.
 
     Args:
-        emails: Addresses that get a mail.
-        webhook: A URL that gets a POST; it is a secret.
-        quiet_seconds: How long a circuit is not told of again; what happens meanwhile is told
-            together afterwards.
+        emails: Addresses that receive a mail.
+        webhook: A URL that receives a POST request; it is a secret.
+        quiet_seconds: Seconds after a notice in which the same circuit causes no other one. Changes
+            in that time are reported together afterwards.
     """
 
     emails: Sequence[str] = ()
@@ -55,51 +67,74 @@ class Config:
 
     Args:
         database: The alias of the database that keeps the circuits.
-        snapshot_seconds: How long a process may act on what it last read of a circuit.
-        flush_seconds: How often a process writes the successes it has gathered.
-        max_circuits: How many circuits there may be, against runaway names.
-        max_snapshots: How many circuits a process keeps in memory, those used last.
-        on_store_error: ``local`` goes on per process when the database fails, ``raise`` raises.
-        store_retry_seconds: How long a failed database is left alone before the next try.
+        snapshot_seconds: For how long a process may act on what it last read of a circuit.
+        flush_seconds: The time between two writes of the outcomes a process has gathered.
+        max_circuits: The most circuits there may be, as a guard against runaway names.
+        max_snapshots: The most circuits a process keeps in memory, those used last.
+        on_store_error: What calls do while the database fails: ``local`` lets each process go on by
+            itself, ``raise`` raises the error.
+        store_retry_seconds: The time before a failed database is tried again.
+        store_wait_seconds: The longest that a call waits for the database before it goes on
+            without it.
         failure_statuses: HTTP statuses that count as failures.
         history_days: How many days a change is kept in the history.
-        history_rows: How many changes of all circuits are kept, the newest.
-        statistics_days: How many days the counts of each minute are kept; 0 counts none.
-        defaults: Policy of a new circuit.
-        circuits: Policies by name, over the defaults; these circuits are made at once.
+        history_rows: How many changes of all circuits together are kept.
+        statistics_days: How many days the counts of each minute are kept; 0 keeps none.
+        idle_days: After how many days without a call a member of a family is deleted; 0 keeps all.
+        defaults: The policy of a new circuit.
+        circuits: Policies by name, which override the defaults. These circuits are made at once.
         prometheus: Whether calls and transitions are counted for Prometheus.
-        opentelemetry: Whether calls are told to OpenTelemetry where it is installed.
-        notify: Who is told when a circuit opens or closes.
+        metrics_circuits: The most circuits that the metrics include, those that are down first.
+        opentelemetry: Whether calls set OpenTelemetry attributes, if it is installed.
+        notify: Who is notified when a circuit opens or closes.
         probe_hosts: Hosts that a probe may call, as in ``ALLOWED_HOSTS``.
-        health_token: Opens the health and metrics pages to its bearer; empty for staff only.
+        redact: Patterns of secrets of this site, which are masked besides the known ones.
+        health_token: A token that opens the health and metrics pages; empty for staff only.
+        site_url: Where the site is found, such as ``https://site.example``: mails, logs and
+            exceptions link to its admin. Empty for no links.
+        test_in_memory: Whether the site's tests keep the circuits in memory, new for each test.
     """
 
-    database: str = "default"
+    database: str = DEFAULT_DB_ALIAS
     snapshot_seconds: float = 0.2
     flush_seconds: float = 5.0
     max_circuits: int = 10_000
     max_snapshots: int = 10_000
     on_store_error: str = "local"
     store_retry_seconds: float = 1.0
+    store_wait_seconds: float = 1.0
     failure_statuses: frozenset[int] = frozenset(range(500, 600))
     history_days: float = 90
     history_rows: int = 1_000_000
     statistics_days: float = 7
+    idle_days: float = 30
     defaults: Mapping[str, Any] = field(default_factory=dict)
     circuits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     prometheus: bool = False
+    metrics_circuits: int = 1_000
     opentelemetry: bool = True
     notify: Notify = field(default_factory=Notify)
     probe_hosts: Sequence[str] = ("*",)
+    redact: Sequence[re.Pattern[str]] = ()
     health_token: str = field(default="", repr=False)
+    site_url: str = ""
+    test_in_memory: bool = False
 
-    def circuit(self, name: str) -> dict[str, Any]:
+    def circuit(self, name: str, shared: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the field values of a new circuit.
 
-        The settings' entry for the name wins over what code has declared, and that over the
-        settings' defaults.
+        The settings' entry for the name overrides what code has declared, which overrides those of
+        its family, which override the settings' defaults.
+
+        Args:
+            shared: The values of its family; None for those that settings and code give it.
         """
-        return {**self.defaults, **_declared.get(name, {}), **self.circuits.get(name, {})}
+        if shared is None:
+            family = family_of(name)
+            shared = {**_declared.get(family, {}), **self.circuits.get(family, {})}
+        own = {**_declared.get(name, {}), **self.circuits.get(name, {})}
+        inherited = {key: shared[key] for key in shared if key != "probe_url"}
+        return {**self.defaults, **inherited, **own}
 
 
 _DEFAULT_KEYS: Final = (*POLICY_NAMES, "timeout", "failure_statuses")
@@ -161,11 +196,32 @@ def _check_hosts(key: str, value: object) -> Iterator[str]:
             )
 
 
+def _check_redact(key: str, value: object) -> Iterator[str]:
+    if not isinstance(value, (list, tuple)):
+        yield f"CIRCUITS: {key} must be a list of regular expressions, not {shown(value)}."
+        return
+    for pattern in value:
+        yield from _problem(f"CIRCUITS: {key}", patterns.compiled, pattern)
+
+
+def _check_site_url(key: str, value: object) -> Iterator[str]:
+    where = f"CIRCUITS: {key}"
+    if value == "":
+        return
+    wrong = list(_problem(where, check_url, value))
+    yield from wrong
+    if not wrong and isinstance(value, str):
+        parts = urlsplit(value)
+        if parts.query or parts.fragment or parts.username is not None or value != value.strip():
+            # The value is not repeated, since it may hold a password.
+            yield f"{where} must be an address such as 'https://site.example', and nothing else."
+
+
 def _check_statuses(key: str, value: object) -> Iterator[str]:
     if not isinstance(value, (list, tuple, set, frozenset, range)) or not all(
-        isinstance(status, int) and 100 <= status <= 599 for status in value
+        isinstance(status, int) and LEAST_STATUS <= status <= MOST_STATUS for status in value
     ):
-        known = "a list of HTTP statuses from 100 to 599"
+        known = f"a list of HTTP statuses from {LEAST_STATUS} to {MOST_STATUS}"
         yield f"CIRCUITS: {key} must be {known}, not {shown(value)}."
 
 
@@ -203,6 +259,11 @@ def _check_circuit_value(key: str, value: object) -> None:
         check_probe_url(value)
     elif not isinstance(value, str):
         raise InvalidInputError(f"{key} must be a text such as '500-599, 429', not {shown(value)}.")
+    elif len(value) > STATUSES_LENGTH:
+        raise InvalidInputError(
+            f"{key} must have at most {STATUSES_LENGTH} characters, not {len(value)}; "
+            "write ranges such as 500-599."
+        )
     else:
         parse_statuses(value)
 
@@ -214,7 +275,15 @@ def _problem(where: str, check: Callable[..., object], *args: Any, **kwargs: Any
         yield f"{where}: {error}"
 
 
-_NOTIFY_KEYS: Final = {key.upper(): key for key in Notify.__dataclass_fields__}
+_NOTIFY_KEYS: Final = {
+    "EMAILS": "emails",
+    # Django's error pages and mails hide a value with SECRET in its name.
+    "SECRET_WEBHOOK": "webhook",
+    "QUIET_SECONDS": "quiet_seconds",
+}
+
+#: The old name of that key, which Django does not hide.
+OLD_WEBHOOK: Final = "WEBHOOK"
 
 
 def _check_notify(key: str, value: object) -> Iterator[str]:
@@ -222,17 +291,24 @@ def _check_notify(key: str, value: object) -> Iterator[str]:
     if not isinstance(value, Mapping):
         yield f"{where} must be a dict with {', '.join(_NOTIFY_KEYS)}, not {type(value).__name__}."
         return
-    for unknown in value.keys() - _NOTIFY_KEYS.keys():
+    for unknown in value.keys() - _NOTIFY_KEYS.keys() - {OLD_WEBHOOK}:
         yield f"{where} has an unknown key {shown(unknown)}; known are {', '.join(_NOTIFY_KEYS)}."
     emails = value.get("EMAILS", ())
     if not isinstance(emails, (list, tuple)) or not all(
         isinstance(email, str) and "@" in email for email in emails
     ):
         yield f"{where}: EMAILS must be a list of mail addresses, not {shown(emails)}."
-    if value.get("WEBHOOK"):
-        yield from _problem(f"{where}: WEBHOOK", check_url, value["WEBHOOK"])
+    yield from _webhook_problems(where, value)
     quiet = value.get("QUIET_SECONDS", 0)
     yield from _problem(where, check_number, "QUIET_SECONDS", quiet, Limits(0, 86_400), whole=False)
+
+
+def _webhook_problems(where: str, notify: Mapping[str, Any]) -> Iterator[str]:
+    given = [name for name in ("SECRET_WEBHOOK", OLD_WEBHOOK) if notify.get(name)]
+    if len(given) > 1:
+        yield f"{where}: WEBHOOK is the old name of SECRET_WEBHOOK; leave it out."
+    for name in given:
+        yield from _problem(f"{where}: {name}", check_url, notify[name])
 
 
 _CHECKS: Final[dict[str, Check]] = {
@@ -243,17 +319,23 @@ _CHECKS: Final[dict[str, Check]] = {
     "MAX_SNAPSHOTS": _number(1, 10_000_000, whole=True),
     "ON_STORE_ERROR": _check_on_store_error,
     "STORE_RETRY_SECONDS": _number(0, 3600),
+    "STORE_WAIT_SECONDS": _number(0.01, 3600),
     "FAILURE_STATUSES": _check_statuses,
     "HISTORY_DAYS": _number(1, 36_500),
     "HISTORY_ROWS": _number(1, 100_000_000, whole=True),
     "STATISTICS_DAYS": _number(0, 36_500),
+    "IDLE_DAYS": _number(0, 36_500),
     "DEFAULTS": _check_defaults,
     "CIRCUITS": _check_circuits,
     "PROMETHEUS": _check_switch,
+    "METRICS_CIRCUITS": _number(1, 10_000_000, whole=True),
     "OPENTELEMETRY": _check_switch,
     "NOTIFY": _check_notify,
     "PROBE_HOSTS": _check_hosts,
+    "REDACT": _check_redact,
     "HEALTH_TOKEN": _check_token,
+    "SITE_URL": _check_site_url,
+    "TEST_IN_MEMORY": _check_switch,
 }
 
 
@@ -273,14 +355,30 @@ def get() -> Config:
     return _config
 
 
+def alias() -> str | None:
+    """Return the database alias that the setting names, whatever else is wrong with the setting.
+
+    Returns:
+        None if there is no such alias. Django's checks ask before ours have reported that.
+    """
+    raw = getattr(settings, "CIRCUITS", {})
+    named = raw.get("DATABASE", DEFAULT_DB_ALIAS) if isinstance(raw, Mapping) else None
+    return named if isinstance(named, str) and named in settings.DATABASES else None
+
+
 def declare(name: str, **policy: Any) -> None:
-    """Remember the policy that code wants for a circuit, for when it is made."""
+    """Remember the policy that code wants for a circuit once it is made."""
     _declared[name] = policy
 
 
 def declared(name: str) -> Mapping[str, Any]:
     """Return the policy that code wants for a circuit."""
     return _declared.get(name, {})
+
+
+def named() -> set[str]:
+    """Return the names of circuits in settings and code, whether or not they exist yet."""
+    return {*get().circuits, *_declared}
 
 
 def forget_declared() -> None:
@@ -294,15 +392,25 @@ def load(raw: Any) -> Config:
     Raises:
         ImproperlyConfigured: It is wrong; the message says where.
     """
-    for problem in problems(raw):
+    problem = next(problems(raw), None)
+    if problem is not None:
+        del raw  # Django's debug page shows the local variables, and this one may hold secrets
         raise ImproperlyConfigured(problem)
     values = {_KEYS[key]: value for key, value in raw.items()}
     if "failure_statuses" in values:
         values["failure_statuses"] = frozenset(values["failure_statuses"])
+    if "redact" in values:
+        values["redact"] = tuple(map(patterns.compiled, values["redact"]))
     if "notify" in values:
-        notify = values["notify"].items()
-        values["notify"] = Notify(**{_NOTIFY_KEYS[key]: value for key, value in notify})
+        values["notify"] = _notify(values["notify"])
     return Config(**values)
+
+
+def _notify(raw: Mapping[str, Any]) -> Notify:
+    values = {field: raw[key] for key, field in _NOTIFY_KEYS.items() if key in raw}
+    if raw.get(OLD_WEBHOOK):
+        values["webhook"] = raw[OLD_WEBHOOK]
+    return Notify(**values)
 
 
 def _forget(*, setting: str, **_: object) -> None:

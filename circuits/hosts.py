@@ -2,33 +2,76 @@
 
 from __future__ import annotations
 
+import socket
 from urllib.parse import urlsplit
 
 import requests
 from django.http.request import validate_host
 
 from . import conf
+from .addresses import is_public
 from .exceptions import InvalidInputError
 from .exceptions import gettext_noop as _
 from .redaction import describe
 
 
 def check_probe_host(url: str) -> None:
-    """Refuse a URL at a host that ``PROBE_HOSTS`` does not list.
+    """Refuse a URL that no probe may call, as far as the URL alone tells.
 
     Raises:
-        InvalidInputError: It does not, or nobody could call the URL.
+        InvalidInputError: The URL cannot be called; ``PROBE_HOSTS`` does not list its host; or it
+            lists the host by ``*`` only, and the host is an address that is not public.
     """
     host = _host_called(url)
-    if not validate_host(host, conf.get().probe_hosts):
+    if _is_named(host):
+        return
+    if "*" not in conf.get().probe_hosts:
         raise InvalidInputError(
             _("No probe may call the host %(host)s; add it to CIRCUITS['PROBE_HOSTS'] if one may."),
             host=host,
         )
+    address = _address_written(host)
+    if address is not None:
+        check_address(host, address)
+
+
+def check_address(host: str, address: str) -> None:
+    """Refuse an address that is not public, which a probe may call only if its host is named.
+
+    Raises:
+        InvalidInputError: The address is loopback, link-local, private or otherwise not public.
+    """
+    if not is_public(address):
+        raise InvalidInputError(
+            _(
+                "No probe may call the host %(host)s, whose address is not a public one; add the "
+                "host to CIRCUITS['PROBE_HOSTS'] if one may."
+            ),
+            host=host,
+        )
+
+
+def is_named(url: str) -> bool:
+    """Return whether ``PROBE_HOSTS`` lists the host of a URL by more than ``*``."""
+    return _is_named(_host_called(url))
+
+
+def _is_named(host: str) -> bool:
+    return validate_host(host, [listed for listed in conf.get().probe_hosts if listed != "*"])
+
+
+def _address_written(host: str) -> str | None:
+    """Return the address that a host is, however it is written; None for a name."""
+    if host.startswith("["):
+        return host[1:-1]
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))  # reads 127.1 and 0x7f000001 too
+    except OSError:
+        return None
 
 
 def _host_called(url: str) -> str:
-    """Return the host that requests would connect to; other readers may see another one."""
+    """Return the host that requests would connect to; other parsers may find another one."""
     try:
         prepared = requests.Request("GET", url.strip()).prepare()
         host = urlsplit(prepared.url or "").hostname or ""

@@ -1,72 +1,65 @@
-"""Tells a site's visitors when a circuit is open: 503 with Retry-After."""
+"""Middleware that answers 503 with ``Retry-After`` when a circuit refuses a call."""
 
 from __future__ import annotations
 
-import json
-import logging
-from math import ceil
-from typing import Final
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
-from django.utils.html import escape
-from django.utils.translation import ngettext
 
-from .exceptions import CircuitOpenError
-
-logger = logging.getLogger("circuits")
-
-#: The page for browsers; a site's own template of this name wins.
-TEMPLATE: Final = "circuits/unavailable.html"
-
-#: What the answer can be, the one for who does not mind first.
-TYPES: Final = ("text/plain", "text/html", "application/json")
+from . import unavailable
+from .exceptions import CircuitOpenError, RemoteCallFailedException
 
 
 class CircuitOpenMiddleware(MiddlewareMixin):
-    """Answers 503 with ``Retry-After`` when a view lets a :class:`CircuitOpenError` out.
+    """Answers 503 with ``Retry-After`` when a view raises :class:`circuits.CircuitOpenError`.
 
-    A browser gets a page, the template ``circuits/unavailable.html``; who asks for JSON gets JSON.
-    The circuit's name stays inside: it is nothing for visitors.
+    A browser gets the template ``circuits/unavailable.html``; a client that accepts JSON gets JSON.
+    The response does not name the circuit, which is no business of visitors. No refusal is logged
+    as an error of the site, nor are those that Django REST framework answers.
     """
 
+    # Not process_response, for which Django would run each async request in a thread.
+    def __call__(self, request: HttpRequest) -> Any:
+        """Answer a request, sync or async."""
+        if self.async_mode:
+            return self.__acall__(request)
+        return _heard(self.get_response(request))
+
+    async def __acall__(self, request: HttpRequest) -> Any:
+        """Answer a request in an event loop."""
+        response: Any = self.get_response(request)
+        return _heard(await response)
+
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Translate a refusal; leave any other exception alone."""
-        if not isinstance(exception, CircuitOpenError):
+        """Translate a refusal; leave any other exception alone.
+
+        A group is a refusal if all its exceptions come of circuits and one of them is a refusal.
+        """
+        leaves = list(_leaves(exception))
+        refusals = [each for each in leaves if isinstance(each, CircuitOpenError)]
+        if not refusals or not all(isinstance(each, RemoteCallFailedException) for each in leaves):
             return None
-        seconds = max(1, ceil(exception.retry_after))
-        kind = request.get_preferred_type(TYPES) or TYPES[0]
-        return HttpResponse(
-            _body(kind, _sentence(seconds), seconds),
-            status=503,
-            content_type=f"{kind}; charset=utf-8",
-            headers={"Retry-After": str(seconds), "Cache-Control": "no-store", "Vary": "Accept"},
-        )
+        return unavailable.answer(request, max(refusals, key=attrgetter("retry_after")))
 
 
-def _sentence(seconds: int) -> str:
-    return ngettext(
-        "This service is not available for the moment. Try again in %(seconds)d second.",
-        "This service is not available for the moment. Try again in %(seconds)d seconds.",
-        seconds,
-    ) % {"seconds": seconds}
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
 
 
-def _body(kind: str, sentence: str, seconds: int) -> str:
-    if kind == "application/json":
-        return json.dumps({"detail": sentence, "retry_after": seconds})
-    if kind == "text/html":
-        return _page(sentence, seconds)
-    return sentence
-
-
-def _page(sentence: str, seconds: int) -> str:
-    """Render the page, without the request: a context processor might call what is down."""
-    context = {"sentence": sentence, "retry_after": seconds}
-    try:
-        return render_to_string(TEMPLATE, context)
-    except Exception:
-        # A broken template of the site must not turn "try again" into an error.
-        logger.exception("Could not render %s.", TEMPLATE)
-        return escape(sentence)
+def _heard(response: Any) -> Any:
+    """Mark a response that a framework made from a refusal as logged already."""
+    if response.status_code == 503:
+        data = getattr(response, "data", None)
+        detail = data.get("detail") if isinstance(data, dict) else None
+        refusal = getattr(detail, "refusal", None)
+        if isinstance(refusal, CircuitOpenError):
+            unavailable.note(refusal)
+            unavailable.logged(response)
+    return response

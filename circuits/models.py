@@ -1,6 +1,6 @@
-"""The tables: circuits, the changes of their state or mode, their calls by the minute, heartbeats.
+"""The models: circuits, the changes of their state or mode, their calls by the minute, heartbeats.
 
-State is read and written by :mod:`circuits.store` only; the policy fields are for people.
+Only :mod:`circuits.storage.database` writes the state of a circuit. People write its policy.
 """
 
 from __future__ import annotations
@@ -15,16 +15,20 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from .conf import DEFAULT_TIMEOUT, TIMEOUT_LIMITS
+from .core.policy import POLICY_LIMITS, POLICY_NAMES, Limits, Policy, Strategy
+from .core.status import Mode, Reason, State
 from .fields import (
+    FamilyField,
+    MadeAtField,
     NameField,
     validate_name,
     validate_number,
     validate_probe_url,
     validate_statuses,
 )
-from .machine import POLICY_LIMITS, POLICY_NAMES, Limits, Mode, Policy, Reason, State, Strategy
 from .redaction import ERROR_LENGTH
-from .validation import NAME_LENGTH, URL_LENGTH
+from .signs import spelled_out
+from .validation import NAME_LENGTH, STATUSES_LENGTH, URL_LENGTH
 
 STATES = [
     (State.CLOSED.value, _("closed")),
@@ -46,19 +50,24 @@ REASONS = [
     (Reason.FAILURE_RATE.value, _("failure rate")),
     (Reason.SLOW_CALLS.value, _("too many slow calls")),
     (Reason.RETRY_AFTER.value, _("asked to wait")),
+    (Reason.REFUTED.value, _("refuted by another process")),
     (Reason.DELAY_PASSED.value, _("delay passed")),
     (Reason.TRIAL_SUCCEEDED.value, _("trial succeeded")),
     (Reason.TRIAL_FAILED.value, _("trial failed")),
+    (Reason.TRY_NOW.value, _("tried at once")),
     (Reason.RESET.value, _("reset")),
     (Reason.MODE.value, _("mode changed")),
     (Reason.MODE_OVER.value, _("time was up")),
 ]
 
-#: The fields that are for people to set, and the only ones a form may write.
+#: The fields that people may set, and the only ones that a form writes.
 POLICY_FIELDS = (*POLICY_NAMES, "timeout", "failure_statuses", "probe_url")
 
-#: How long the name of who did something may be; Django's own user names are no longer.
+#: The most characters of an actor's name, as many as Django's user names have.
 ACTOR_LENGTH = 150
+
+#: How long the id of a process may be, see circuits.process.identity.
+PROCESS_LENGTH = 100
 
 _DEFAULTS = Policy()
 
@@ -72,19 +81,32 @@ def _policy(kind: type[models.Field[Any, Any]], name: str, label: Any, help_text
     return kind(
         label,
         default=default,
-        # In the database too, so that code from before a field was added can still make rows.
+        # In the database too, so that code older than a field can still make rows.
         db_default=default,
         validators=_validators(POLICY_LIMITS[name]),
         help_text=help_text,
     )
 
 
-#: What is down, and what somebody has put a hand to, comes first.
+#: The rank of a closed circuit that has refused calls within the hour.
+UNSTEADY_URGENCY = 3
+
+#: The rank of a circuit that would be down, if any refusal were real.
+WOULD_BE_DOWN_URGENCY = 4
+
+#: What refuses nothing, and only counts what it would have refused.
+OBSERVED = Q(mode=Mode.OBSERVE.value) | Q(mode=Mode.AUTOMATIC.value, enforce_share=0)
+
+#: The order of the admin's list: what is down, or forced, comes first. A circuit that is observed
+#: refuses nothing, so it never ranks with those that do.
 _URGENCY = Case(
+    When(OBSERVED & ~Q(state=State.CLOSED.value), then=Value(WOULD_BE_DOWN_URGENCY)),
+    When(OBSERVED, then=Value(5)),
     When(state=State.OPEN.value, then=Value(0)),
     When(mode=Mode.FORCED_CLOSED.value, then=Value(1)),
     When(state=State.HALF_OPEN.value, then=Value(2)),
-    default=Value(3),
+    When(refused_at__isnull=False, then=Value(UNSTEADY_URGENCY)),
+    default=Value(5),
 )
 
 
@@ -95,7 +117,7 @@ class CircuitManager(models.Manager["Circuit"]):
 
 
 class Circuit(models.Model):
-    """A circuit breaker: its policy, where it stands, and what it last saw."""
+    """A circuit breaker: its policy, its state, and the last outcomes of its calls."""
 
     name: models.CharField[str, str] = NameField(_("name"), unique=True, validators=[validate_name])
     probe_url = models.CharField(
@@ -159,7 +181,7 @@ class Circuit(models.Model):
         models.FloatField,
         "lease_seconds",
         _("trial lease"),
-        _("Seconds after which a trial that never reported is given up; set it above the timeout."),
+        _("Seconds after which the place of a trial is given up if its process has died."),
     )
 
     ramp_up_seconds = _policy(
@@ -225,9 +247,21 @@ class Circuit(models.Model):
         _("concurrent calls"),
         _("Calls that each process may have under way at once; 0 for no limit."),
     )
+    max_wait_seconds = _policy(
+        models.FloatField,
+        "max_wait_seconds",
+        _("longest wait"),
+        _("Seconds for which a call over that limit waits for a place; 0 to refuse it at once."),
+    )
+    enforce_share = _policy(
+        models.FloatField,
+        "enforce_share",
+        _("enforced share"),
+        _("Share of refusals that is real; the other calls pass and are only counted as refused."),
+    )
     failure_statuses = models.CharField(
         _("failure statuses"),
-        max_length=200,
+        max_length=STATUSES_LENGTH,
         blank=True,
         default="",
         db_default="",
@@ -244,6 +278,12 @@ class Circuit(models.Model):
     failure_count = models.IntegerField(_("failures in a row"), default=0)
     run_started_at = models.DateTimeField(_("failing since"), null=True, blank=True)
     opened_at = models.DateTimeField(_("opened at"), null=True, blank=True)
+    down_since = models.DateTimeField(
+        _("down since"),
+        null=True,
+        blank=True,
+        help_text=_("When it last left closed; a failed trial does not change it."),
+    )
     retry_at = models.DateTimeField(_("retry at"), null=True, blank=True)
     reopen_count = models.IntegerField(_("failed recoveries"), default=0)
     trial_successes = models.IntegerField(_("successful trials"), default=0)
@@ -253,6 +293,19 @@ class Circuit(models.Model):
     notified_at = models.DateTimeField(_("last told"), null=True, blank=True, editable=False)
     state_changed_at = models.DateTimeField(_("state changed at"), null=True, blank=True)
 
+    # Who says that the remote fails, and who that it does not: see circuits.core.conviction.
+    run_by = models.CharField(
+        _("failing for"), max_length=PROCESS_LENGTH, blank=True, default="", db_default=""
+    )
+    accuser = models.CharField(
+        _("accused by"), max_length=PROCESS_LENGTH, blank=True, default="", db_default=""
+    )
+    quarantines = models.JSONField(_("processes in quarantine"), null=True, blank=True)
+    succeeded_by = models.CharField(
+        _("last succeeded for"), max_length=PROCESS_LENGTH, blank=True, default="", db_default=""
+    )
+    other_succeeded_at = models.DateTimeField(_("last success of another"), null=True, blank=True)
+
     last_attempt_at = models.DateTimeField(_("last attempt"), null=True, blank=True)
     last_success_at = models.DateTimeField(_("last success"), null=True, blank=True)
     last_failure_at = models.DateTimeField(_("last failure"), null=True, blank=True)
@@ -260,15 +313,36 @@ class Circuit(models.Model):
     total_successes = models.BigIntegerField(_("successes"), default=0)
     total_failures = models.BigIntegerField(_("failures"), default=0)
     total_refusals = models.BigIntegerField(_("refusals"), default=0)
-    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    refusals_before = models.BigIntegerField(
+        _("refusals before it went down"), default=0, db_default=0, editable=False
+    )
+    refused_at = models.DateTimeField(
+        _("last refusal"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("When a call was last refused; empty once that is an hour ago."),
+    )
+    recorded_until = models.DateTimeField(
+        _("calls recorded until"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("Until then each process records its calls, to replay them later."),
+    )
+    created_at = MadeAtField(_("created at"), default=timezone.now, editable=False)
 
-    # By the database itself, since state is written by updates; an index on the expression would
-    # do as well, but MariaDB has no such thing.
+    # Computed by the database, since state is written by UPDATE statements. An index on the
+    # expression would do as well, but MariaDB has none.
     urgency = models.GeneratedField(
         verbose_name=_("urgency"),
         expression=_URGENCY,
         output_field=models.PositiveSmallIntegerField(),
         db_persist=True,
+    )
+
+    family: models.CharField[str, str] = FamilyField(
+        _("family"), blank=True, default="", db_default="", db_index=True, editable=False
     )
 
     objects = CircuitManager()
@@ -277,23 +351,23 @@ class Circuit(models.Model):
         verbose_name = _("circuit")
         verbose_name_plural = _("circuits")
         ordering = ("name",)
-        # In English, as Django's own: a migration writes it to the database.
+        # In English, like Django's own permissions, because a migration writes it to the database.
         permissions = (("operate_circuit", "Can reset, force and probe circuits"),)
         indexes = (
-            # What half_open_expired asks for every second; only open circuits have it. Without the
-            # state, or MariaDB finds a circuit by its state too, locks in another order than a
-            # change does, and the two deadlock.
+            # For half_open_expired, every second; only open circuits have a value. The state is
+            # left out, or MariaDB would find circuits by their state, lock them in another order
+            # than a change does, and deadlock with it.
             models.Index(fields=["retry_at"], name="circuits_retry_at"),
             # The same for modes that end by themselves.
             models.Index(fields=["mode_until"], name="circuits_mode_until"),
-            # The order of the admin's list, with what its filters ask for, so that these are
-            # answered from the index too.
+            # The order of the admin's list, with the columns of its filters, so that the index
+            # answers those too.
             models.Index(fields=["urgency", "name", "state", "mode"], name="circuits_urgency"),
         )
-        # Few, and no plain PositiveIntegerField with one of its own either: PostgreSQL reads the
-        # expression of each anew for every UPDATE, and a range for each policy field made a
-        # failing call twice as slow. Policy values are checked where they come in, and mended
-        # where they are read.
+        # Few constraints, and no PositiveIntegerField, which has one of its own: PostgreSQL parses
+        # each constraint anew for every UPDATE, and one for each policy field made a failing call
+        # twice as slow. Policy values are checked where they are set, and mended where they are
+        # read.
         constraints = (
             models.CheckConstraint(
                 condition=Q(state__in=[s.value for s in State]), name="circuits_state_known"
@@ -308,15 +382,12 @@ class Circuit(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.name
+        # A name from before deceptive characters were refused must not pass for another.
+        return spelled_out(self.name)
 
     def natural_key(self) -> tuple[str]:
-        """Return what names the circuit in a fixture."""
+        """Return the key that names the circuit in a fixture."""
         return (self.name,)
-
-    def history(self) -> models.QuerySet[Transition]:
-        """Return its transitions, the newest first, in an order that has an index."""
-        return self.transitions.order_by("-generation")
 
 
 class Transition(models.Model):
@@ -345,7 +416,7 @@ class Transition(models.Model):
     generation = models.PositiveBigIntegerField(_("generation"))
     at = models.DateTimeField(_("at"), db_index=True)
     until = models.DateTimeField(
-        _("until"),
+        _("mode ends"),
         null=True,
         blank=True,
         help_text=_("When the mode it led to ends by itself; empty for never."),
@@ -357,7 +428,7 @@ class Transition(models.Model):
         help_text=_("Calls refused from then until the next change."),
     )
 
-    # The outbox of notifications, see circuits.outbox.
+    # The outbox of notifications, see circuits.upkeep.outbox.
     pending = models.BooleanField(
         _("to be told"), default=False, db_default=False, db_index=True, editable=False
     )
@@ -371,13 +442,13 @@ class Transition(models.Model):
         verbose_name_plural = _("transitions")
         ordering = ("-id",)
         indexes = (
-            # What leads out of closed begins an incident: those of a circuit are found among
+            # A change out of closed begins an incident. The index finds those of a circuit among
             # thousands of failed trials.
             models.Index(fields=["circuit", "from_state", "generation"], name="circuits_incidents"),
         )
         constraints = (
-            # However many processes report at once, one change is one row. Its index is also that
-            # of a circuit's history.
+            # However many processes report at once, one change makes one row. Its index also
+            # serves a circuit's history.
             models.UniqueConstraint(
                 fields=["circuit", "generation"], name="circuits_transition_once"
             ),
@@ -389,15 +460,43 @@ class Transition(models.Model):
 
     @property
     def is_opening(self) -> bool:
-        """Whether it began an incident."""
+        """Whether this change began an incident."""
         return self.from_state == State.CLOSED and self.to_state == State.OPEN
 
 
-class Minute(models.Model):
-    """How the calls of one minute went: a row where there were any, for the charts."""
+class Opening(Transition):
+    """A change that began an incident, for the admin's list of incidents."""
 
-    # To delete a circuit is not to delete a week of minutes: those that are left are pruned in
-    # their time. The index is that of the unique constraint.
+    class Meta:
+        proxy = True
+        verbose_name = _("incident")
+        verbose_name_plural = _("incidents")
+        ordering = ("-id",)
+        # Who may see a circuit's history may see its incidents.
+        default_permissions = ()
+
+
+def history_of(circuit: Circuit) -> models.QuerySet[Transition]:
+    """Return a circuit's changes, the newest first, in the order of an index.
+
+    It is not a method, because another app may add a manager named ``history`` to the model.
+    """
+    return Transition.objects.filter(circuit=circuit).order_by("-generation")
+
+
+def _timed() -> Any:
+    return models.IntegerField(default=0, db_default=0, editable=False)
+
+
+class Minute(models.Model):
+    """The outcomes of one minute's calls, for the charts. A minute without calls has no row.
+
+    Of the calls that were answered and timed, it holds how many took how long, in the buckets of
+    ``circuits.core.latency``: a column for each, since columns add up in any database.
+    """
+
+    # Deleting a circuit does not delete a week of minutes; they are pruned in their time. The
+    # unique constraint has the index.
     circuit = models.ForeignKey(
         Circuit,
         models.DO_NOTHING,
@@ -412,6 +511,18 @@ class Minute(models.Model):
     successes = models.BigIntegerField(_("successes"), default=0)
     failures = models.BigIntegerField(_("failures"), default=0)
     refusals = models.BigIntegerField(_("refusals"), default=0)
+    took_10ms = _timed()
+    took_20ms = _timed()
+    took_50ms = _timed()
+    took_100ms = _timed()
+    took_200ms = _timed()
+    took_500ms = _timed()
+    took_1s = _timed()
+    took_2s = _timed()
+    took_5s = _timed()
+    took_10s = _timed()
+    took_20s = _timed()
+    took_longer = _timed()
 
     class Meta:
         verbose_name = _("minute")
@@ -424,8 +535,59 @@ class Minute(models.Model):
         return f"{self.circuit_id}: {self.minute}"
 
 
+#: The columns of a minute's buckets, the shortest durations first.
+BUCKETS = tuple(
+    field.name for field in Minute._meta.concrete_fields if field.name.startswith("took_")
+)
+
+
+class Recording(models.Model):
+    """A time in which the calls of a circuit were recorded, to be replayed with other policies."""
+
+    # Deleting a circuit does not delete its recording; that is pruned in its time.
+    circuit = models.OneToOneField(
+        Circuit,
+        models.DO_NOTHING,
+        related_name="recording",
+        verbose_name=_("circuit"),
+        db_constraint=False,
+    )
+    since = models.DateTimeField(_("since"))
+    until = models.DateTimeField(_("until"), db_index=True)
+    size = models.IntegerField(_("size in bytes"), default=0)
+
+    class Meta:
+        verbose_name = _("recording")
+        verbose_name_plural = _("recordings")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.circuit_id}: {self.since}"
+
+
+class RecordedCalls(models.Model):
+    """What one process has recorded between two flushes: see :mod:`circuits.core.recording`."""
+
+    recording = models.ForeignKey(
+        Recording, models.CASCADE, related_name="batches", verbose_name=_("recording")
+    )
+    at = models.BigIntegerField(
+        _("at"), help_text=_("In milliseconds since 1970, by the database's clock.")
+    )
+    number = models.IntegerField(_("number of calls"))
+    calls = models.BinaryField(_("calls"))
+
+    class Meta:
+        verbose_name = _("recorded calls")
+        verbose_name_plural = _("recorded calls")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.recording_id}: {self.number}"
+
+
 class Heartbeat(models.Model):
-    """When something that should run regularly last did, by the database's clock."""
+    """When a regular task last ran, by the database's clock."""
 
     name = models.CharField(_("name"), max_length=NAME_LENGTH, unique=True)
     at = models.DateTimeField(_("at"))

@@ -1,7 +1,7 @@
-"""An end to waiting for PostgreSQL, as MySQL's driver has it in its ``read_timeout``.
+"""A read timeout for PostgreSQL, such as MySQL's driver has.
 
-The server's own ``statement_timeout`` bounds nothing when the server, or what is between, has
-fallen silent, and libpq knows no timeout for an answer. Needs psycopg 3.2.
+The server's own ``statement_timeout`` does not help if the server or the network falls silent, and
+libpq has no timeout for an answer. Needs psycopg 3.2.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ T = TypeVar("T")
 
 
 def cursor_within(seconds: float, cursor: type[Any] = ServerBindingCursor) -> type[Any]:
-    """Return a cursor for ``OPTIONS["cursor_factory"]`` that gives up a silent connection.
+    """Return a cursor class that gives up a silent connection::
+
+        "OPTIONS": {"cursor_factory": cursor_within(5), ...}
 
     Args:
-        seconds: How long its connection waits for each answer, a commit's too. Let it be more than
-            ``statement_timeout``: a server that is well says itself that it gave up.
-        cursor: The cursor to add that to; Django's ``Cursor`` where the server binds no parameters.
+        seconds: Seconds that the connection waits for each answer, also for that of a commit. Make
+            it longer than ``statement_timeout``, so that a healthy server reports the timeout.
+        cursor: The cursor class to extend. Pass Django's ``Cursor`` if the site does not use
+            server-side binding.
     """
 
     class Cursor(cursor):  # type: ignore[misc]
         def __init__(self, connection: Any, *args: Any, **kwargs: Any) -> None:
             super().__init__(connection, *args, **kwargs)
-            # Everything psycopg asks of the server is a generator that this method runs.
+            # psycopg runs every exchange with the server as a generator, by this method.
             connection.wait = partial(_wait, connection, seconds)
 
     return Cursor
@@ -43,7 +46,7 @@ def _wait(
 
 
 def _within(seconds: float, asking: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Pass on what psycopg waits for; it looks in here ten times a second while nothing comes."""
+    """Run a generator of psycopg's until the deadline; psycopg resumes it ten times a second."""
     deadline = monotonic() + seconds
     try:
         wanted = next(asking)

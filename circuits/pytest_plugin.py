@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -9,10 +10,30 @@ from typing import Any
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def _circuits_of_no_other_test() -> Iterator[None]:
+    """Begin each test without any known circuit, if the app is loaded."""
+    if "circuits.process.runtime" in sys.modules:
+        sys.modules["circuits.storage.testruns"].begin_test()
+    yield
+    if "circuits.process.runtime" in sys.modules:
+        sys.modules["circuits.storage.testruns"].end_test()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Lend the test's connections, which its fixtures have made by now, to other threads."""
+    if "circuits.process.runtime" in sys.modules:
+        sys.modules["circuits.storage.testruns"].lend()
+    yield
+    if "circuits.process.runtime" in sys.modules:
+        sys.modules["circuits.storage.testruns"].take_back()
+
+
 @pytest.fixture
 def circuits_in_memory() -> Iterator[None]:
     """Keep every circuit in memory for the test: no database is asked."""
-    from circuits.testing import memory_circuits
+    from .testing import memory_circuits
 
     with memory_circuits():
         yield
@@ -21,7 +42,7 @@ def circuits_in_memory() -> Iterator[None]:
 @pytest.fixture
 def override_circuit() -> Iterator[Callable[..., None]]:
     """Put circuits in a state for the test: ``override_circuit("payments", state="open")``."""
-    from circuits import testing
+    from . import testing
 
     with ExitStack() as stack:
 

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from functools import cache
+import sys
 from typing import Any
 
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model
 
 from . import conf
+from .storage.identity import is_same_database
 
 APP_LABEL = "circuits"
 
 
-@cache
-def is_same_database(first: str, second: str) -> bool:
-    """Whether two aliases are connections to one database.
-
-    Answered once, when the app is loaded: test runners rename databases one after the other.
-    """
-    return first == second or _address(first) == _address(second)
-
-
-def _address(alias: str) -> tuple[Any, ...]:
-    options = connections[alias].settings_dict
-    return tuple(options[key] for key in ("ENGINE", "HOST", "PORT", "NAME"))
+def is_forbidden(alias: str) -> bool:
+    """Return whether a Django test is running that may not use the database."""
+    testcases = sys.modules.get("django.test.testcases")
+    failure: Any = getattr(testcases, "_DatabaseFailure", ())
+    mine = connections.all(initialized_only=True)
+    return any(each.alias == alias and isinstance(each.cursor, failure) for each in mine)
 
 
 class CircuitsRouter:
-    """Routes the circuits to ``CIRCUITS["DATABASE"]`` and everything else away from it.
+    """Routes the circuits to ``CIRCUITS["DATABASE"]``, and everything else away from it.
 
-    Where that alias is a second connection to the default database, both see the same tables and
-    a plain ``migrate`` makes them.
+    If that alias is a second connection to the default database, both see the same tables, and a
+    plain ``migrate`` makes them.
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
@@ -41,10 +36,17 @@ class CircuitsRouter:
     db_for_write = db_for_read
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
-        """Allow the app's tables in their own database, and nothing else's there."""
-        home = is_same_database(db, conf.get().database)
+        """Allow the app's tables in their own database only, and no others there.
+
+        If the site's tables are in that database too, this router has no opinion, so that others
+        decide: that of django-tenants puts the tables into one schema or into each.
+        """
+        alias = conf.alias()
+        if db == alias != DEFAULT_DB_ALIAS and is_forbidden(db):
+            return False  # a test for pending migrations must not query it
+        home = alias is not None and is_same_database(db, alias)
+        if home and is_same_database(db, DEFAULT_DB_ALIAS):
+            return None
         if app_label == APP_LABEL:
             return home
-        if home and not is_same_database(db, "default"):
-            return False
-        return None
+        return False if home else None

@@ -1,4 +1,4 @@
-"""For the tests of sites that use circuits: no database, and circuits in the state you want.
+"""Helpers for a site's tests: circuits in memory, in the state that a test needs.
 
     from circuits.testing import memory_circuits, override_circuit
 
@@ -8,6 +8,8 @@
 
 Both work as a context manager and as a decorator, of ``def`` and of ``async def`` alike. With
 pytest, the fixtures ``circuits_in_memory`` and ``override_circuit`` come with the package.
+
+For all tests of a site at once: ``CIRCUITS["TEST_IN_MEMORY"] = True``, or the test runner here.
 """
 
 from __future__ import annotations
@@ -15,16 +17,25 @@ from __future__ import annotations
 from contextlib import ContextDecorator
 from functools import wraps
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import iscoroutinefunction
+from django.test.runner import DiscoverRunner
 
 from . import conf
-from .breaker import forget, forget_gate, store
-from .machine import Mode, Policy, State, Status
+from .core.policy import Policy
+from .core.status import Mode, State, Status
+from .process.runtime import forget, forget_gate, store
+from .storage import testruns
 from .validation import check_name
 
-#: Seconds that an overridden open circuit refuses calls: longer than any test.
+# The mixin's base, for type checkers only.
+if TYPE_CHECKING:
+    _Runner = DiscoverRunner
+else:
+    _Runner = object
+
+#: Seconds for which an overridden open circuit refuses calls: longer than any test runs.
 LONG: Final = 3600.0
 
 
@@ -51,7 +62,7 @@ class _Decorator(ContextDecorator):
 
 
 class memory_circuits(_Decorator):  # noqa: N801 - used like a function
-    """Keep every circuit in this process's memory, as new, for the length of a block."""
+    """Keep all circuits in this process's memory for the length of a block; they begin as new."""
 
     def __enter__(self) -> None:
         self._was_pinned = store.pinned
@@ -61,6 +72,22 @@ class memory_circuits(_Decorator):  # noqa: N801 - used like a function
     def __exit__(self, *exc_info: object) -> None:
         store.pinned = self._was_pinned
         forget()
+
+
+class MemoryCircuits(_Runner):
+    """A mixin for a test runner: circuits are in memory, and new for each test."""
+
+    def setup_test_environment(self, **kwargs: Any) -> None:
+        """Set up the test environment, with the circuits in memory."""
+        super().setup_test_environment(**kwargs)
+        testruns.keep_in_memory()
+
+
+class MemoryRunner(MemoryCircuits, DiscoverRunner):
+    """Django's test runner with circuits in memory, new for each test.
+
+    Set ``TEST_RUNNER = "circuits.testing.MemoryRunner"``.
+    """
 
 
 class override_circuit(_Decorator):  # noqa: N801 - used like a function
@@ -94,17 +121,18 @@ class override_circuit(_Decorator):  # noqa: N801 - used like a function
         Policy(**policy)
 
     def __enter__(self) -> None:
-        self._memory = None if store.pinned else memory_circuits()
+        self._memory = None if store.in_memory else memory_circuits()
         if self._memory is not None:
             self._memory.__enter__()
         self._before = conf.declared(self._name)
+        self._given = store.memory.given(self._name)
         conf.declare(self._name, **{**self._before, **self._policy})
         store.memory.put(self._name, self._status())
         forget_gate(self._name)
 
     def __exit__(self, *exc_info: object) -> None:
         conf.declare(self._name, **self._before)
-        store.memory.drop(self._name)
+        store.memory.put(self._name, self._given)
         forget_gate(self._name)
         if self._memory is not None:
             self._memory.__exit__(*exc_info)
@@ -117,6 +145,7 @@ class override_circuit(_Decorator):  # noqa: N801 - used like a function
             state=state,
             mode=self._mode,
             opened_at=now if opened else None,
+            down_since=now if opened else None,
             retry_at=now + self._retry_after if state is State.OPEN else None,
             changed_at=now,
         )

@@ -2,11 +2,11 @@
 
 from django.urls import path
 
-from . import monitoring
+from . import views
 
 app_name = "circuits_status"
 
 urlpatterns = [
-    path("health/", monitoring.health, name="health"),
-    path("metrics/", monitoring.metrics, name="metrics"),
+    path("health/", views.health, name="health"),
+    path("metrics/", views.metrics, name="metrics"),
 ]

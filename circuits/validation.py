@@ -1,4 +1,4 @@
-"""Checks of what comes from outside: names and URLs. Each refusal is one sentence with the fix."""
+"""Checks of names, URLs and statuses that people or code give. Each error names the fix."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ from urllib.parse import urlsplit
 
 from .exceptions import InvalidInputError, shown
 from .exceptions import gettext_noop as _
+from .signs import deceptive, spelled
 
 NAME_LENGTH: Final = 100
 
 #: The longest probe URL, in characters.
 URL_LENGTH: Final = 500
+
+#: The HTTP statuses there are: three digits. Some remotes have made up their own beyond 599.
+LEAST_STATUS: Final = 100
+MOST_STATUS: Final = 999
+
+#: The longest list of HTTP statuses, in characters.
+STATUSES_LENGTH: Final = 200
 
 # Control characters, lone surrogates and line separators: they break logs, terminals and
 # database drivers, and no one can type them into a search box.
@@ -23,11 +31,11 @@ _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def check_name(name: object) -> str:
-    """Return the name of a circuit if it can be one.
+    """Return the name if it can be a circuit's.
 
     Raises:
-        InvalidInputError: It is not a string of 1 to 100 characters without control characters
-            and without surrounding white space.
+        InvalidInputError: It is not a string of 1 to 100 characters; begins or ends with white
+            space; or holds control characters, invisible ones, or ones that look like others.
     """
     if not isinstance(name, str):
         raise InvalidInputError(
@@ -42,6 +50,15 @@ def check_name(name: object) -> str:
     if _has_unprintable(name):
         raise InvalidInputError(
             _("A circuit's name must not hold control characters: %(name)a."), name=name
+        )
+    if signs := deceptive(name):
+        raise InvalidInputError(
+            _(
+                "A circuit's name must not hold characters that cannot be seen or look like "
+                "others: %(signs)s in %(name)a."
+            ),
+            signs=", ".join(dict.fromkeys(map(spelled, signs))),
+            name=name,
         )
     if name != name.strip():
         raise InvalidInputError(
@@ -64,7 +81,7 @@ def check_url(url: object) -> str:
         parts = urlsplit(url.strip())
         host, _port = parts.hostname, parts.port
     except ValueError:
-        # Not chained: the cause quotes what may be part of a password.
+        # Not chained, because the cause may quote part of a password.
         raise InvalidInputError(
             _("The URL cannot be read; write it as http://host/path.")
         ) from None
@@ -105,13 +122,13 @@ def parse_statuses(text: str) -> frozenset[int]:
     """Return the HTTP statuses that a text such as ``500-599, 429`` lists; none for an empty one.
 
     Raises:
-        InvalidInputError: It is not a list of statuses and ranges from 100 to 599.
+        InvalidInputError: It is not a list of statuses and ranges from 100 to 999.
     """
     found: set[int] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
         match = _STATUSES.fullmatch(part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-        if not 100 <= first <= last <= 599:
+        if not LEAST_STATUS <= first <= last <= MOST_STATUS:
             raise InvalidInputError(
                 _("%(part)s is not an HTTP status or range; write for instance 500-599, 429."),
                 part=shown(part),
@@ -121,7 +138,7 @@ def parse_statuses(text: str) -> frozenset[int]:
 
 
 def _has_unprintable(text: str) -> bool:
-    # isprintable is the fast answer for nearly all, but refuses more than is meant here.
+    # isprintable() is a fast answer for nearly all names, but it refuses more than we do.
     return not text.isprintable() and any(
         unicodedata.category(character) in _UNPRINTABLE for character in text
     )

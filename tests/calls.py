@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context
 
 import pytest
 
@@ -28,6 +30,18 @@ def refusal(name: str) -> circuits.CircuitOpenError:
     with pytest.raises(circuits.CircuitOpenError) as refused, circuits.guard(name):
         raise AssertionError("the call was made")
     return refused.value
+
+
+@contextmanager
+def under_way(name: str) -> Iterator[None]:
+    """Have a call of somebody else's under way: one that the calls of the block are not inside."""
+    context = Context()
+    guard = circuits.guard(name)
+    context.run(guard.__enter__)
+    try:
+        yield
+    finally:
+        context.run(guard.__exit__, None, None, None)
 
 
 def play(name: str, outcomes: str) -> str:

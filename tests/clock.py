@@ -9,8 +9,22 @@ import pytest
 from django.core.signals import setting_changed
 from django.db import connections
 
-from circuits import breaker, fields
-from circuits.store import DatabaseStore
+from circuits import fields
+from circuits.process import runtime
+from circuits.storage.database import DatabaseStore
+
+#: The modules that look at the monotonic clock.
+MODULES = (
+    "process.entry",
+    "process.flushing",
+    "process.gate",
+    "process.pulse",
+    "process.renewal",
+    "process.results",
+    "process.tending",
+    "process.waiting",
+    "storage.database",
+)
 
 
 class Clock:
@@ -30,9 +44,9 @@ class Clock:
 def install(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Give the circuits of this process a clock that stands still."""
     clock = Clock()
-    for module in ("breaker", "gate", "store"):
+    for module in MODULES:
         monkeypatch.setattr(f"circuits.{module}.monotonic", clock)
-    for store in (breaker.store, breaker.store.memory):
+    for store in (runtime.store, runtime.store.memory):
         monkeypatch.setattr(store, "_clock", clock)
     return clock
 

@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError, Thread
 from typing import Any, Final, TypeVar
 
 from django.conf import settings
@@ -40,6 +40,57 @@ def in_threads(number: int, work: Callable[[int], T], patience: float = PATIENCE
 
     with ThreadPoolExecutor(number) as pool:
         return list(pool.map(run, range(number), timeout=patience))
+
+
+@contextmanager
+def switching_often() -> Iterator[None]:
+    """Let the interpreter switch threads wherever it can, so that they get in each other's way."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
+
+
+class Meeting:
+    """A place where two threads must never be at once.
+
+    ``pass_through`` is called inside a section that one thread at a time may enter. It waits there
+    for another thread to come: if one does, nothing keeps them apart.
+    """
+
+    #: Seconds to wait; a thread that nothing keeps away comes much sooner.
+    SECONDS: Final = 0.5
+
+    def __init__(self) -> None:
+        self._barrier = Barrier(2)
+        self.has_happened = False
+
+    def pass_through(self) -> None:
+        """Wait for another thread to come to the same place."""
+        with suppress(BrokenBarrierError):
+            self._barrier.wait(self.SECONDS)
+            self.has_happened = True
+
+
+def in_time(work: Callable[[], T], patience: float) -> T:
+    """Return what ``work`` returns; that it takes too long fails the test and holds nobody up.
+
+    A thread that hangs is left behind, so this is for what a fault would let wait for ever.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+        finally:
+            connections.close_all()
+
+    Thread(target=run, daemon=True).start()
+    return done.result(timeout=patience)
 
 
 def environment() -> dict[str, str]:

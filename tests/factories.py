@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import factory
 from django.utils import timezone
 
-from circuits.machine import Mode, Reason, State
+from circuits.core.status import Mode, Reason, State
 from circuits.models import Circuit, Transition
 
 
@@ -24,6 +25,7 @@ class CircuitFactory(factory.django.DjangoModelFactory[Circuit]):
             generation=1,
             failure_count=5,
             opened_at=factory.LazyFunction(timezone.now),
+            down_since=factory.LazyFunction(timezone.now),
             state_changed_at=factory.LazyFunction(timezone.now),
             retry_at=factory.LazyFunction(lambda: timezone.now() + timedelta(minutes=1)),
         )
@@ -50,3 +52,39 @@ class TransitionFactory(factory.django.DjangoModelFactory[Transition]):
     reason = Reason.FAILURES
     generation = factory.Sequence(lambda n: n + 1)
     at = factory.LazyFunction(timezone.now)
+
+
+def fell(name: str, *, minutes_ago: float, lasted: float | None = None, **opening: Any) -> Circuit:
+    """Make a circuit that went down, for so many minutes or until now.
+
+    A trial of it failed, and ten calls were refused before that and five after.
+    """
+    at = timezone.now() - timedelta(minutes=minutes_ago)
+    over = lasted is not None
+    circuit = CircuitFactory.create(name=name, opened=True, down_since=at)
+    Circuit.objects.filter(pk=circuit.pk).update(
+        state=State.CLOSED if over else State.OPEN, generation=3 + over
+    )
+    TransitionFactory.create(circuit=circuit, generation=1, at=at, refusals=10, **opening)
+    between = {"circuit": circuit, "from_state": State.OPEN, "at": at}
+    TransitionFactory.create(
+        **between, generation=2, to_state=State.HALF_OPEN, reason=Reason.DELAY_PASSED
+    )
+    TransitionFactory.create(
+        circuit=circuit,
+        generation=3,
+        from_state=State.HALF_OPEN,
+        at=at,
+        reason=Reason.TRIAL_FAILED,
+        refusals=5,
+    )
+    if lasted is not None:
+        TransitionFactory.create(
+            circuit=circuit,
+            generation=4,
+            from_state=State.OPEN,
+            to_state=State.CLOSED,
+            at=at + timedelta(minutes=lasted),
+            reason=Reason.RESET,
+        )
+    return circuit

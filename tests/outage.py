@@ -14,8 +14,10 @@ def no_database() -> Iterator[None]:
     """Let the address of the circuits' database lead nowhere; other processes still reach it."""
     connection = connections["circuits"]
     where: dict[str, Any] = connection.settings_dict
+    # Not its name: by that the process knows which database it is.
     is_file = connection.vendor == "sqlite"
-    nowhere = {"NAME": "/nowhere/circuits.sqlite3"} if is_file else {"PORT": "1"}
+    broken = {"OPTIONS": {**where["OPTIONS"], "init_command": "SELECT * FROM nowhere"}}
+    nowhere: dict[str, Any] = broken if is_file else {"PORT": "1"}
     kept = {key: where[key] for key in nowhere}
     connection.close()
     where.update(nowhere)

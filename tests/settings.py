@@ -20,7 +20,9 @@ for name in (
     "CIRCUITS_DATABASE_URL",
     "CIRCUITS_HEALTH_TOKEN",
     "CIRCUITS_OPENTELEMETRY",
+    "CIRCUITS_PROBE_HOSTS",
     "CIRCUITS_PROMETHEUS",
+    "CIRCUITS_SITE_URL",
     "CELERY_BROKER_URL",
     "REMOTE_URL",
 ):
@@ -51,3 +53,6 @@ CIRCUITS["FLUSH_SECONDS"] = 3600
 
 # Nothing is collected for a test run, so WhiteNoise must not expect its folder.
 WHITENOISE_AUTOREFRESH = True
+
+# By what mail is sent since Django 6.1, and tests get it; earlier versions do not know the setting.
+MAILERS: dict[str, dict[str, str]] = {"default": {}}

@@ -13,7 +13,7 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 
-from circuits.machine import Mode
+from circuits.core.status import Mode
 from circuits.models import Circuit, Transition
 
 LIST = reverse("admin:circuits_circuit_changelist")
@@ -39,10 +39,10 @@ def incident(circuit: Circuit, generation: int) -> str:
     return reverse("admin:circuits_circuit_incident", args=[circuit.pk, generation])
 
 
-def signed_in(*permissions: str, **options: Any) -> Client:
+def signed_in(*permissions: str, name: str = "ann", **options: Any) -> Client:
     """Return the browser of a member of staff with these permissions."""
     client = Client(**options)
-    user = get_user_model().objects.create_user("ann", is_staff=True)
+    user = get_user_model().objects.create_user(name, is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client.force_login(user)
     return client

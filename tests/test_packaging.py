@@ -1,24 +1,38 @@
-"""The wheel, in a fresh virtual environment and a fresh project, set up as the README says."""
+"""What is released: the wheel in a fresh project, and the source distribution with its tests."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import textwrap
 import zipfile
+from email import message_from_string
+from email.message import Message
+from fnmatch import fnmatch
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from readme_renderer import markdown
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 QUICK_START = README.split("## Quick start")[1].split("\n## ")[0]
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("TEST_DATABASE", "sqlite") != "sqlite", reason="once is enough, on SQLite"
-)
+#: Patterns of what a checkout has and its repository has not.
+IGNORED = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
+
+pytestmark = [
+    pytest.mark.skipif(
+        os.environ.get("TEST_DATABASE", "sqlite") != "sqlite", reason="once is enough, on SQLite"
+    ),
+    pytest.mark.timeout(600),  # packages are installed
+]
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
@@ -35,35 +49,106 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> s
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a clean copy of what git tracks."""
-    source = tmp_path_factory.mktemp("source")
-    tracked = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
-    for name in filter(None, tracked.split("\0")):
-        if (ROOT / name).is_file():
-            target = source / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((ROOT / name).read_bytes())
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", source / "dist", ".", cwd=source)
-    [built] = (source / "dist").glob("*.whl")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the source distribution, built from a clean copy, and the wheel from it."""
+    source = tmp_path_factory.mktemp("source") / "checkout"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", *IGNORED))
+    run(sys.executable, "-m", "build", cwd=source)
+    return source / "dist"
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> Path:
+    [built] = dist.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def unpacked(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the source distribution."""
+    [built] = dist.glob("*.tar.gz")
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(built) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / built.name.removesuffix(".tar.gz")
+
+
+def installed(folder: Path) -> Path:
+    """Write down, as constraints, the versions that these tests run on."""
+    versions = {each.metadata["Name"]: each.version for each in distributions()}
+    constraints = folder / "constraints.txt"
+    constraints.write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
+    return constraints
+
+
+def description(wheel: Path) -> Message:
+    """Return what a package index is told of the wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return message_from_string(archive.read(name).decode())
+
+
+def _files(folder: Path) -> set[str]:
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
 def test_it_holds_the_app_alone_and_all_of_it(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    shipped = {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "circuits").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    assert names == shipped
+    assert names == {f"circuits/{name}" for name in _files(ROOT / "circuits")}
+
+
+def test_an_index_shows_the_description(wheel: Path) -> None:
+    told = description(wheel)
+    assert told["Description-Content-Type"] == "text/markdown"
+    complaints = io.StringIO()
+    shown = markdown.render(str(told.get_payload()), stream=complaints)
+    assert shown is not None, complaints.getvalue()
+    assert "Quick start</h2>" in re.sub(r"<a [^>]*></a>", "", shown)
+    assert "<table>" in shown
+    assert "<img" not in shown
+    # A link to a file of the repository would lead to a page of the index that is not there.
+    assert not re.findall(r'href="(?!https?://|#)[^"]*"', shown)
+    assert "docs/calling.md" in shown
+
+
+def test_the_metadata_are_true(wheel: Path) -> None:
+    told = description(wheel)
+    assert told["License-Expression"] == "BSD-3-Clause"
+    assert told["Author"] == "django-circuits contributors"
+    assert told.get_all("License-File") == ["LICENSE"]
+    assert told.get_all("Project-URL") is None  # an address that is not ours is worse than none
+
+
+def test_the_source_distribution_holds_all_that_a_checkout_does(unpacked: Path) -> None:
+    made = {"PKG-INFO", "setup.cfg"}
+    for folder in ("circuits", "cbproject", "mockapi", "tests", "bench", "docs", ".ci"):
+        assert _files(unpacked / folder) == _files(ROOT / folder), folder
+    top = {path.name for path in unpacked.iterdir() if path.is_file()} - made
+    own = {path.name for path in ROOT.iterdir() if path.is_file()}
+    assert top == {name for name in own if not any(fnmatch(name, each) for each in IGNORED)}
+
+
+def test_the_tests_of_the_source_distribution_run(unpacked: Path) -> None:
+    """A part of them: those of the machine, of the database, of the reference project."""
+    some = (
+        "tests/circuits/core/test_machine.py",
+        "tests/circuits/calls/test_call.py",
+        "tests/circuits/test_migrations.py",
+        "tests/cbproject/test_settings.py",
+        "tests/test_readme.py",
+    )
+    said = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *some, cwd=unpacked)
+    assert re.search(r"^\d{3,} passed", said, re.MULTILINE), said
 
 
 def test_the_quick_start_to_the_letter(wheel: Path, tmp_path: Path, remote: str) -> None:
     run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
-    constraints = ("--constraint", ROOT / "requirements.txt")
+    constraints = ("--constraint", installed(tmp_path))
     pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *constraints)
     assert "pip install django-circuits" in QUICK_START
     run(*pip, wheel, "pytest", "pytest-django", cwd=tmp_path)

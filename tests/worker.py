@@ -5,10 +5,12 @@ Started by :func:`tests.concurrency.start_worker`, on the databases of the test.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from threading import Event, Thread
 from typing import Any
 
 import django
@@ -71,7 +73,7 @@ def measure(name: str, count: int) -> dict[str, int]:
     It counts in the files of PROMETHEUS_MULTIPROC_DIR.
     """
     import circuits
-    from circuits import metrics
+    from circuits.integrations import metrics
 
     metrics.connect()
     for _ in range(count):
@@ -109,7 +111,7 @@ def flush_by_itself(name: str) -> None:
     from tests.concurrency import wait_until
 
     succeed(name, 1)
-    wait_until(lambda: Circuit.objects.get(name=name).total_successes == 1)
+    wait_until(lambda: Circuit.objects.get(name=name).total_successes == 1, seconds=20)
 
 
 def fork(name: str, before: int, after: int) -> int:
@@ -118,16 +120,79 @@ def fork(name: str, before: int, after: int) -> int:
 
     succeed(name, before)
     connections.close_all()  # as every server does that forks
+
+    def work() -> None:
+        succeed(name, after)
+        circuits.flush()
+
+    return in_child(work)
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Do some work in a forked child; return what it ended with."""
     child = os.fork()
     if not child:
         try:
-            succeed(name, after)
-            circuits.flush()
+            work()
             os._exit(0)
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
+
+
+def fork_with_threads(name: str) -> int:
+    """Use this process's threads, and those of a forked child; return what the child ended with."""
+
+    async def call(name: str) -> None:
+        async with circuits.guard(name):
+            pass
+
+    def work() -> None:
+        asyncio.run(asyncio.wait_for(call(f"{name} of the child's tasks"), 20))
+        flush_by_itself(f"{name} of the child")
+
+    asyncio.run(call(f"{name} of tasks"))
+    flush_by_itself(name)  # by now the threads are idle
+    return in_child(work)
+
+
+def fork_with_a_call_under_way(name: str) -> int:
+    """Fork while a call is looked after, and return what the child ended with."""
+    from circuits.process import entry, identity, runtime
+    from circuits.process.underway import FOREVER
+
+    ticket = entry.admit(name)
+    parents = identity.own()
+    assert runtime.underway.next_look() < FOREVER
+
+    def work() -> None:
+        assert runtime.underway.next_look() == FOREVER
+        assert identity.own() != parents
+        assert runtime.gate(name).process == identity.own()
+
+    status = in_child(work)
+    assert ticket.gate.process == identity.own() == parents
+    return status
+
+
+def fork_with_a_failing_step(name: str) -> int:
+    """Fork where one of the child's first steps fails; return what the child ended with."""
+    from circuits.process import forks
+
+    taken: list[str] = []
+
+    def trip() -> None:
+        raise AttributeError("this driver has no such thing")
+
+    def work() -> None:
+        assert taken == ["the next step"]
+        succeed(name, 1)
+        circuits.flush()
+
+    forks.in_child(trip, lambda: taken.append("the next step"))
+    succeed(name, 1)
+    return in_child(work)
 
 
 def fork_while_connected(name: str) -> list[str]:
@@ -161,6 +226,52 @@ def fork_while_connected(name: str) -> list[str]:
             os._exit(1)
     os.waitpid(child, 0)
     return [before, os.read(reading, 100).decode(), session()]
+
+
+def fork_while_one_waits(name: str) -> dict[str, int]:
+    """Fork while the only place is taken and a thread waits for it.
+
+    Returns what the child ended with, in which one call waits for another one of its own, and how
+    many calls of the parent were served.
+    """
+    from circuits.process import runtime
+    from tests.concurrency import wait_until
+
+    served: list[str] = []
+
+    def hold(leave: Event) -> None:
+        with circuits.guard(name):
+            served.append("first")
+            leave.wait(20)
+
+    def wait() -> None:
+        with circuits.guard(name):
+            served.append("second")
+
+    def meet() -> tuple[list[Thread], Event]:
+        leave = Event()
+        threads = [Thread(target=hold, args=[leave]), Thread(target=wait)]
+        threads[0].start()
+        wait_until(lambda: served == ["first"])
+        threads[1].start()
+        wait_until(lambda: runtime.gate(name).places.waiting == 1)
+        return threads, leave
+
+    def part(threads: list[Thread], leave: Event) -> None:
+        leave.set()
+        for thread in threads:
+            thread.join(20)
+        assert served == ["first", "second"]
+        assert runtime.gate(name).places.taken == 0
+
+    def work() -> None:
+        served.clear()
+        part(*meet())
+
+    threads, leave = meet()
+    child = in_child(work)
+    part(threads, leave)
+    return {"child": child, "served": len(served)}
 
 
 def migrate(target: str) -> None:
@@ -213,6 +324,27 @@ def pace(name: str, calls_per_second: float, phases: list[list[float]]) -> list[
     return crowd.pace(name, calls_per_second, phases)
 
 
+def meet_a_hang(name: str, url: str, way: str, calls: int) -> float:
+    """Call a remote that begins to hang; return when this process first refused a call."""
+    from tests.faults import hanging
+
+    return hanging.refused_at(name, url, way, calls)
+
+
+def fail_alone(name: str) -> dict[str, int]:
+    """Fail all calls to a remote that others reach; return what became of them."""
+    from tests.faults import broken
+
+    return broken.fail_alone(name)
+
+
+def succeed_beside(name: str) -> dict[str, int]:
+    """Succeed beside a process that cannot; return what became of the calls."""
+    from tests.faults import broken
+
+    return broken.succeed_beside(name)
+
+
 def hold(where: str, name: str) -> None:
     """Stop in the middle of something, for the test to kill this process there."""
     from tests.faults import holders
@@ -227,13 +359,15 @@ def fill_the_disk(name: str) -> dict[str, Any]:
     """
     import resource
 
-    from circuits import breaker
+    from circuits.process import runtime
     from tests.concurrency import wait_until
 
     def came_back() -> bool:
-        with suppress(circuits.CircuitOpenError):
+        try:
             succeed(name, 1)
-        return not breaker.store._down
+        except circuits.CircuitOpenError:
+            return False  # what this process has last heard may be a moment old
+        return not runtime.store.is_left
 
     succeed(name, 4)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -255,7 +389,11 @@ TASKS = {
         succeed_each,
         flush_by_itself,
         fork,
+        fork_with_threads,
+        fork_with_a_call_under_way,
+        fork_with_a_failing_step,
         fork_while_connected,
+        fork_while_one_waits,
         migrate,
         make,
         expire,
@@ -263,6 +401,9 @@ TASKS = {
         call_for,
         pace,
         hold,
+        meet_a_hang,
+        fail_alone,
+        succeed_beside,
         fill_the_disk,
     )
 }

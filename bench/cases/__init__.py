@@ -15,7 +15,9 @@ from . import (
     imports,
     load,
     many,
+    pulse,
     refusal,
+    silence,
     strict,
 )
 from .case import Case
@@ -33,4 +35,6 @@ CASES: Final[tuple[Case, ...]] = (
     many.CASE,
     fleet.CASE,
     imports.CASE,
+    pulse.CASE,
+    silence.CASE,
 )

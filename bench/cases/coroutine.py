@@ -22,7 +22,14 @@ def run(effort: Effort) -> Result:
     """Time ``protect`` on ``async def`` against the peers that know of it."""
     within = partial(circuits_on, "sqlite")
     with asyncio.Runner() as runner, peers.purgatory_on_redis(runner) as on_redis:
-        others = (peers.aiobreaker(), peers.purgatory(), peers.circuitbreaker(), on_redis)
+        others = (
+            peers.aiobreaker(),
+            peers.purgatory(),
+            peers.circuitbreaker(),
+            peers.interlock(),
+            peers.nopanic(),
+            on_redis,
+        )
         timings = measure(
             [
                 succeeding_async("no breaker", unprotected, runner),
@@ -38,7 +45,13 @@ def run(effort: Effort) -> Result:
         baseline="aiobreaker",
         ratios=tuple(
             compare(timings, "protect", name)
-            for name in ("aiobreaker", "purgatory", "purgatory on Redis")
+            for name in (
+                "aiobreaker",
+                "purgatory",
+                "interlock-cb",
+                "nopanic",
+                "purgatory on Redis",
+            )
         ),
     )
 

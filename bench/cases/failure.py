@@ -24,7 +24,7 @@ NAME: Final = "failure"
 def run(effort: Effort) -> Result:
     """Count and time failures against the peers'."""
     counts = {alias: _count(alias) for alias in LABELS}
-    on_redis = count_on_redis(_failing_on_redis)
+    on_redis = {name: count_on_redis(failing) for name, failing in _FAILING_ON_REDIS.items()}
     with ExitStack() as stack:
         redis = stack.enter_context(peers.redis_client())
         others = (
@@ -32,6 +32,10 @@ def run(effort: Effort) -> Result:
             peers.circuitbreaker(),
             peers.pybreaker_on_redis(redis, NAME),
             peers.resilient_circuit_on_postgres(),
+            peers.interlock(peers.NEVER),
+            peers.interlock_on_redis(redis, NAME, peers.NEVER),
+            peers.nopanic(peers.NEVER),
+            peers.nopanic_on_redis(redis, NAME, peers.NEVER),
         )
         timings = measure(
             [
@@ -74,7 +78,7 @@ def run(effort: Effort) -> Result:
                     (LABELS[alias], len(counter.statements), counter.trips)
                     for alias, counter in counts.items()
                 ),
-                ("pybreaker on Redis", "", on_redis),
+                *((name, "", trips) for name, trips in on_redis.items()),
             ),
         ),
     )
@@ -91,9 +95,16 @@ def _count(alias: str) -> Counter:
     return count(alias, expecting.attempt, _within(alias))
 
 
-def _failing_on_redis(client: object) -> Callable[[], object]:
-    peer = peers.pybreaker_on_redis(client, "counted")
+def _failing(peer: peers.Peer) -> Callable[[], object]:
     return Expecting(peer.protect(Work().fail), RemoteDownError).attempt
+
+
+_FAILING_ON_REDIS: Final[dict[str, Callable[[object], Callable[[], object]]]] = {
+    "pybreaker on Redis": lambda client: _failing(peers.pybreaker_on_redis(client, "counted")),
+    "nopanic on Redis": lambda client: _failing(
+        peers.nopanic_on_redis(client, "counted", peers.NEVER)
+    ),
+}
 
 
 CASE: Final = Case(name=NAME, run=run, needs=("PostgreSQL", "MariaDB", "Redis"))

@@ -25,9 +25,12 @@ ALIAS: Final = "postgres"
 #: Calls a second that each process makes.
 RATE: Final = 1000
 
-#: Fleets that are measured, and those that are only modelled.
+#: Fleets that are measured, and those that are only modelled, by their processes.
 MEASURED: Final = (1, 2, 4, 8)
 MODELLED: Final = (16, 32, 64)
+
+#: How many circuits each process of a fleet uses.
+CIRCUITS: Final = (1, 5, 20)
 
 #: Seconds of a measurement: every process writes its tallies once in them.
 SECONDS: Final = 5.5
@@ -40,12 +43,13 @@ POLICY: Final = {"threshold": 5, "delay": 1.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """How many statements a second a fleet costs the database, for each circuit it uses.
+    """How many statements a second a fleet costs the database.
 
-    While the remote is well, each process reads the row once every ``snapshot`` seconds and writes
-    its tallies once every ``flush`` seconds; calls do not come into it. During an outage every
-    process does the same, and whenever the delay has passed asks for the trial: one gets it, which
-    is a change of state, its failure is another, and the others have read that they are too late.
+    While the remote is well, each process reads all rows with one statement every ``snapshot``
+    seconds and writes the tallies of each circuit every ``flush`` seconds; calls do not come into
+    it. During an outage every process does the same, and whenever the delay of a circuit has passed
+    asks for its trial: one gets it, which is a change of state, its failure is another, and the
+    others have read that they are too late.
 
     Args:
         snapshot: Seconds a snapshot is used.
@@ -61,14 +65,18 @@ class Model:
     change: int
     claim: int
 
-    def healthy(self, processes: int) -> float:
+    def healthy(self, processes: int, circuits: int = 1) -> float:
         """Return the statements a second while the remote is well."""
-        return processes * (1 / self.snapshot + 1 / self.flush)
+        return processes * (1 / self.snapshot + circuits / self.flush)
 
-    def outage(self, processes: int) -> float:
+    def outage(self, processes: int, circuits: int = 1) -> float:
         """Return the statements a second while the remote is down."""
         trial = 2 * self.change + (processes - 1) * self.claim
-        return self.healthy(processes) + trial / self.delay
+        return self.healthy(processes, circuits) + circuits * trial / self.delay
+
+
+#: Processes and circuits, to the statements a second while the remote is well and while it is down.
+Measured = dict[tuple[int, int], tuple[float, float]]
 
 
 def run(effort: Effort) -> Result:
@@ -83,64 +91,77 @@ def run(effort: Effort) -> Result:
     peer = count_on_redis(_succeeding_on_redis) * RATE
     with crew(max(MEASURED)) as processes:
         measured = {
-            size: (
-                _measure(processes, size, is_down=False),
-                _measure(processes, size, is_down=True),
+            (size, number): (
+                _measure(processes, size, number, is_down=False),
+                _measure(processes, size, number, is_down=True),
             )
+            for number in CIRCUITS
             for size in MEASURED
         }
-    sizes = (*MEASURED, *MODELLED)
     return Result(
         name=NAME,
         title=f"Statements a second at the database, {RATE:,} calls a second in each process",
         ratios=tuple(_ratios(model, measured)),
-        table=Table(
-            columns=(
-                "processes",
-                "healthy, measured",
-                "healthy, model",
-                "outage, measured",
-                "outage, model",
-                "pybreaker on Redis, model",
-            ),
-            rows=tuple(
-                (
-                    str(size),
-                    _told(measured, size, 0),
-                    model.healthy(size),
-                    _told(measured, size, 1),
-                    model.outage(size),
-                    size * peer,
-                )
-                for size in sizes
-            ),
+        table=_table(model, measured, peer),
+        curves=_curves(model, measured, peer),
+    )
+
+
+def _table(model: Model, measured: Measured, peer: float) -> Table:
+    return Table(
+        columns=(
+            "circuits",
+            "processes",
+            "healthy, measured",
+            "healthy, model",
+            "outage, measured",
+            "outage, model",
+            "pybreaker on Redis, model",
         ),
-        curves=Curves(
-            x="processes",
-            y="statements a second",
-            lines={
-                "healthy, measured": tuple((size, well) for size, (well, _) in measured.items()),
-                "outage, measured": tuple((size, down) for size, (_, down) in measured.items()),
-                "healthy, model": tuple((size, model.healthy(size)) for size in sizes),
-                "outage, model": tuple((size, model.outage(size)) for size in sizes),
-                "pybreaker on Redis, healthy, model": tuple((size, size * peer) for size in sizes),
-            },
+        rows=tuple(
+            (
+                number,
+                size,
+                _told(measured, size, number, 0),
+                model.healthy(size, number),
+                _told(measured, size, number, 1),
+                model.outage(size, number),
+                size * peer,
+            )
+            for number in CIRCUITS
+            for size in (*MEASURED, *MODELLED)
         ),
     )
 
 
-Measured = dict[int, tuple[float, float]]
+def _told(measured: Measured, size: int, number: int, which: int) -> str | float:
+    return round(measured[size, number][which], 1) if size in MEASURED else ""
 
 
-def _told(measured: Measured, size: int, which: int) -> str | float:
-    return round(measured[size][which], 1) if size in measured else ""
+def _curves(model: Model, measured: Measured, peer: float) -> Curves:
+    sizes = (*MEASURED, *MODELLED)
+    lines: dict[str, tuple[tuple[float, float], ...]] = {
+        "pybreaker on Redis, healthy, model": tuple((size, size * peer) for size in sizes)
+    }
+    for number in (min(CIRCUITS), max(CIRCUITS)):
+        of = f"{number} circuit{'s' if number > 1 else ''}"
+        for which, (state, of_model) in enumerate(
+            {"healthy": model.healthy, "outage": model.outage}.items()
+        ):
+            lines[f"{state}, {of}, measured"] = tuple(
+                (size, measured[size, number][which]) for size in MEASURED
+            )
+            lines[f"{state}, {of}, model"] = tuple((size, of_model(size, number)) for size in sizes)
+    return Curves(x="processes", y="statements a second", lines=lines)
 
 
-def _measure(processes: Crew, size: int, *, is_down: bool) -> float:
-    """Return the statements a second of so many processes."""
-    with circuits_on(ALIAS, CIRCUITS={NAME: POLICY}):
-        circuits.get(NAME).reset()
-    done = processes.run(tasks.pace, ALIAS, POLICY, RATE, SECONDS, is_down, size=size)
+def _measure(processes: Crew, size: int, number: int, *, is_down: bool) -> float:
+    """Return the statements a second of so many processes that use so many circuits."""
+    policies = {f"{NAME} {each}": POLICY for each in range(number)}
+    with circuits_on(ALIAS, CIRCUITS=policies):
+        for name in policies:
+            circuits.get(name).reset()
+    done = processes.run(tasks.pace, ALIAS, policies, RATE, SECONDS, is_down, size=size)
     calls = sum(each["calls"] for each in done)
     refused = sum(each["refused"] for each in done)
     if calls != size * RATE * SECONDS or (refused > calls / 2) != is_down:
@@ -149,9 +170,10 @@ def _measure(processes: Crew, size: int, *, is_down: bool) -> float:
 
 
 def _ratios(model: Model, measured: Measured) -> Iterator[Ratio]:
-    for size, (well, down) in measured.items():
-        yield Ratio(name=f"healthy, {size}: measured / model", value=well / model.healthy(size))
-        yield Ratio(name=f"outage, {size}: measured / model", value=down / model.outage(size))
+    for (size, number), (well, down) in measured.items():
+        of = f"{size} processes, {number} circuits: measured / model"
+        yield Ratio(name=f"healthy, {of}", value=well / model.healthy(size, number))
+        yield Ratio(name=f"outage, {of}", value=down / model.outage(size, number))
 
 
 def _statements_of_a_change() -> int:

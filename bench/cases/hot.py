@@ -13,7 +13,7 @@ from bench.contenders import succeeding, unprotected
 from bench.databases import circuits_on
 from bench.measure import Effort, measure
 from bench.results import Result, compare
-from circuits import observers
+from circuits.process import observers
 
 from .case import Case
 
@@ -40,6 +40,8 @@ def run(effort: Effort) -> Result:
         ratios=(
             compare(timings, "protect", "pybreaker", limit=0.5),
             compare(timings, "protect", "circuitbreaker", limit=1.0),
+            compare(timings, "protect", "interlock-cb"),
+            compare(timings, "protect", "nopanic"),
             compare(timings, "guard", "pybreaker"),
             compare(timings, "make_remote_call", "pybreaker"),
             compare(timings, "protect, observed", "pybreaker"),
@@ -53,6 +55,8 @@ def _peers() -> list[peers.Peer]:
         peers.circuitbreaker(),
         peers.aiobreaker(),
         peers.resilient_circuit(),
+        peers.interlock(),
+        peers.nopanic(),
     ]
 
 

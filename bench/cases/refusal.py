@@ -40,6 +40,8 @@ def run(effort: Effort) -> Result:
                 peers.pybreaker(threshold=1),
                 peers.circuitbreaker(threshold=1),
                 peers.resilient_circuit(threshold=1),
+                peers.interlock(threshold=1),
+                peers.nopanic(threshold=1),
             )
         ),
     ]
@@ -52,6 +54,8 @@ def run(effort: Effort) -> Result:
         ratios=(
             compare(timings, "protect", "pybreaker", limit=0.5),
             compare(timings, "protect", "circuitbreaker"),
+            compare(timings, "protect", "interlock-cb"),
+            compare(timings, "protect", "nopanic"),
         ),
     )
 

@@ -61,12 +61,15 @@ def run(effort: Effort) -> Result:
                     )
                     for alias, (success, refusal) in counts.items()
                 ),
-                (
-                    "pybreaker on Redis",
-                    "",
-                    count_on_redis(_succeeding_on_redis),
-                    "",
-                    count_on_redis(_refusing_on_redis),
+                *(
+                    (
+                        name,
+                        "",
+                        count_on_redis(partial(_succeeding_on_redis, peer)),
+                        "",
+                        count_on_redis(partial(_refusing_on_redis, peer)),
+                    )
+                    for name, peer in _ON_REDIS.items()
                 ),
             ),
         ),
@@ -101,12 +104,18 @@ def _count_refusal(alias: str) -> Counter:
     return count(alias, refused.attempt, _strict_open(alias))
 
 
-def _succeeding_on_redis(client: Any) -> Callable[[], object]:
-    return peers.pybreaker_on_redis(client, "counted").protect(Work().succeed)
+_ON_REDIS: Final[dict[str, Callable[..., peers.Peer]]] = {
+    "pybreaker on Redis": peers.pybreaker_on_redis,
+    "nopanic on Redis": peers.nopanic_on_redis,
+}
 
 
-def _refusing_on_redis(client: Any) -> Callable[[], object]:
-    peer = peers.pybreaker_on_redis(client, "counted open", threshold=1)
+def _succeeding_on_redis(make: Callable[..., peers.Peer], client: Any) -> Callable[[], object]:
+    return make(client, "counted").protect(Work().succeed)
+
+
+def _refusing_on_redis(make: Callable[..., peers.Peer], client: Any) -> Callable[[], object]:
+    peer = make(client, "counted open", threshold=1)
     Expecting(peer.protect(Work().fail), RemoteDownError).attempt()
     return Expecting(peer.protect(forbidden), peer.refusal).attempt
 
@@ -140,9 +149,12 @@ def _theirs(stack: ExitStack, runner: asyncio.Runner) -> Iterator[Contender]:
     redis = stack.enter_context(peers.redis_client())
     on_redis = peers.pybreaker_on_redis(redis, "closed")
     yield succeeding(on_redis.name, on_redis.protect)
+    nopanic = peers.nopanic_on_redis(redis, "closed")
+    yield succeeding(nopanic.name, nopanic.protect)
     resilient = peers.resilient_circuit_on_postgres()
     yield succeeding(resilient.name, resilient.protect)
     yield _refused(peers.pybreaker_on_redis(redis, "open", threshold=1))
+    yield _refused(peers.nopanic_on_redis(redis, "open", threshold=1))
     purgatory = stack.enter_context(peers.purgatory_on_redis(runner))
     yield succeeding_async(purgatory.name, purgatory.protect, runner)
 

@@ -13,7 +13,7 @@ from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
 from ..exceptions import shown
-from ..handle import MODE_SECONDS
+from ..steering.handle import MODE_SECONDS
 
 #: Seconds of the units that a length of time is given in.
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -26,6 +26,13 @@ def add_base_options(parser: CommandParser) -> None:
     parser.add_argument("-v", "--verbosity", type=int, default=SUPPRESS, help=SUPPRESS)
     for option in ("--settings", "--pythonpath"):
         parser.add_argument(option, default=SUPPRESS, help=SUPPRESS)
+
+
+def add_policy_to_try(parser: CommandParser, help_of_changes: str) -> None:
+    """Declare a circuit, the values to try with it, and ``--json``."""
+    parser.add_argument("name", help=_("the circuit"))
+    parser.add_argument("changes", nargs="*", metavar="FIELD=VALUE", help=help_of_changes)
+    add_json(parser)
 
 
 def add_json(parser: CommandParser) -> None:

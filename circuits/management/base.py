@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 
 from ..exceptions import InvalidInputError, TooManyCircuitsError
 from ..redaction import describe
-from .tables import Screen, clean, encoding_of, screen
+from .screens import screen
+from .tables import Screen, clean, encoding_of
 
 #: Exit status where the command could not do what it was asked, and did nothing.
 BAD_INPUT: Final = 2
@@ -33,7 +34,7 @@ class CircuitsCommand(BaseCommand):
             self.run(**options)
         except (InvalidInputError, TooManyCircuitsError) as error:
             raise CommandError(error.worded(_), returncode=BAD_INPUT) from error
-        except Error as error:
+        except (Error, UnicodeEncodeError) as error:
             sentence = _("The circuits' database cannot be used; is it up, and migrated? (%s)")
             raise CommandError(sentence % describe(error), returncode=BAD_INPUT) from error
         except BrokenPipeError:

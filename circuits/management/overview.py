@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .. import health
 from ..models import Circuit
-from ..readings import Reading, read_most_urgent
-from ..statistics import Calls, last_hour
+from ..reports import health
+from ..reports.readings import Reading, read_most_urgent
+from ..reports.verdict import Evidence, gather
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +16,17 @@ class Overview:
     """The circuits at one moment.
 
     Args:
-        counted: How many there are of each kind, see :func:`circuits.health.counted`.
-        beat: Whether beat runs, see :func:`circuits.health.beat`.
+        counted: How many there are of each kind, see :func:`circuits.reports.health.counted`.
+        beat: Whether beat runs, see :func:`circuits.reports.health.beat`.
         readings: Those that were asked for, what is down first, as far as there is room.
-        calls: How their calls of the last hour went, by their keys.
+        evidence: What the last hour says of each, by their keys.
         left_out: How many more were asked for.
     """
 
     counted: dict[str, int]
     beat: dict[str, Any]
     readings: list[Reading]
-    calls: dict[int, list[Calls]]
+    evidence: dict[int, Evidence]
     left_out: int
 
 
@@ -37,11 +37,10 @@ def read_overview(most: int, **lookups: Any) -> Overview:
         django.db.Error: The circuits' database cannot be read.
     """
     readings = read_most_urgent(most, **lookups)
-    keys = [reading.circuit.pk for reading in readings]
     return Overview(
         health.counted(),
         health.beat(),
         readings,
-        last_hour(keys, readings[0].now) if readings else {},
+        gather(readings),
         max(0, Circuit.objects.filter(**lookups).count() - len(readings)),
     )

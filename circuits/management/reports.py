@@ -9,11 +9,22 @@ from typing import Any, Final
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ..display import DAY, FORCED, SIGNS, clock, grouped, local_time, number_words
-from ..machine import Mode, State
+from ..core.status import Mode, State
 from ..models import MODES, STATES, Circuit, Transition
-from ..readings import Reading
-from ..statistics import Calls
+from ..reports.readings import Reading
+from ..reports.statistics import Calls
+from ..reports.verdict import NO_EVIDENCE, Evidence, verdict
+from ..reports.words import (
+    DAY,
+    FORCED,
+    OBSERVED,
+    SIGNS,
+    UNSTEADY,
+    clock,
+    grouped,
+    local_time,
+    number_words,
+)
 from .overview import Overview
 from .tables import Cell, Strip, Table, duration
 
@@ -21,12 +32,23 @@ _COLOURS: Final[dict[str, str]] = {
     State.OPEN: "red",
     State.HALF_OPEN: "yellow",
     FORCED: "bold",
+    UNSTEADY: "yellow",
     State.CLOSED: "green",
 }
 
 #: The bars of a chart of calls, and what stands where there were none.
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _NO_CALLS: Final = "·"
+
+
+def standing_cell(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> Cell:
+    """Return a circuit's state with the sign of the verdict on it."""
+    kind, state = verdict(reading, evidence).kind, reading.circuit.state
+    if kind == OBSERVED and state != State.CLOSED:
+        return Cell(f"{SIGNS[OBSERVED]} {_('would be %(state)s') % {'state': dict(STATES)[state]}}")
+    if kind == UNSTEADY:
+        return Cell(f"{SIGNS[UNSTEADY]} {dict(STATES)[state]}", _COLOURS[UNSTEADY])
+    return state_cell(state)
 
 
 def state_cell(state: str) -> Cell:
@@ -58,22 +80,21 @@ def list_table(readings: Sequence[Reading]) -> Table:
         _("Circuit"),
         _("State"),
         _("Mode"),
-        _("Failures"),
-        _("In state"),
+        _("For"),
         _("Retry in"),
         _("Last error"),
     ]
-    return Table(titles, [_list_row(reading) for reading in readings])
+    rows = [_list_row(reading) for reading in readings]
+    return Table(titles, rows, is_dense=True, least=(18, 11, 13, 8, 5, 12))
 
 
 def _list_row(reading: Reading) -> list[Cell]:
     circuit = reading.circuit
     return [
         Cell(circuit.name),
-        state_cell(circuit.state),
+        standing_cell(reading),
         mode_cell(circuit.mode),
-        Cell(f"{circuit.failure_count} / {circuit.threshold}"),
-        _value_cell("time_in_state", reading.time_in_state),
+        _duration_cell(reading.down_for),
         _value_cell("retry_in", reading.retry_in),
         Cell(circuit.last_error),
     ]
@@ -85,7 +106,7 @@ def overview_table(overview: Overview) -> Table:
         _("Circuit"),
         _("State"),
         _("Mode"),
-        _("In state"),
+        _("For"),
         _("Retry in"),
         _("Last hour"),
         _("Last error"),
@@ -93,24 +114,25 @@ def overview_table(overview: Overview) -> Table:
     return Table(
         titles,
         [
-            _overview_row(reading, overview.calls.get(reading.circuit.pk, ()))
+            _overview_row(reading, overview.evidence.get(reading.circuit.pk, NO_EVIDENCE))
             for reading in overview.readings
         ],
         above=[*_count_cells(overview.counted), _beat_cell(**overview.beat)],
         below=_left_out(overview),
         is_dense=True,
+        least=(18, 11, 13, 8, 5, 6, 6),
     )
 
 
-def _overview_row(reading: Reading, calls: Sequence[Calls]) -> list[Cell]:
+def _overview_row(reading: Reading, evidence: Evidence) -> list[Cell]:
     circuit = reading.circuit
     return [
         Cell(circuit.name),
-        state_cell(circuit.state),
+        standing_cell(reading, evidence),
         _mode_and_end_cell(reading),
-        _duration_cell(reading.time_in_state),
+        _duration_cell(reading.down_for),
         Cell("" if reading.retry_in is None else _countdown(reading.retry_in) or _("now")),
-        calls_cell(calls),
+        calls_cell(evidence.calls),
         Cell(circuit.last_error),
     ]
 
@@ -160,6 +182,8 @@ def _sum(sign: str, number: int, colour: str) -> Iterator[tuple[str, str]]:
 def _count_cells(counted: dict[str, int]) -> Iterator[Cell]:
     for kind, colour in _COLOURS.items():
         number = counted[kind]
+        if kind == UNSTEADY and not number:
+            continue
         # What is not there is quiet.
         yield Cell(f"{SIGNS[kind]} {number_words(kind, number)}", colour if number else "dim")
 
@@ -191,6 +215,7 @@ def _label(name: str) -> str:
     counted = {
         "time_in_state": _("time in state"),
         "retry_in": _("retry in"),
+        "refused": _("refused since it went down"),
         "trials_under_way": _("trials under way"),
     }
     return counted.get(name) or str(getattr(Circuit._meta.get_field(name), "verbose_name", name))

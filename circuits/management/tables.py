@@ -9,7 +9,6 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import Final, Protocol
 
 from django.core.management.base import OutputWrapper
@@ -47,6 +46,7 @@ class Table:
         above: What stands in a line above it, if anything.
         below: What stands in a line below it, if anything.
         is_dense: Draw each row in one line, and shorten what a terminal has no room for.
+        least: To how many places each column of a dense table may be shortened.
     """
 
     columns: Sequence[str]
@@ -54,6 +54,7 @@ class Table:
     above: Sequence[Cell] = ()
     below: str = ""
     is_dense: bool = False
+    least: Sequence[int] = ()
 
     def cleaned(self, encoding: str) -> Table:
         """Return the table with nothing in it that could do harm on a terminal."""
@@ -91,21 +92,6 @@ class Screen(Protocol):
 
     def most_rows(self) -> int:
         """Return how many rows of a dense table there is room for, beside a note."""
-
-
-def screen(out: OutputWrapper, *, no_color: bool = False, force_color: bool = False) -> Screen:
-    """Return rich's screen for a terminal if rich is installed, else one of plain text.
-
-    Args:
-        out: The command's output.
-        no_color: Draw without colours.
-        force_color: Take the output for a terminal with colours, whatever it is.
-    """
-    if (force_color or out.isatty()) and find_spec("rich"):
-        from .terminal import RichScreen
-
-        return RichScreen(out, no_color=no_color, force_color=force_color)
-    return PlainScreen(out)
 
 
 class PlainScreen:

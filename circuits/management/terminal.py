@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, Final, cast
 
@@ -10,6 +10,7 @@ import rich.live
 import rich.table
 from django.core.management.base import OutputWrapper
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.text import Text
@@ -18,6 +19,9 @@ from .tables import GAP, Cell, Live, Strip, Table, clean, encoding_of
 
 #: The lines of a dense table that are no rows: one above, the titles and their rule, one below.
 FRAME: Final = 4
+
+#: Places between two columns of a dense table.
+BETWEEN: Final = 2
 
 
 class RichScreen:
@@ -59,7 +63,9 @@ class RichScreen:
 
     def _drawn(self, table: Table) -> RenderableType:
         table = table.cleaned(self._encoding)
-        parts: list[RenderableType] = [_dense(table) if table.is_dense else _folded(table)]
+        parts: list[RenderableType] = [
+            _dense(table, self._console.width) if table.is_dense else _folded(table)
+        ]
         if table.above:
             above = Text(GAP).join(Text(cell.text, cell.style) for cell in table.above)
             parts.insert(0, _one_line(above))
@@ -77,13 +83,31 @@ def _folded(table: Table) -> rich.table.Table:
     return drawn
 
 
-def _dense(table: Table) -> rich.table.Table:
-    drawn = rich.table.Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in table.columns:
-        drawn.add_column(_one_line(Text(title)))
+def _dense(table: Table, room: int) -> rich.table.Table:
+    """Return a table of one line for each row, in so many places."""
+    drawn = rich.table.Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for title, width in zip(table.columns, _widths(table, room), strict=True):
+        drawn.add_column(_one_line(Text(title)), width=width)
     for row in table.rows:
         drawn.add_row(*map(_dense_cell, row))
     return drawn
+
+
+def _widths(table: Table, room: int) -> Sequence[int | None]:
+    """Return the width of each column; the one with most to spare is shortened first.
+
+    Where there is no room for the least of each, None leaves the widths to rich.
+    """
+    cells = [table.columns, *([cell.text for cell in row] for row in table.rows)]
+    widths = [max(cell_len(text) for text in column) for column in zip(*cells, strict=True)]
+    least = [min(pair) for pair in zip(widths, table.least or widths, strict=True)]
+    room -= BETWEEN * (len(widths) - 1)
+    if sum(least) > room:
+        return [None] * len(widths)
+    while sum(widths) > room:
+        spare = [width - need for width, need in zip(widths, least, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+    return widths
 
 
 def _dense_cell(cell: Cell) -> RenderableType:

@@ -11,8 +11,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from .. import conf
-from ..dberrors import drop_connection
 from ..redaction import describe
+from ..reports.words import local_time
+from ..storage.errors import drop_connection
 from .tables import Live, Table
 
 
@@ -45,7 +46,7 @@ def keep_showing(
             drop_connection(conf.get().database)
         else:
             live.show(table)
-            last_read, is_lost = f"{timezone.localtime():%H:%M:%S}", False
+            last_read, is_lost = f"{local_time(timezone.now()):%H:%M:%S}", False
 
 
 def _numbers(times: int | None) -> Iterable[int]:

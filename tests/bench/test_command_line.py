@@ -30,7 +30,8 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     [
         (["--only", "tepid"], "There is no case 'tepid'; there are hot, http,"),
         (["--rounds", "0"], "must be a whole number from 1 to 1000, not '0'."),
-        (["--only", "hot", "--out", "docs"], "--out writes the whole report"),
+        (["--quick", "--out", "docs"], "--out writes what people read"),
+        (["--only", "hot", "--out", "nowhere"], "nowhere/benchmarks.json holds no results"),
     ],
 )
 def test_refused(arguments: list[str], sentence: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.results import Ratio, load
+from bench.results import Ratio, Result, load
 
 from .samples import report
 
@@ -44,6 +46,25 @@ def test_the_file_can_be_read_by_others(tmp_path: Path) -> None:
     [hot, fleet] = json.loads(file.read_text())["results"]
     assert hot["timings"]["protect"]["rounds"] == [400.0, 800.0, 420.0]
     assert fleet["table"]["rows"][1] == ["64", 333.0]
+
+
+def test_some_cases_take_their_place_among_the_others() -> None:
+    [hot, fleet] = report(protect=0.3).results
+    new = Result(name="new", title="A new case")
+    both = replace(
+        report(), results=(hot, new), environment={"Python": "3.11", "a peer": "2"}
+    ).over(report(protect=0.4))
+    assert both.results == (hot, fleet, new)
+    assert both.environment == {"Python": "3.11", "processors": "2 x fast", "a peer": "2"}
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [({"environment": {"Python": "3.13"}}, "Python 3.11"), ({"rounds": 9}, "rounds 3")],
+)
+def test_what_ran_elsewhere_is_not_put_among_them(change: dict[str, Any], what: str) -> None:
+    with pytest.raises(ValueError, match=f"The earlier results have {what} and these have"):
+        replace(report(), **change).over(report())
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ def test_it_measures_two_sizes_and_leaves_nothing_behind(tmp_path: Path) -> None
         capture_output=True,
         text=True,
         timeout=120,
-        check=True,
     )
+    assert run.returncode == 0, run.stderr
     assert len(re.findall(r"ratio +\d+\.\d\d  \d+ queries", run.stdout)) == 14
     assert "half_open_expired: 30 of 300 in" in run.stdout
     assert re.search(r"prune: 3\d\d in", run.stdout)

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from django.urls import reverse
 
-from circuits.models import Circuit
+from circuits.models import Circuit, history_of
 from tests.browser.browser import Browser
 from tests.browser.scene import DOWN
 
@@ -58,7 +58,8 @@ PAGES: Final = (
         lambda: _admin("circuit_change", _down().pk),
         {
             ".circuits-status": ("✕ open", "Calls are refused.", "Last error"),
-            ".circuits-buttons": ("Probe now", "Reset", "Force open"),
+            ".circuits-advice": ("try now.",),
+            ".circuits-buttons": ("Try now", "Reset", "Force open"),
             ".circuits-charts": ("The last day", "The last hour"),
             '[aria-labelledby="circuits-incidents"]': ("Last incidents", "6 minutes"),
             '[aria-labelledby="circuits-history"]': (
@@ -90,6 +91,24 @@ PAGES: Final = (
             ".circuits-history": ("closed → open",),
         },
     ),
+    Page(
+        "incidents",
+        lambda: _admin("opening_changelist"),
+        {"#result_list": (DOWN, "and goes on", "6 minutes", "mode changed", "moves house", "ann")},
+    ),
+    Page(
+        "index",
+        lambda: reverse("admin:index"),
+        {".circuits-panel": ("down, the worst:", "All circuits", "Incidents")},
+    ),
+    Page(
+        "replay",
+        lambda: f"{_admin('circuit_replay', _down().pk)}?try=threshold%3D3+or+delay%3D5",
+        {
+            ".circuits-page": ("Record for 24 hours", "as it is", "threshold=3"),
+            ".circuits-charts": ("delay=5", "The calls that were made"),
+        },
+    ),
     Page("add", lambda: _admin("circuit_add"), {"#circuit_form": ("Threshold", "Delay")}),
     Page("delete", lambda: _admin("circuit_delete", _down().pk), {"#content": (DOWN,)}),
     Page(
@@ -99,7 +118,7 @@ PAGES: Final = (
     ),
     Page(
         "change",
-        lambda: _admin("transition_change", _down().history()[0].pk),
+        lambda: _admin("transition_change", history_of(_down())[0].pk),
         {"#content": (DOWN, "closed → open")},
     ),
 )

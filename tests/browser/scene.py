@@ -11,10 +11,13 @@ from typing import Any, Final
 from django.db.models import DateTimeField, F
 
 import circuits
-from circuits import breaker
-from circuits.models import Circuit, Minute, Transition
-from circuits.statistics import DAY, MINUTE
-from circuits.store import DatabaseStore
+from circuits.core.recording import Call, Ending
+from circuits.models import Circuit, Minute, Recording, Transition
+from circuits.moments import to_datetime
+from circuits.process import runtime
+from circuits.reports.statistics import DAY_MINUTES, MINUTE_SECONDS
+from circuits.storage import recordings
+from circuits.storage.database import DatabaseStore
 from tests.factories import CircuitFactory
 
 #: The circuit with the most to tell: it is open, and was before.
@@ -32,13 +35,13 @@ def play(mock: str) -> None:
 def add_a_day_of_calls() -> None:
     """Let all circuits have been in use since yesterday: more in the evening than at night."""
     chance = Random(1)
-    now = int(DatabaseStore().now() // MINUTE)
+    now = int(DatabaseStore().now() // MINUTE_SECONDS)
     for circuit in Circuit.objects.all():
         usual = chance.randint(5, 80)
         quiet = {minute for minute, *_ in circuit.minutes.values_list("minute")}
         Minute.objects.bulk_create(
             _minute(circuit, minute, usual * (1.2 + sin(minute / 229)), chance)
-            for minute in range(now - DAY, now)
+            for minute in range(now - DAY_MINUTES, now)
             if minute not in quiet
         )
 
@@ -61,6 +64,7 @@ class _Morning:
         self._somebody_steps_in()
         self._two_go_down()
         self._one_tries_again()
+        _one_was_recorded()
 
     def _all_is_well(self) -> None:
         self._make("address lookup")
@@ -80,10 +84,10 @@ class _Morning:
             self._call(name, "success")
 
     def _somebody_steps_in(self) -> None:
-        circuits.get("recommendations").observe(actor="ben", words="Trying a lower threshold")
+        circuits.get("recommendations").observe(actor="ben", reason="Trying a lower threshold")
         _time_passes(minutes=35)
         words = "The provider moves house until 14:00"
-        circuits.get(FORCED).force_open(actor="ann", words=words)
+        circuits.get(FORCED).force_open(actor="ann", reason=words)
         _time_passes(minutes=20)
 
     def _two_go_down(self) -> None:
@@ -99,7 +103,7 @@ class _Morning:
         for name in ("address lookup", "exchange rates", "stock levels"):
             self._call(name, "success", times=5)
         self._call("product search", "faulty", times=2)
-        breaker.flush()
+        runtime.flush()
 
     def _make(self, name: str, **policy: Any) -> None:
         CircuitFactory.create(name=name, **policy)
@@ -113,7 +117,7 @@ class _Morning:
 
 def _time_passes(*, minutes: float, seconds: float = 0) -> None:
     """Whatever there is was that much earlier."""
-    breaker.flush()
+    runtime.flush()
     passed = timedelta(minutes=minutes, seconds=seconds)
     for model in (Circuit, Transition):
         moments = [each.name for each in model._meta.fields if isinstance(each, DateTimeField)]
@@ -122,4 +126,21 @@ def _time_passes(*, minutes: float, seconds: float = 0) -> None:
     for row in Minute.objects.order_by("minute"):
         row.minute -= round(minutes)
         row.save()
-    breaker.forget()
+    runtime.forget()
+
+
+def _one_was_recorded() -> None:
+    """Let the last hour of the one that is down have been recorded: two bad times in it."""
+    store, circuit, chance = DatabaseStore(), Circuit.objects.get(name=DOWN), Random(1)
+    now = store.now()
+    recordings.begin(store.alias, circuit, 60)
+    since = now - 3_600
+    Recording.objects.update(since=to_datetime(since), until=to_datetime(now))
+    calls = [_recorded(since + 2 * number, number, chance) for number in range(1_800)]
+    recordings.add(store.alias, DOWN, calls)
+
+
+def _recorded(at: float, number: int, chance: Random) -> Call:
+    is_bad = 600 <= number < 660 or 1_500 <= number < 1_600
+    ending = Ending.FAILED if chance.random() < (0.8 if is_bad else 0.03) else Ending.GOOD
+    return Call(at, chance.random(), ending)

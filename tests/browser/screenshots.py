@@ -1,4 +1,4 @@
-"""Takes the pictures of the README: ``python -m tests.browser.screenshots --out docs/images``.
+"""Takes the pictures of the docs: ``python -m tests.browser.screenshots --out docs/images``.
 
 What they show is made anew, by calls over real HTTP, in databases of its own.
 """
@@ -26,8 +26,8 @@ from django.test.utils import (  # noqa: E402
     teardown_databases,
 )
 
-from circuits import breaker  # noqa: E402
-from circuits.store import EXPIRY, DatabaseStore  # noqa: E402
+from circuits.process import runtime  # noqa: E402
+from circuits.storage.database import EXPIRY, DatabaseStore  # noqa: E402
 from tests.browser import scene  # noqa: E402
 from tests.browser.browser import (  # noqa: E402
     DESKTOP,
@@ -110,13 +110,13 @@ def _databases() -> Iterator[None]:
     try:
         yield
     finally:
-        breaker.forget()
+        runtime.forget()
         teardown_databases(made, verbosity=0)
 
 
 def main() -> None:
     """Read the arguments, and say in one sentence what is missing."""
-    parser = ArgumentParser(description="Take the pictures of the README.")
+    parser = ArgumentParser(description="Take the pictures of the docs.")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write them to")
     try:
         take_all(parser.parse_args().out)

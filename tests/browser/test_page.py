@@ -13,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
-from circuits.machine import Mode, State
+from circuits.core.status import Mode, State
 from circuits.models import Circuit, Transition
 from tests.browser.browser import DESKTOP as DESK
 from tests.browser.browser import Browser, Theme
@@ -136,3 +136,10 @@ def test_what_did_not_work_is_named(browser: Browser) -> None:
     browser.wait_for(lambda: "3 done" in browser.one(".messagelist").text)
     assert shut.name in browser.one(".messagelist").text
     assert Circuit.objects.filter(state=State.CLOSED).count() == 3
+
+
+def test_a_unit_stands_beside_its_field(browser: Browser) -> None:
+    browser.visit(reverse("admin:circuits_circuit_add"))
+    field, unit = browser.one("#id_delay").rect, browser.one("#id_delay_unit").rect
+    assert field["x"] + field["width"] <= unit["x"] < field["x"] + field["width"] + 20
+    assert field["y"] <= unit["y"] + unit["height"] / 2 <= field["y"] + field["height"]

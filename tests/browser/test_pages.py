@@ -33,3 +33,48 @@ def test_it_is_whole_quiet_and_accessible(
     assert browser.content_width <= device.width
     assert browser.errors() == []
     assert ours(browser.violations()) == []
+
+
+#: How much of the width below the heading an element takes, and how far it goes past the screen.
+_ROOM = """
+const content = document.querySelector("#content");
+const style = getComputedStyle(content);
+const room = content.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+const box = document.querySelector(arguments[0]).getBoundingClientRect();
+return [box.width / room, box.right - innerWidth];
+"""
+
+
+#: What must have room, by the page it is on.
+_BROAD = {
+    "circuits": ("#result_list", ".circuits-summary"),
+    "circuit": (".circuits-page", ".circuits-status"),
+    "incident": (".circuits-page",),
+    "confirmation": ("#id_reason",),
+    "history": ("#changelist-filter",),
+}
+
+
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=str)
+def test_what_matters_has_the_width_there_is(device: Device, browser: Browser, remote: str) -> None:
+    scene.play(remote)
+    browser.become(Theme.LIGHT, device)
+    for page in PAGES:
+        browser.visit(page.path())
+        for element in _BROAD.get(page.name, ()):
+            share, beyond = browser.chrome.execute_script(_ROOM, element)
+            assert (element, share >= 0.6, beyond <= 0) == (element, True, True)
+
+
+def test_the_way_back_is_dressed(browser: Browser, remote: str) -> None:
+    """Ours is on pages that Django has not, and looks as it does on Django's."""
+    scene.play(remote)
+    looks = {}
+    for page in PAGES:
+        if page.name == "index":
+            continue  # from there it is not far
+        browser.visit(page.path())
+        looks[page.name] = browser.one(".breadcrumbs").value_of_css_property("background-color")
+        assert browser.one(".breadcrumbs a").size["height"] < 30
+    assert len(set(looks.values())) == 1
+    assert looks["incident"] != "rgba(0, 0, 0, 0)"

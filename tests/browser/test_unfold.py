@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,28 +9,19 @@ from django.test import Client
 from django.urls import reverse
 from selenium.webdriver import Chrome
 
-from circuits.machine import Mode
+from circuits.core.status import Mode
 from circuits.models import Circuit
 from tests.browser import scene
 from tests.browser.browser import DESKTOP, Browser, Theme, fresh
 from tests.browser.pages import PAGES, Page
-from tests.concurrency import HERE, environment
+from tests.browser.themed import themed
 from tests.factories import CircuitFactory
 
 
 @pytest.fixture(scope="module")
 def _unfold(django_db_setup: None) -> Iterator[str]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.browser.unfold"],
-        env=environment(),
-        cwd=HERE,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as site:
-        assert site.stdout
-        yield site.stdout.readline().strip()
-        site.communicate()  # ends its input, and with that the site
+    with themed("unfold") as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def test_messages_come_out_in_the_order_they_went_in(connection: Connection) -> 
     assert [answer.payload["number"] for answer in answers] == [0, 1, 2]
 
 
+@pytest.mark.skipif(version("kombu") < "5.6", reason="it is for the pins")
 def test_a_message_in_the_making_is_not_read(connection: Connection, tmp_path: Path) -> None:
     with connection, connection.SimpleQueue("jobs") as queue:
         (tmp_path / "messages" / "0_x.jobs.msg.part").touch()

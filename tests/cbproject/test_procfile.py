@@ -1,5 +1,6 @@
 """All processes together, as `make run` starts them: they work, and they stop on Ctrl-C."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -50,8 +51,13 @@ def test_all_processes_work_and_stop_cleanly(
     site: subprocess.Popen[bytes], tmp_path: Path, port: int
 ) -> None:
     output = tmp_path / "output"
-    _wait_for("Starting development server", output)
+    _wait_for("development server at", output)
     assert requests.get(f"http://{HOST}:{port}/health", timeout=5).ok
+    # The address that it prints is the one that people follow.
+    (address,) = re.findall(r"server at (http://\S+?/)\s", output.read_text())
+    landed = requests.get(address, timeout=5)
+    assert landed.ok
+    assert landed.url.startswith(f"http://{HOST}:{port}/admin/login/")
     # Beat sent the task through the filesystem broker, and the worker did it.
     _wait_for("Changed state from open to half_open (expired)", output)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import clock as clocks
+from tests.resolver import resolver as resolver
 
 
 @pytest.fixture

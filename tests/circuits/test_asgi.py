@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from circuits import breaker
 from circuits.asgi import get_asgi_application
-from circuits.flusher import Flusher
 from circuits.models import Circuit
+from circuits.process import runtime
+from circuits.process.pulse import Pulse
 from tests.calls import succeed
 from tests.concurrency import in_threads
 
@@ -26,7 +26,9 @@ async def test_what_was_gathered_is_written_before_the_server_stops(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # One that may end, as that of the test process may not.
-    monkeypatch.setattr(breaker, "flusher", Flusher(breaker.flush))
+    pulse = Pulse(lambda: False, runtime.flush)
+    pulse.ensure_running()
+    monkeypatch.setattr(runtime, "pulse", pulse)
     told: Queue[Any] = Queue()
     answered: Queue[Any] = Queue()
     life = ensure_future(get_asgi_application()({"type": "lifespan"}, told.get, answered.put))

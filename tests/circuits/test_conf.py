@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from pytest_django import Settings
 
 from circuits import conf
 from circuits.conf import Config, load, problems
-from circuits.machine import POLICY_LIMITS
+from circuits.core.policy import POLICY_LIMITS
 
 NAN, INF = float("nan"), float("inf")
 
@@ -25,12 +26,15 @@ GOOD: list[tuple[str, Any]] = [
     ("MAX_CIRCUITS", 1),
     ("MAX_CIRCUITS", 10_000_000),
     ("MAX_SNAPSHOTS", 1),
+    ("METRICS_CIRCUITS", 1),
     ("MAX_SNAPSHOTS", 10_000_000),
     ("ON_STORE_ERROR", "local"),
     ("ON_STORE_ERROR", "raise"),
     ("STORE_RETRY_SECONDS", 0),
     ("STORE_RETRY_SECONDS", 3600),
-    ("FAILURE_STATUSES", frozenset({100, 599})),
+    ("STORE_WAIT_SECONDS", 0.01),
+    ("STORE_WAIT_SECONDS", 3600),
+    ("FAILURE_STATUSES", frozenset({100, 999})),
     ("FAILURE_STATUSES", frozenset()),
     ("HISTORY_DAYS", 1),
     ("HISTORY_DAYS", 36_500),
@@ -38,14 +42,22 @@ GOOD: list[tuple[str, Any]] = [
     ("HISTORY_ROWS", 100_000_000),
     ("STATISTICS_DAYS", 0),
     ("STATISTICS_DAYS", 36_500),
+    ("IDLE_DAYS", 0),
+    ("IDLE_DAYS", 36_500),
     ("PROMETHEUS", True),
     ("OPENTELEMETRY", False),
+    ("TEST_IN_MEMORY", True),
+    ("SITE_URL", ""),
+    ("SITE_URL", "https://site.example:8443/shop/"),
     ("HEALTH_TOKEN", "a-long-random-text-that-nobody-guesses"),
     ("PROBE_HOSTS", ["*"]),
     ("PROBE_HOSTS", []),
     ("PROBE_HOSTS", (".example.com", "Status.Example", "my_service", "127.0.0.1", "[::1]")),
+    ("REDACT", (re.compile(r"cust-\d+", re.IGNORECASE),)),
+    ("REDACT", ()),
     ("DEFAULTS", {"threshold": 3, "delay": 0.5, "timeout": 2}),
     ("DEFAULTS", {"strategy": "rate", "respect_retry_after": True, "failure_statuses": "429"}),
+    ("DEFAULTS", {"failure_statuses": ", ".join(["429"] * 40)}),
     ("CIRCUITS", {"payments": {"delay": 5, "probe_url": "https://pay.example/"}, "mail": {}}),
 ]
 
@@ -63,6 +75,7 @@ BAD: list[tuple[str, Any]] = [
     ("FLUSH_SECONDS", None),
     ("MAX_CIRCUITS", 0),
     ("MAX_SNAPSHOTS", 0),
+    ("METRICS_CIRCUITS", 0),
     ("MAX_SNAPSHOTS", True),
     ("MAX_CIRCUITS", 10.0),
     ("MAX_CIRCUITS", 10_000_001),
@@ -72,10 +85,12 @@ BAD: list[tuple[str, Any]] = [
     ("STORE_RETRY_SECONDS", -1),
     ("STORE_RETRY_SECONDS", 3601),
     ("STORE_RETRY_SECONDS", INF),
+    ("STORE_WAIT_SECONDS", 0),
+    ("STORE_WAIT_SECONDS", INF),
     ("FAILURE_STATUSES", 500),
     ("FAILURE_STATUSES", "500"),
     ("FAILURE_STATUSES", [99]),
-    ("FAILURE_STATUSES", [600]),
+    ("FAILURE_STATUSES", [1000]),
     ("FAILURE_STATUSES", ["500"]),
     ("FAILURE_STATUSES", [True]),
     ("HISTORY_DAYS", 0),
@@ -86,8 +101,11 @@ BAD: list[tuple[str, Any]] = [
     ("HISTORY_ROWS", 100_000_001),
     ("STATISTICS_DAYS", -1),
     ("STATISTICS_DAYS", "7"),
+    ("IDLE_DAYS", -1),
+    ("IDLE_DAYS", "30"),
     ("PROMETHEUS", 1),
     ("OPENTELEMETRY", "yes"),
+    ("TEST_IN_MEMORY", "always"),
     ("HEALTH_TOKEN", 5),
     ("PROBE_HOSTS", "example.com"),
     ("PROBE_HOSTS", None),
@@ -100,9 +118,21 @@ BAD: list[tuple[str, Any]] = [
     ("PROBE_HOSTS", ["example.com."]),
     ("PROBE_HOSTS", ["::1"]),
     ("PROBE_HOSTS", ["bücher.example"]),
+    ("SITE_URL", None),
+    ("SITE_URL", "site.example"),
+    ("SITE_URL", "https://ann:pass@site.example"),
+    ("SITE_URL", "https://site.example/?next=/"),
+    ("SITE_URL", "https://site.example/#top"),
+    ("SITE_URL", " https://site.example"),
+    ("REDACT", r"cust-\d+"),
+    ("REDACT", None),
+    ("REDACT", ["("]),
+    ("REDACT", ["(a+)+$"]),
+    ("REDACT", [5]),
     ("DEFAULTS", {"strategy": "votes"}),
     ("DEFAULTS", {"respect_retry_after": 1}),
     ("DEFAULTS", {"failure_statuses": "5xx"}),
+    ("DEFAULTS", {"failure_statuses": ", ".join(["429"] * 41)}),  # too long for its column
     ("DEFAULTS", {"failure_statuses": [500]}),
     ("NOTIFY", None),
     ("NOTIFY", {"EMAIL": "ops@example.org"}),
@@ -110,6 +140,8 @@ BAD: list[tuple[str, Any]] = [
     ("NOTIFY", {"EMAILS": ["nobody"]}),
     ("NOTIFY", {"EMAILS": 5}),
     ("NOTIFY", {"WEBHOOK": "ftp://example.org/"}),
+    ("NOTIFY", {"SECRET_WEBHOOK": "ftp://example.org/"}),
+    ("NOTIFY", {"SECRET_WEBHOOK": "https://a.example/", "WEBHOOK": "https://b.example/"}),
     ("NOTIFY", {"QUIET_SECONDS": -1}),
     ("DEFAULTS", None),
     ("DEFAULTS", ["threshold"]),
@@ -138,7 +170,13 @@ def test_who_is_told_can_be_set() -> None:
     notify = load({"NOTIFY": {"EMAILS": ["ops@example.org"], "QUIET_SECONDS": 60}}).notify
     assert (notify.emails, notify.webhook, notify.quiet_seconds) == (["ops@example.org"], "", 60)
     assert notify
-    assert "hook" not in repr(load({"NOTIFY": {"WEBHOOK": "https://example.org/hook"}}))
+    for name in ("WEBHOOK", "SECRET_WEBHOOK"):
+        config = load({"NOTIFY": {name: "https://example.org/hook", "QUIET_SECONDS": 0}})
+        assert config.notify.webhook == "https://example.org/hook"
+        assert config.notify.quiet_seconds == 0
+        assert "hook" not in repr(config)
+    both = {"SECRET_WEBHOOK": "https://example.org/hook", "WEBHOOK": ""}
+    assert load({"NOTIFY": both}).notify.webhook == "https://example.org/hook"
 
 
 def test_every_key_is_tried_above() -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import requests
 
+from circuits import exceptions
 from circuits.exceptions import (
     CircuitBusyError,
     CircuitOpenError,
     InvalidInputError,
+    ModeChangedError,
     RemoteCallFailedException,
+    Standing,
     TooManyCircuitsError,
     Worded,
     shown,
@@ -71,6 +78,7 @@ def test_bad_input_is_a_value_error_and_no_failed_call() -> None:
         InvalidInputError("threshold must be a number."),
         InvalidInputError("%(name)s must be a number.", name="threshold"),
         TooManyCircuitsError("payments", 3),
+        ModeChangedError("payments", "automatic", "observe"),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -114,3 +122,88 @@ def test_a_bad_value_is_shown_as_far_as_it_can_be() -> None:
     assert shown("x" * 199) == f"'{'x' * 199}..."
     assert shown(10**5000) == "an unprintable int"
     assert shown([Unprintable()]) == "an unprintable list"
+
+
+# What a refusal tells besides
+
+
+def test_a_traceback_names_the_circuit_also_where_nothing_more_is_known() -> None:
+    text = "".join(traceback.format_exception_only(CircuitOpenError("payments", 8.69)))
+    assert text.splitlines()[1:] == ["Circuit payments"]
+
+
+def test_the_notes_are_made_when_they_are_read_and_no_sooner(asked: list[str]) -> None:
+    error = CircuitOpenError("payments", 8.69)
+    assert str(error) == "Retry after 8.69 secs"
+    assert repr(copy.copy(error)) == repr(pickle.loads(pickle.dumps(error)))
+    assert asked == []
+    assert vars(error) == {"name": "payments", "retry_after": 8.69}
+    assert error.__notes__ == error.__notes__
+    assert asked == ["payments"]
+
+
+def test_a_note_may_be_added_before_and_after_the_first_is_read() -> None:
+    error = CircuitOpenError("payments", 8.69)
+    error.add_note("while charging order 7")
+    error.add_note("for ann")
+    assert error.__notes__ == ["Circuit payments", "while charging order 7", "for ann"]
+    assert "while charging order 7\n" in traceback.format_exception_only(error)
+    error.__notes__ = ["mine alone"]
+    assert error.__notes__ == ["mine alone"]
+
+
+def test_notes_and_standing_go_through_pickle_and_copy_once_they_were_read() -> None:
+    error = CircuitOpenError("payments", 8.69)
+    error.add_note("while charging order 7")
+    for back in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert back.__notes__ == error.__notes__
+        assert back.standing == error.standing
+
+
+def test_a_refusal_tells_of_its_circuit_what_the_process_knows(asked: list[str]) -> None:
+    error = CircuitOpenError("payments", 8.69)
+    assert (error.standing.failed_trials, error.standing.refused) == (7, 3752)
+    assert error.__notes__ == [
+        "Circuit payments: down since 2026-11-28 15:08:00 UTC; failed trials: 7; "
+        "calls refused: 3,752; next trial at 15:23:10 UTC; last error: ConnectionError: refused; "
+        "https://site.example/incident/1"
+    ]
+
+
+def test_who_cannot_tell_spoils_no_traceback() -> None:
+    def fail(name: str) -> Standing:
+        raise RuntimeError("nothing works any more")
+
+    exceptions.ask_for_standing(fail)
+    error = CircuitOpenError("payments", 8.69)
+    assert error.__notes__ == ["Circuit payments"]
+    assert error.standing == Standing()
+
+
+@pytest.fixture
+def asked(nobody_knows: None) -> list[str]:
+    """Let refusals ask here how their circuit stands; return the names they ask about."""
+    names: list[str] = []
+
+    def ask(name: str) -> Standing:
+        names.append(name)
+        return Standing(
+            state="open",
+            mode="automatic",
+            since=datetime(2026, 11, 28, 15, 8, tzinfo=UTC),
+            retry_at=datetime(2026, 11, 28, 15, 23, 10, tzinfo=UTC),
+            failed_trials=7,
+            refused=3752,
+            last_error="ConnectionError: refused",
+            url="https://site.example/incident/1",
+        )
+
+    exceptions.ask_for_standing(ask)
+    return names
+
+
+@pytest.fixture(autouse=True)
+def nobody_knows() -> Iterator[None]:
+    before = exceptions.ask_for_standing(lambda name: Standing())
+    yield
+    exceptions.ask_for_standing(before)

@@ -21,6 +21,7 @@ NAMES = {
     "InvalidInputError",
     "RemoteCallFailedException",
     "TooManyCircuitsError",
+    "UnknownCircuitError",
     "acall",
     "call",
     "circuit_task",
@@ -79,7 +80,7 @@ def run(code: str) -> str:
     [
         "import circuits",
         "from circuits import CircuitOpenError, RemoteCallFailedException, InvalidInputError",
-        "import circuits.machine, circuits.validation, circuits.redaction",
+        "import circuits.core.machine, circuits.validation, circuits.redaction",
     ],
 )
 def test_it_needs_no_settings_and_loads_neither_django_nor_requests(code: str) -> None:

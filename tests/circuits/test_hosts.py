@@ -50,6 +50,28 @@ def test_the_host_that_would_be_called_is_the_one_that_is_judged(
     )
 
 
+@pytest.mark.parametrize("listed", [["*"], ["*", "other.example"]])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "10.0.0.1:8080", "169.254.169.254", "[::1]", "[fd00::1]", "127.1", "0"]
+)
+def test_an_address_that_is_not_public_must_be_named(
+    settings: Settings, listed: list[str], host: str
+) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "PROBE_HOSTS": listed}
+    with pytest.raises(InvalidInputError, match="whose address is not a public one"):
+        check_probe_host(f"http://{host}/")
+    name = host if host.startswith("[") else host.partition(":")[0]
+    settings.CIRCUITS = {**settings.CIRCUITS, "PROBE_HOSTS": [*listed, name]}
+    check_probe_host(f"http://{host}/")
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8", "[2606:4700::1111]", "localhost", "inside.example"])
+def test_a_public_address_or_a_name_is_let_through(settings: Settings, host: str) -> None:
+    """What a name leads to is seen when it is called."""
+    settings.CIRCUITS = {**settings.CIRCUITS, "PROBE_HOSTS": ["*"]}
+    check_probe_host(f"http://{host}/")
+
+
 @pytest.mark.parametrize("url", ["http://[::1", "http://user:hunter2@*.test/", "http://x:y:z/"])
 def test_what_nobody_can_call_is_refused_without_its_secrets(url: str) -> None:
     with pytest.raises(InvalidInputError, match="The URL cannot be called: ") as refused:

@@ -13,7 +13,7 @@ from django.urls import path
 from pytest_django import Settings
 
 import circuits
-from circuits.threads import in_thread
+from circuits.process.threads import in_thread
 from tests.factories import CircuitFactory
 
 pytestmark = pytest.mark.usefixtures("committed", "urls")
@@ -182,3 +182,26 @@ def override_template(settings: Settings, folder: Path, text: str) -> None:
     (folder / "circuits" / "unavailable.html").write_text(text)
     [engine] = settings.TEMPLATES
     settings.TEMPLATES = [{**engine, "DIRS": [str(folder)]}]
+
+
+# Several exceptions at once
+
+REFUSAL = circuits.CircuitOpenError("secret-circuit", 3.0)
+LATER = circuits.CircuitOpenError("another", 7.0)
+
+GROUPS = {
+    "a refusal": (ExceptionGroup("", [REFUSAL]), 503),
+    "nested": (ExceptionGroup("", [ExceptionGroup("", [REFUSAL]), LATER]), 503),
+    "with a failed call": (ExceptionGroup("", [REFUSAL, LATER, ERRORS["failed"]]), 503),
+    "with an error of the site": (ExceptionGroup("", [REFUSAL, LATER, ValueError("a bug")]), 500),
+    "without a refusal": (ExceptionGroup("", [ERRORS["failed"]]), 500),
+}
+
+
+@pytest.mark.parametrize("what", GROUPS)
+def test_a_group_is_answered_by_its_leaves(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    group, status = GROUPS[what]
+    monkeypatch.setitem(ERRORS, "group", group)
+    answer = Client(raise_request_exception=False).get("/raises?error=group")
+    seconds = {"a refusal": "3", "nested": "7", "with a failed call": "7"}
+    assert (answer.status_code, answer.get("Retry-After")) == (status, seconds.get(what))

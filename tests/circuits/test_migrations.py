@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from circuits.apps import create_configured
 from circuits.conf import TIMEOUT_LIMITS
-from circuits.machine import POLICY_LIMITS, Limits
+from circuits.core.policy import POLICY_LIMITS, Limits
 from circuits.models import Circuit, Transition
 from tests.factories import CircuitFactory, TransitionFactory
 

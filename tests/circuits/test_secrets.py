@@ -5,20 +5,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import StringIO
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.admin.models import LogEntry
+from django.core import mail
+from django.core.management import call_command
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, override_settings
+from django.urls import path, reverse
+from django.views.debug import get_default_exception_reporter_filter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 import circuits
+from circuits.core.status import Mode
 from circuits.exceptions import RemoteCallFailedException
-from circuits.machine import Mode
 from circuits.models import Circuit, Transition
 from circuits.redaction import redact_url
+from circuits.steering.probe import probe
+from circuits.tasks import notify
 from tests.factories import CircuitFactory
+from tests.mail import set_backend
 from tests.remotes import ILL, Request, answer, nobody, remote_that, silent_remote
+from tests.staff import HISTORY, LIST, incident, operate, page, seen
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -213,3 +227,167 @@ def test_any_url(
 )
 def test_a_url_is_redacted_though_it_holds_spaces(url: str, redacted: str) -> None:
     assert redact_url(url) == redacted
+
+
+# Wherever a text ends up
+
+TEXT = (
+    f"https://ann:{SECRET}@h.example/bot123456:{SECRET}-x_Secret0token9/sendMessage?key={SECRET} "
+    f"Bearer {SECRET} password={SECRET} api_key={SECRET} user:{SECRET}@db "
+    f"GET path?sig={SECRET} site-{SECRET}"
+)
+KEPT = (
+    "https://h.example/***/sendMessage Bearer *** password=*** api_key=*** ***@db GET path site-***"
+)
+
+
+def raising() -> None:
+    raise ConnectionError(TEXT)
+
+
+def guarded() -> None:
+    with circuits.guard("payments"):
+        raising()
+
+
+PATHS: dict[str, Callable[[], Any]] = {
+    "guard": guarded,
+    "protect": circuits.protect("payments")(raising),
+    "make_remote_call": lambda: circuits.CircuitBreaker(
+        raising, name="payments"
+    ).make_remote_call(),
+    "task": lambda: circuits.circuit_task("payments", name="tests.raising")(raising)(),
+}
+
+
+@pytest.fixture
+def site(settings: Settings) -> Settings:
+    set_backend(settings)
+    settings.CIRCUITS = {
+        **settings.CIRCUITS,
+        "REDACT": [f"(?<=site-){SECRET}"],
+        "NOTIFY": {"EMAILS": ["ops@example.org"]},
+    }
+    return settings
+
+
+@pytest.mark.parametrize("fail", PATHS.values(), ids=PATHS)
+def test_a_text_ends_up_nowhere_with_its_secrets(
+    site: Settings, fail: Callable[[], Any], ann: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    circuit = CircuitFactory.create(name="payments", threshold=1)
+    with remote_that(answer(), stays=False) as hook:
+        site.CIRCUITS["NOTIFY"]["SECRET_WEBHOOK"] = hook.url
+        site.CIRCUITS = {**site.CIRCUITS}
+        with suppress(ConnectionError, RemoteCallFailedException):
+            fail()
+        assert notify() == 1
+        told = hook.requests[0].body.decode()
+    circuit.refresh_from_db()
+    assert circuit.last_error == f"ConnectionError: {KEPT}"
+    opening = Transition.objects.get()
+    pages = [LIST, page(circuit), HISTORY, incident(circuit, opening.generation)]
+    shown = [seen(ann, address) for address in [*pages, reverse("circuits_status:health")]]
+    export: Any = ann.get(reverse("admin:circuits_transition_export"))
+    shown.append(b"".join(export.streaming_content).decode())
+    assert all("sendMessage" in each for each in shown)
+    commands = []
+    for arguments in (["list", "--json"], ["show", "payments"], ["show", "payments", "--json"]):
+        out = StringIO()
+        call_command("circuits", *arguments, stdout=out)
+        commands.append(out.getvalue())
+    for text in (
+        written(),
+        logged(caplog),
+        repr(mail.outbox[0].message()),
+        told,
+        *shown,
+        *commands,
+    ):
+        assert SECRET not in text
+
+
+def test_a_reason_of_staff_ends_up_nowhere_with_its_secrets(
+    site: Settings, ann: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    circuit = CircuitFactory.create(name="payments")
+    ann.post(operate(circuit, "force_open"), {"mode": circuit.mode, "reason": TEXT})
+    assert Circuit.objects.get().mode == Mode.FORCED_OPEN
+    assert "sendMessage" in LogEntry.objects.get().change_message
+    assert SECRET not in repr(LogEntry.objects.values_list())
+    assert SECRET not in written()
+    assert SECRET not in logged(caplog)
+
+
+NO_HTTP = [
+    f"-ERR unknown command {SECRET}\r\n",
+    f"SSH-2.0-{SECRET}\r\n",
+    f"HTTP/7.5 {SECRET}\r\n\r\n",
+    f"HTTP/1.1 {SECRET} OK\r\n\r\n",
+    f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{SECRET}\r\n",
+    f"HTTP/1.1 200 OK\r\n{SECRET}\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("reply", NO_HTTP)
+@pytest.mark.parametrize("call", [*CALLS.values(), "probe", "urllib"])
+def test_what_is_not_http_is_not_quoted(
+    call: Any, reply: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    CircuitFactory(name="payments", threshold=1)
+    said_by = ""
+    with remote(reply.encode()) as url:
+        if call == "probe":
+            said_by = repr(probe("payments", url))
+        elif call == "urllib":
+            with suppress(Exception), circuits.guard("payments"):
+                urlopen(url, timeout=5).read()
+        else:
+            with suppress(RemoteCallFailedException):
+                call("payments", url)
+    assert SECRET not in said_by
+    assert SECRET not in written()
+    assert SECRET not in logged(caplog)
+
+
+# Django's page about an error
+
+HOOK = f"https://hooks.example/{SECRET}"
+
+
+def asks(request: HttpRequest) -> HttpResponse:
+    """A view that needs a circuit."""
+    return HttpResponse(circuits.get("payments").state)
+
+
+urlpatterns = [path("", asks)]
+
+
+@pytest.fixture
+def djangos_own_filter(settings: Settings) -> Iterator[None]:
+    """Report errors as a site does that has not chosen a filter."""
+    settings.DEFAULT_EXCEPTION_REPORTER_FILTER = "django.views.debug.SafeExceptionReporterFilter"
+    get_default_exception_reporter_filter.cache_clear()  # type: ignore[attr-defined]
+    yield
+    get_default_exception_reporter_filter.cache_clear()  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("djangos_own_filter")
+@pytest.mark.parametrize("mistake", [{}, {"THRESHOLD": 5}], ids=["right", "wrong"])
+def test_the_page_of_an_error_shows_no_secret_of_the_settings(
+    settings: Settings, mistake: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in the settings that it lists nor in the variables of what was going on."""
+    settings.DEBUG = True
+    settings.ROOT_URLCONF = __name__
+    secret = {"NOTIFY": {"SECRET_WEBHOOK": HOOK}, "HEALTH_TOKEN": SECRET * 5}
+    if not mistake:
+        monkeypatch.setattr(circuits, "get", circuits.guard("payments").__exit__)
+    with override_settings(CIRCUITS={**settings.CIRCUITS, **mistake, **secret}):
+        answered = Client(raise_request_exception=False).get("/")
+    page = answered.content.decode()
+    assert answered.status_code == 500
+    assert "ImproperlyConfigured" in page if mistake else "TypeError" in page
+    assert "SECRET_WEBHOOK" in page
+    assert "HEALTH_TOKEN" in page
+    assert SECRET not in page

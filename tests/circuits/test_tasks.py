@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
@@ -14,10 +15,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from circuits.machine import Mode
+from circuits.core.status import Mode, State
 from circuits.models import Circuit, Transition
 from circuits.signals import state_changed
-from circuits.store import EXPIRE_BATCH, DatabaseStore
+from circuits.storage.database import EXPIRE_BATCH, DatabaseStore
 from circuits.tasks import EXPIRES, half_open_expired
 from tests.concurrency import PATIENCE, in_threads, let_go, result_of, start_worker
 from tests.factories import CircuitFactory
@@ -113,6 +114,25 @@ def test_circuits_that_stay_as_they_are_take_no_place_in_a_batch() -> None:
     assert DatabaseStore().expire_due(batch=2) == 1
 
 
+def test_a_row_that_makes_no_sense_keeps_no_other_from_its_trial(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    CircuitFactory(name="senseless", expired=True)
+    past = timezone.now() - timedelta(seconds=1)
+    CircuitFactory(name="also senseless", mode=Mode.FORCED_OPEN, mode_until=past)
+    Circuit.objects.update(window={"buckets": "none"})
+    CircuitFactory(name="payments", expired=True)
+    CircuitFactory(name="mail", mode=Mode.FORCED_CLOSED, mode_until=past)
+    assert [half_open_expired() for _ in range(3)] == [2, 0, 0]
+    assert Circuit.objects.get(name="payments").state == State.HALF_OPEN
+    assert Circuit.objects.get(name="mail").mode == Mode.AUTOMATIC
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [record.getMessage() for record in errors] == [
+        "The row of the circuit senseless cannot be understood; it stays."
+    ]
+    assert errors[0].exc_info
+
+
 def test_a_pass_with_nothing_to_do_writes_its_heartbeat_alone() -> None:
     CircuitFactory(opened=True)
     with CaptureQueriesContext(connections["circuits"]) as queries:
@@ -181,9 +201,16 @@ def test_no_more_rows_are_locked_than_are_taken() -> None:
         with transaction.atomic(using="circuits"):
             return len(Circuit.objects.select_for_update(skip_locked=True))
 
-    with transaction.atomic(using="circuits"):
-        assert len(DatabaseStore()._due("retry_at", 2, {})) == 2
-        assert in_threads(1, unlocked) == [3]
+    left: list[int] = []
+
+    def look(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("INSERT") and not left:  # the changes of the rows that it has taken
+            left.extend(in_threads(1, unlocked))
+        return execute(sql, *args)
+
+    with connections["circuits"].execute_wrapper(look):
+        assert DatabaseStore().expire_due(2) == 2
+    assert left == [3]
 
 
 def test_it_makes_the_circuits_that_the_settings_name(settings: Settings) -> None:

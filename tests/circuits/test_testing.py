@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 import circuits
+from circuits.models import Circuit, Transition
+from circuits.signals import state_changed
 from circuits.testing import memory_circuits, override_circuit
 
 pytest_plugins = ["circuits.pytest_plugin"]
@@ -76,6 +78,34 @@ def test_overrides_nest_and_end() -> None:
         assert (call("payments"), call("rates")) == ("refused", "made")
     with memory_circuits():
         assert call("payments") == "made"
+
+
+def test_overrides_of_one_circuit_nest() -> None:
+    with override_circuit("payments", state="open"):
+        with override_circuit("payments"):
+            assert call("payments") == "made"
+        assert call("payments") == "refused"
+
+
+def test_the_signal_of_a_change_is_sent_in_memory_too() -> None:
+    heard: list[tuple[object, ...]] = []
+
+    def hear(sender: object, name: str, transition: Transition, **kwargs: object) -> None:
+        assert transition.circuit.name == name
+        heard.append((sender, name, transition.from_state, transition.to_state, transition.actor))
+
+    state_changed.connect(hear)
+    try:
+        with memory_circuits():
+            for _ in range(5):
+                fail("payments")
+            circuits.get("rates").force_open(actor="ann")
+    finally:
+        state_changed.disconnect(hear)
+    assert heard == [
+        (Circuit, "payments", "closed", "open", ""),
+        (Circuit, "rates", "closed", "open", "ann"),
+    ]
 
 
 @override_circuit("payments", state="open")

@@ -61,7 +61,55 @@ def test_a_control_character_is_refused_and_shown_escaped(character: str) -> Non
     assert str(refused.value).isprintable()
 
 
-@pytest.mark.parametrize("name", [" payments", "payments ", " ", "\u3000payments"])
+@pytest.mark.parametrize(
+    ("name", "signs"),
+    [
+        ("pay\u200bments", "U+200B"),
+        ("\ufeffpayments", "U+FEFF"),
+        ("pay\u202ements", "U+202E"),
+        ("\u2067payments\u2069", "U+2067, U+2069"),
+        ("pay\u00adments", "U+00AD"),
+        ("pay\u3164ments", "U+3164"),
+        ("pay\u2800ments", "U+2800"),
+        ("pay\ufe0fments", "U+FE0F"),
+        ("pay\U000e0041ments", "U+E0041"),
+        ("pay\u00a0ments", "U+00A0"),
+        ("\u3000payments", "U+3000"),
+        ("p\u0430y", "U+0430"),
+        ("mail \u0440\u0430yments", "U+0440, U+0430"),
+        ("\u03bfrders", "U+03BF"),
+        ("\uff50ayments", "U+FF50"),
+        ("\U0001d429ayments", "U+1D429"),
+        ("pe\u0301rsonnel", "U+0301"),
+    ],
+)
+def test_what_is_not_seen_or_passes_for_another_is_refused_by_its_code_point(
+    name: str, signs: str
+) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        check_name(name)
+    assert f"look like others: {signs} in " in str(refused.value)
+    assert str(refused.value).isascii()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Zo\xeb \u2602",
+        "p\xe9rsonnel \xbd",
+        "\u043f\u043b\u0430\u0442\u0435\u0436\u0438-api",
+        "\u652f\u6255\u3044API",
+        "\u0627\u0644\u0645\u062f\u0641\u0648\u0639\u0627\u062a",
+        "\u092d\u093e\u0930\u0924",
+        "\U0001f4b6",
+        "a-\u03a9",
+    ],
+)
+def test_words_of_any_language_are_names(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize("name", [" payments", "payments ", " "])
 def test_a_space_around_a_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidInputError, match="must not begin or end with a space"):
         check_name(name)

@@ -9,9 +9,10 @@ from random import Random
 from threading import Lock
 from typing import Any
 
-from circuits import breaker
+from circuits.core.conviction import quarantine_of
 from circuits.exceptions import CircuitOpenError
-from circuits.gate import Ticket
+from circuits.process import entry, results, runtime
+from circuits.process.gate import Ticket
 from tests.concurrency import in_threads
 from tests.faults.history import Passed, Refused, Trial
 
@@ -28,7 +29,7 @@ class Records:
     def __init__(self) -> None:
         self._lock = Lock()
         self._passed: dict[tuple[str, int], float] = {}
-        self._refused: dict[tuple[str, int, int], float] = {}
+        self._refused: dict[tuple[str, int, int, bool], float] = {}
         self._trials: list[tuple[str, Trial]] = []
 
     def passed(self, name: str, generation: int, at: float) -> None:
@@ -37,10 +38,10 @@ class Records:
             key = name, generation
             self._passed[key] = max(at, self._passed.get(key, at))
 
-    def refused(self, name: str, first: int, last: int, at: float) -> None:
+    def refused(self, name: str, first: int, last: int, at: float, *, is_own: bool) -> None:
         """Note a refusal."""
         with self._lock:
-            key = name, first, last
+            key = name, first, last, is_own
             self._refused[key] = max(at, self._refused.get(key, at))
 
     def tried(self, name: str, trial: Trial) -> None:
@@ -52,7 +53,10 @@ class Records:
         """Return everything as lists, each with the circuit's name first."""
         return {
             "passed": [[name, *Passed(last, at)] for (name, last), at in self._passed.items()],
-            "refused": [[key[0], *Refused(*key[1:], at)] for key, at in self._refused.items()],
+            "refused": [
+                [name, *Refused(first, last, at, is_own)]
+                for (name, first, last, is_own), at in self._refused.items()
+            ],
             "trials": [[name, *trial] for name, trial in self._trials],
         }
 
@@ -85,21 +89,22 @@ def pace(name: str, calls_per_second: float, phases: Sequence[Sequence[float]]) 
             next_at += 1 / calls_per_second
             time.sleep(max(0.0, next_at - time.monotonic()))
             with suppress(CircuitOpenError):
-                ticket = breaker.admit(name)
+                ticket = entry.admit(name)
                 if chance.random() < share:
                     failed_at.append(time.time())
-                    ticket.fail("the remote is down")
+                    results.fail(ticket, "the remote is down")
                 else:
-                    ticket.succeed()
+                    results.succeed(ticket)
     return failed_at
 
 
 def _call(name: str, chance: Random, records: Records) -> None:
-    first, before = _known_generation(name), time.time()
+    first, before, accused = _known_generation(name), time.time(), _accuses(name)
     try:
-        ticket = breaker.admit(name)
-    except CircuitOpenError:
-        records.refused(name, first, _known_generation(name), before)
+        ticket = entry.admit(name)
+    except CircuitOpenError as error:
+        is_own = error.is_alone or accused or _accuses(name)
+        records.refused(name, first, _known_generation(name), before, is_own=is_own)
         time.sleep(0.001)  # so that those refused leave the processors to the others
         return
     began_at = time.time()
@@ -108,7 +113,8 @@ def _call(name: str, chance: Random, records: Records) -> None:
     if ticket.permit.lease is None:
         records.passed(name, ticket.permit.generation, before)
     else:
-        records.tried(name, Trial(ticket.permit.generation, began_at, ended_at))
+        trial = Trial(ticket.permit.generation, began_at, ended_at, _is_own_trial(ticket))
+        records.tried(name, trial)
     _settle(ticket, name, chance)
 
 
@@ -116,13 +122,30 @@ def _settle(ticket: Ticket, name: str, chance: Random) -> None:
     # Each circuit has its good and its bad spells, and not at the same time as the others.
     is_bad = int(time.time() / SPELL + len(name) + ord(name[-1])) % 3 == 0
     if chance.random() < (0.9 if is_bad else 0.1):
-        ticket.fail("the remote is down")
+        results.fail(ticket, "the remote is down")
     elif chance.random() < 0.05:
-        ticket.release()
+        results.release(ticket)
     else:
-        ticket.succeed()
+        results.succeed(ticket)
 
 
 def _known_generation(name: str) -> int:
-    snapshot = breaker.gate(name).snapshot
+    snapshot = runtime.gate(name).snapshot
     return 0 if snapshot is None else snapshot.status.generation
+
+
+def _accuses(name: str) -> bool:
+    """Return whether this process refuses its own calls while the circuit is closed for others."""
+    gate = runtime.gate(name)
+    if gate.snapshot is None:
+        return False
+    status = gate.snapshot.status
+    return status.accuser == gate.process or quarantine_of(status, gate.process) is not None
+
+
+def _is_own_trial(ticket: Ticket) -> bool:
+    """Return whether a trial is that of a process in quarantine, before its result is told."""
+    quarantine = ticket.gate.snapshot and quarantine_of(
+        ticket.gate.snapshot.status, ticket.gate.process
+    )
+    return bool(quarantine and quarantine.token == ticket.permit.lease)

@@ -1,22 +1,26 @@
 """The processes of a site on a clock that only a simulation moves, and a perfect counter beside.
 
-Each process is a real :class:`circuits.gate.Gate`. Only the row behind them is modelled, as
-:class:`circuits.store.DatabaseStore` keeps it: `tests/faults/test_fleet.py` holds the two together.
+Each process is a real :class:`circuits.process.gate.Gate`. Only the row behind them is modelled, as
+:class:`circuits.storage.database.DatabaseStore` keeps it: `tests/faults/test_fleet.py` holds the
+two together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from heapq import heapify, heapreplace
 from random import Random
 from typing import Protocol, TypeVar
 
-from circuits import conf, machine
+from circuits import conf
+from circuits.core import conviction, machine
+from circuits.core.policy import Policy
+from circuits.core.status import Change, Failure, Mode, Permit, State, Status, Step, Witness
 from circuits.exceptions import CircuitOpenError
-from circuits.gate import Gate, Ticket
-from circuits.machine import Change, Failure, Mode, Permit, Policy, State, Status, Step
-from circuits.store import NO_NOTE, Changed, Note, Snapshot, Tally
+from circuits.process import flushing, results
+from circuits.process.gate import Gate, Ticket
+from circuits.storage.contract import NO_NOTE, Changed, Note, Snapshot, Tally
 from tests.clock import Clock
 
 S = TypeVar("S", bound=Step)
@@ -50,6 +54,7 @@ class SharedRow:
             failure_statuses=None,
             now=now,
             read_at=now,
+            known_at=now,
         )
 
     def change(
@@ -63,25 +68,35 @@ class SharedRow:
             self.changes.append(step.change)
         return Changed(before=before, step=step)
 
-    def count_failure(self, snapshot: Snapshot, permit: Permit, settle: float, error: str) -> bool:
+    def count_failure(
+        self, snapshot: Snapshot, permit: Permit, failure: Failure, error: str
+    ) -> bool:
         """Count a failure that changes no state, if the conditional UPDATE would find the row."""
         now = self._clock()
-        if not (self._is_closed_for(permit) and self._is_harmless(now, settle)):
+        process, settle = failure.witness.process, failure.settle_seconds
+        if not (self._is_closed_for(permit) and self._is_harmless(now, settle, process)):
             return False
         status = self.status
         started = now if status.run_started_at is None else status.run_started_at
         self.status = replace(
-            status, failure_count=status.failure_count + 1, run_started_at=started
+            status,
+            failure_count=status.failure_count + 1,
+            run_started_at=started,
+            run_by=conviction.joined(status, process),
         )
         return True
 
     def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
         """Note nothing: what it writes is for people."""
 
-    def clear_failures(self, snapshot: Snapshot, permit: Permit) -> None:
-        """Set the run of failures of a closed circuit back to none."""
-        if self._is_closed_for(permit) and self.status.failure_count > 0:
-            self.status = replace(self.status, failure_count=0, run_started_at=None)
+    def clear_failures(self, snapshot: Snapshot, permit: Permit, witness: Witness) -> bool:
+        """Set the run of failures of a closed circuit back to none, if nobody is accused."""
+        status = self.status
+        if not (self._is_closed_for(permit) and status.failure_count > 0) or status.accuser:
+            return False
+        cleared = replace(status, failure_count=0, run_started_at=None, run_by="")
+        self.status = conviction.heard_success(cleared, witness.process, self._clock())
+        return True
 
     def merge(
         self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
@@ -92,19 +107,39 @@ class SharedRow:
     def revive(self, name: str) -> None:
         """Do nothing: it never fails."""
 
-    def flush(self, tally: Tally) -> None:
-        """Keep nothing: tallies are for people."""
+    def flush(self, tallies: Sequence[Tally]) -> Sequence[Changed[Step] | None]:
+        """Merge the batches; the rest is for people."""
+        return [self._merged(each) for each in tallies]
+
+    def _merged(self, tally: Tally) -> Changed[Step] | None:
+        at, batch = tally.last_success_at, tally.batch
+        if at is not None and at >= (self.status.last_success_at or at):
+            self.status = conviction.heard_success(self.status, tally.process, at)
+        if batch is None:
+            return None
+        return self.change(NAME, lambda row: machine.merge(row.status, row.policy, row.now, batch))
+
+    def read_all(self, names: Sequence[str]) -> Mapping[str, Snapshot]:
+        """Return the circuit as it is now."""
+        return {name: self.read(name) for name in names}
+
+    def is_private(self) -> bool:
+        """Return false: all see it."""
+        return False
 
     def _is_closed_for(self, permit: Permit) -> bool:
         status = self.status
         return status.state is State.CLOSED and status.generation == permit.generation
 
-    def _is_harmless(self, now: float, settle: float) -> bool:
+    def _is_harmless(self, now: float, settle: float, process: str) -> bool:
         status = self.status
+        if status.quarantines:
+            return False
         if status.failure_count < self._policy.threshold - 1 or status.mode is Mode.FORCED_CLOSED:
             return True
         started = status.run_started_at
-        return settle > 0 and started is not None and started > now - settle
+        is_young = settle > 0 and started is not None and started > now - settle
+        return is_young and status.run_by != process
 
 
 class Counter(Protocol):
@@ -155,9 +190,9 @@ class Fleet:
         assert isinstance(leave, Ticket)
         if fails:
             self.failed_at.append(self._clock.now)
-            leave.fail("the remote is down")
+            results.fail(leave, "the remote is down")
         else:
-            leave.succeed()
+            results.succeed(leave)
 
     def flush_until(self, moment: float) -> None:
         """Let each process flush every ``FLUSH_SECONDS``."""
@@ -165,7 +200,7 @@ class Fleet:
         while self._flushes[0][0] <= moment:
             at, process = self._flushes[0]
             self._clock.now = at
-            self._gates[process].flush()
+            flushing.flush([self._gates[process]], self._row)
             heapreplace(self._flushes, (at + pause, process))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from circuits.machine import Mode, Reason, State
+from circuits.core.status import Mode, Reason, State
 
 
 class Move(NamedTuple):
@@ -44,19 +44,26 @@ class Refused(NamedTuple):
         first, last: The generations that the process knew of before and after it asked; the
             refusal is of one of them.
         last_at: The moment before the last of them asked.
+        is_own: Whether the process may have refused them by itself, since it accuses the remote.
     """
 
     first: int
     last: int
     last_at: float
+    is_own: bool = False
 
 
 class Trial(NamedTuple):
-    """A trial call, from when its lease was given to before it was given back."""
+    """A trial call, from when its lease was given to before it was given back.
+
+    Args:
+        is_own: Whether it is that of a process in quarantine, which takes no shared trial.
+    """
 
     generation: int
     began_at: float
     ended_at: float
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +89,9 @@ class History:
 #: The changes of state that each reason may bring. A change of mode has rules of its own.
 _WAYS: Final = {
     Reason.FAILURES: {(State.CLOSED, State.OPEN)},
+    Reason.REFUTED: {(State.OPEN, State.CLOSED)},
     Reason.DELAY_PASSED: {(State.OPEN, State.HALF_OPEN)},
+    Reason.TRY_NOW: {(State.OPEN, State.HALF_OPEN)},
     Reason.TRIAL_SUCCEEDED: {(State.HALF_OPEN, State.CLOSED)},
     Reason.TRIAL_FAILED: {(State.HALF_OPEN, State.OPEN)},
     Reason.RESET: {(State.OPEN, State.CLOSED), (State.HALF_OPEN, State.CLOSED)},
@@ -155,7 +164,12 @@ def _wrong_passes(history: History) -> Iterator[str]:
 def _wrong_refusals(history: History) -> Iterator[str]:
     for refused in history.refused:
         generations = range(refused.first, refused.last + 1)
-        refusing = [each for each in generations if _refuses(*_stand(history.moves, each))]
+        stands = {each: _stand(history.moves, each) for each in generations}
+        refusing = [
+            each
+            for each, (state, mode) in stands.items()
+            if _refuses(state, mode) or (refused.is_own and state == State.CLOSED)
+        ]
         if not refusing:
             yield f"A call was refused in generations {refused.first} to {refused.last}."
         else:
@@ -163,11 +177,13 @@ def _wrong_refusals(history: History) -> Iterator[str]:
 
 
 def _wrong_trials(history: History) -> Iterator[str]:
-    for generation in sorted({trial.generation for trial in history.trials}):
-        trials = [trial for trial in history.trials if trial.generation == generation]
-        state, _ = _stand(history.moves, generation)
-        if state != State.HALF_OPEN:
-            yield f"A trial was made in generation {generation}, which was {state}."
+    for trial in history.trials:
+        state, _ = _stand(history.moves, trial.generation)
+        if state != (State.CLOSED if trial.is_own else State.HALF_OPEN):
+            yield f"A trial was made in generation {trial.generation}, which was {state}."
+    shared = [trial for trial in history.trials if not trial.is_own]
+    for generation in sorted({trial.generation for trial in shared}):
+        trials = [trial for trial in shared if trial.generation == generation]
         most = most_at_once((trial.began_at, trial.ended_at) for trial in trials)
         if most > history.most_trials:
             yield f"{most} trials were under way at once in generation {generation}."

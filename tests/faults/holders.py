@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import circuits
-from circuits import breaker
-from circuits.machine import Step
+from circuits.core.status import Step
 from circuits.models import Transition
-from circuits.store import DatabaseStore, Snapshot
+from circuits.process import entry, results
+from circuits.storage.contract import Snapshot
+from circuits.storage.database import DatabaseStore
 from tests.worker import say_and_wait
 
 
 def in_a_trial(name: str) -> None:
     """Hold the place of a trial."""
-    breaker.admit(name)
+    entry.admit(name)
     say_and_wait("there")
 
 
@@ -41,6 +42,6 @@ def between_the_row_and_its_history(name: str) -> None:
 def in_a_flush(name: str) -> None:
     """Be about to write down three successes; somebody else holds the row."""
     for _ in range(3):
-        breaker.admit(name).succeed()
+        results.succeed(entry.admit(name))
     say_and_wait("there")
     circuits.flush()

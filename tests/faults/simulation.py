@@ -1,10 +1,12 @@
 """Simulate sites of many sizes and write the tables in docs/faults.md.
 
-``python -m tests.faults.simulation`` takes some minutes of two processors.
+``python -m tests.faults.simulation`` takes half an hour of two processors. With names of tables,
+such as ``openings``, it writes these alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -17,8 +19,14 @@ def main() -> None:
     set_up()
     from tests.faults import tables
 
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.simulation", description=__doc__)
+    names = [*tables.TABLES]
+    parser.add_argument("table", nargs="*", help=f"these alone, of {', '.join(names)}")
+    chosen = parser.parse_args().table or names
+    if unknown := set(chosen) - set(names):
+        parser.error(f"There is no table {', '.join(sorted(unknown))}.")
     with ProcessPoolExecutor(initializer=set_up) as pool:
-        tables.write(pool)
+        tables.write(pool, chosen)
 
 
 def set_up() -> None:

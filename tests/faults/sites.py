@@ -18,7 +18,8 @@ import pytest
 from django.conf import settings
 from django.test.utils import override_settings
 
-from circuits.machine import Policy, State, Strategy
+from circuits.core.policy import Policy, Strategy
+from circuits.core.status import State
 from tests import clock as clocks
 from tests.faults.fleet import Counter, Fleet, Perfect
 
@@ -38,6 +39,7 @@ class Setting:
         snapshot_seconds: The site's ``SNAPSHOT_SECONDS``.
         flush_seconds: The site's ``FLUSH_SECONDS``.
         delay: The policy's, in seconds.
+        broken: How many of the processes cannot reach the remote.
     """
 
     processes: int
@@ -48,6 +50,7 @@ class Setting:
     snapshot_seconds: float = 0.2
     flush_seconds: float = 5.0
     delay: float = 10.0
+    broken: int = 0
 
 
 class Openings(NamedTuple):
@@ -64,6 +67,20 @@ class Openings(NamedTuple):
     perfect: int
     seconds: float
     failures: int
+
+
+class Alone(NamedTuple):
+    """What some broken processes did to the others.
+
+    Args:
+        openings: How often the circuit opened for all.
+        refused: The share of the others' calls that were refused.
+        let_through: Calls that each broken process was let make, in the mean.
+    """
+
+    openings: int
+    refused: float
+    let_through: float
 
 
 class Outage(NamedTuple):
@@ -100,6 +117,8 @@ class Site:
         self._chance = chance
         self._idle = list(range(setting.processes))
         self._under_way: deque[_Call] = deque()
+        #: Calls asked for and let through, of the broken processes and of the others.
+        self.asked, self.passed = [0, 0], [0, 0]
 
     def play(self, calls: int, failure_share: float) -> None:
         """Let that many calls come."""
@@ -119,6 +138,10 @@ class Site:
             for counter in self._counters
             if (leave := counter.admit(process)) is not None
         ]
+        is_well = process >= self._setting.broken
+        fails = fails or not is_well
+        self.asked[is_well] += 1
+        self.passed[is_well] += any(counter is self.ours for counter, _ in leaves)
         ends_at = self.clock.now + self._setting.call_seconds
         self._under_way.append(_Call(ends_at, process, fails, leaves))
 
@@ -151,6 +174,17 @@ def openings(setting: Setting, calls: int, seed: int = 1) -> Openings:
             perfect=_opened(played.perfect),
             seconds=played.clock.now - began_at,
             failures=len(played.ours.failed_at),
+        )
+
+
+def alone(setting: Setting, seconds: float, seed: int = 1) -> Alone:
+    """Let some processes fail all their calls while the others reach the remote."""
+    with site(setting, seed) as played:
+        played.play(int(seconds * setting.calls_per_second), setting.failure_share)
+        return Alone(
+            openings=_opened(played.ours),
+            refused=1 - played.passed[True] / played.asked[True],
+            let_through=played.passed[False] / setting.broken,
         )
 
 

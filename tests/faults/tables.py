@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from circuits.machine import Strategy
+from circuits.core.policy import Strategy
 from tests.faults import markers
-from tests.faults.sites import Openings, Outage, Setting, openings, outages
+from tests.faults.sites import Openings, Outage, Setting, alone, openings, outages
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "faults.md"
 
@@ -27,18 +27,6 @@ CALLS: Final = {
     0.2: 100_000,
     0.3: 50_000,
 }
-
-
-def write(pool: Executor) -> None:
-    """Simulate all sites and write the tables."""
-    for name, text in (
-        ("openings", _openings_table(pool)),
-        ("slow calls", _slow_table(pool)),
-        ("outages", _outage_table(pool)),
-        ("rate openings", _rate_openings_table(pool)),
-        ("rate outages", _rate_outage_table(pool)),
-    ):
-        markers.write(PAGE, name, text)
 
 
 def _openings_table(pool: Executor) -> str:
@@ -73,6 +61,30 @@ def _slow_table(pool: Executor) -> str:
         _add_column(rows, pool.map(openings, cells, [100_000] * len(cells)))
     heads = [f"{share:.0%}{strict}" for share, strict in product(shares, ("", ", strict"))]
     return markers.table(["processes", "calls/s", "seconds a call", *heads], rows)
+
+
+def _broken_table(pool: Executor) -> str:
+    sites = [
+        (processes, broken, rate)
+        for processes in (8, 64, 256)
+        for broken in sorted({1, 2, processes // 4})
+        for rate in (processes * 2, processes * 20)
+    ]
+    rows: list[list[Any]] = [[*each] for each in sites]
+    for share in (0.01, 0.1):
+        cells = [
+            Setting(
+                processes=processes,
+                broken=broken,
+                calls_per_second=rate,
+                failure_share=share,
+                delay=2,
+            )
+            for processes, broken, rate in sites
+        ]
+        for row, each in zip(rows, pool.map(alone, cells, [60.0] * len(cells)), strict=True):
+            row.append(f"{each.openings} / {each.refused:.2%} / {each.let_through:.0f}")
+    return markers.table(["processes", "broken", "calls/s", "1%", "10%"], rows)
 
 
 def _outage_table(pool: Executor) -> str:
@@ -153,3 +165,20 @@ def _add_column(rows: list[list[Any]], found: Iterable[Openings]) -> None:
     for row, each in zip(rows, found, strict=True):
         hours = each.seconds / 3600
         row.append(f"{each.ours / hours:.1f} / {each.perfect / hours:.1f}")
+
+
+#: What makes each table, by the name of its markers.
+TABLES: Final[Mapping[str, Callable[[Executor], str]]] = {
+    "openings": _openings_table,
+    "slow calls": _slow_table,
+    "broken": _broken_table,
+    "outages": _outage_table,
+    "rate openings": _rate_openings_table,
+    "rate outages": _rate_outage_table,
+}
+
+
+def write(pool: Executor, names: Iterable[str] = TABLES) -> None:
+    """Simulate sites and write the tables named, each as soon as it is there."""
+    for name in names:
+        markers.write(PAGE, name, TABLES[name](pool))

@@ -30,7 +30,7 @@ MARGIN: Final = 5.0
 #: one writer, for whom the others wait only so long.
 FULL_SIZE: Final = {"sqlite": (8, 4), "postgresql": (16, 4), "mysql": (16, 8)}
 
-OPERATIONS: Final = ("reset", "force_open", "force_closed", "observe", "automatic")
+OPERATIONS: Final = ("try_now", "reset", "force_open", "force_closed", "observe", "automatic")
 
 
 def test_what_a_crowd_sees_is_a_history_of_the_state_machine(settings: Settings) -> None:
@@ -127,7 +127,9 @@ def _move(transition: Transition) -> Move:
 def _assert_enough_happened(histories: dict[str, History]) -> None:
     """A crowd that did nothing would break no rule."""
     reasons = {move.reason for each in histories.values() for move in each.moves}
-    assert reasons == {
+    # A success that contradicts an opening need not come about, nor is a circuit always open when
+    # somebody lets it try: these are seen now and then.
+    assert reasons - {"refuted", "try_now"} == {
         "failures", "delay_passed", "trial_succeeded", "trial_failed", "reset", "mode",
     }  # fmt: skip
     assert sum(len(each.trials) for each in histories.values()) > CIRCUITS

@@ -14,10 +14,12 @@ from django.test import Client
 from django.urls import reverse
 
 import circuits
-from circuits import breaker, dberrors, retention
 from circuits.models import Circuit, Transition
-from circuits.store import DatabaseStore
+from circuits.process import entry, results, runtime
+from circuits.storage import errors
+from circuits.storage.database import DatabaseStore
 from circuits.tasks import half_open_expired
+from circuits.upkeep import retention
 from tests.concurrency import in_threads
 from tests.factories import CircuitFactory
 from tests.faults import soak
@@ -74,7 +76,7 @@ def test_none_among_traffic_beat_bulk_actions_and_edits(
         CircuitFactory.create(name=name, threshold=2, delay=0.01)
     user = get_user_model().objects.create_superuser("ann", "", "pass")
     conflicts: list[Error] = []
-    is_conflict = dberrors.is_conflict
+    is_conflict = errors.is_conflict
 
     def noticed(error: Error) -> bool:
         found = is_conflict(error)
@@ -82,7 +84,7 @@ def test_none_among_traffic_beat_bulk_actions_and_edits(
             conflicts.append(error)
         return found
 
-    monkeypatch.setattr(dberrors, "is_conflict", noticed)
+    monkeypatch.setattr(errors, "is_conflict", noticed)
     clients = [Client() for _ in range(8)]
     for client in clients:
         client.force_login(user)
@@ -136,7 +138,7 @@ def test_a_deadlock_made_on_purpose_is_overcome() -> None:
                 touch(second)
 
         steps: list[Any] = [first_time]
-        dberrors.retried(ALIAS, lambda: steps.pop()() if steps else work())
+        errors.retried(ALIAS, lambda: steps.pop()() if steps else work())
 
     in_threads(2, cross)
     assert len(begun) == 3, "one of the two was begun again"
@@ -166,23 +168,23 @@ class Conflict:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dberrors, "PAUSE", 0.0)
+    monkeypatch.setattr(errors, "PAUSE", 0.0)
 
 
 def test_it_is_tried_again_a_bounded_number_of_times() -> None:
-    work = Conflict(times=dberrors.ATTEMPTS - 1)
-    assert dberrors.retried(ALIAS, work) == "done"
-    assert work.begun == dberrors.ATTEMPTS
+    work = Conflict(times=errors.ATTEMPTS - 1)
+    assert errors.retried(ALIAS, work) == "done"
+    assert work.begun == errors.ATTEMPTS
     hopeless = Conflict(times=100)
     with pytest.raises(OperationalError):
-        dberrors.retried(ALIAS, hopeless)
-    assert hopeless.begun == dberrors.ATTEMPTS
+        errors.retried(ALIAS, hopeless)
+    assert hopeless.begun == errors.ATTEMPTS
 
 
 def test_it_is_not_tried_again_within_a_transaction_of_somebody_elses() -> None:
     work = Conflict(times=1)
     with pytest.raises(OperationalError), transaction.atomic(using=ALIAS):
-        dberrors.retried(ALIAS, work)
+        errors.retried(ALIAS, work)
     assert work.begun == 1
 
 
@@ -194,7 +196,7 @@ def test_another_error_is_not_tried_again() -> None:
         raise OperationalError("the server closed the connection")
 
     with pytest.raises(OperationalError):
-        dberrors.retried(ALIAS, fail)
+        errors.retried(ALIAS, fail)
     assert len(begun) == 1
 
 
@@ -202,7 +204,7 @@ def test_a_call_that_meets_a_conflict_counts_once_and_is_no_outage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     CircuitFactory.create(name="payments", threshold=1)
-    breaker.admit("payments").succeed()
+    results.succeed(entry.admit("payments"))
     save = Transition.save
     conflict = Conflict(times=2)
 
@@ -211,8 +213,8 @@ def test_a_call_that_meets_a_conflict_counts_once_and_is_no_outage(
         save(transition, *args, **kwargs)
 
     monkeypatch.setattr(Transition, "save", conflicting)
-    breaker.admit("payments").fail("it failed")
+    results.fail(entry.admit("payments"), "it failed")
     assert conflict.begun == 3
     row = Circuit.objects.get(name="payments")
     assert (row.state, row.generation, row.total_failures) == ("open", 1, 1)
-    assert not breaker.store._down
+    assert not runtime.store.is_left

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits import machine
-from circuits.machine import Failure, Mode, Permit, Policy
-from circuits.store import DatabaseStore, Snapshot, Store
+from circuits.core import machine
+from circuits.core.policy import Policy
+from circuits.core.status import Failure, Mode, Permit, Step, Witness
+from circuits.storage.contract import Snapshot, Store
+from circuits.storage.database import DatabaseStore
 from tests.factories import CircuitFactory
 from tests.faults.fleet import SharedRow
 
@@ -53,15 +55,16 @@ def _take(store: Store, name: str, step: str) -> object:
     permit = Permit(snapshot.status.generation - (step == "stale"))
     match step:
         case "fail" | "fail old" | "stale":
-            return store.count_failure(snapshot, permit, OLD if "old" in step else YOUNG, "down")
+            settle = OLD if "old" in step else YOUNG
+            failure = Failure(settle_seconds=settle, witness=Witness(process="a"))
+            return store.count_failure(snapshot, permit, failure, "down")
         case "clear":
-            store.clear_failures(snapshot, permit)
-            return None
+            return store.clear_failures(snapshot, permit, Witness(process="b"))
         case _:
             return _essence(store.change(name, lambda row: _decide(row, step)).after)
 
 
-def _decide(row: Snapshot, step: str) -> machine.Step:
+def _decide(row: Snapshot, step: str) -> Step:
     if step == "open":
         sure = Failure(own_run=row.policy.threshold)
         return machine.fail(row.status, row.policy, Permit(row.status.generation), row.now, sure)
@@ -80,4 +83,7 @@ def _essence(snapshot: Snapshot) -> tuple[Any, ...]:
         status.generation,
         status.failure_count,
         status.run_started_at is None,
+        status.run_by,
+        status.accuser,
+        status.succeeded_by,
     )

@@ -31,8 +31,21 @@ MOVES = (
 GOOD = History(
     moves=MOVES,
     passed=[Passed(0, 9.9), Passed(0, 10.4), Passed(9, 19.5), Passed(11, 21.2), Passed(13, 99.0)],
-    refused=[Refused(1, 1, 11.0), Refused(3, 5, 15.2), Refused(6, 6, 18.4), Refused(12, 12, 22.4)],
-    trials=[Trial(2, 12.0, 13.0), Trial(4, 15.0, 15.5), Trial(4, 15.5, 16.0), Trial(8, 18.2, 25.0)],
+    refused=[
+        Refused(0, 0, 9.0, is_own=True),
+        Refused(1, 1, 11.0),
+        Refused(3, 5, 15.2),
+        Refused(6, 6, 18.4),
+        Refused(12, 12, 22.4),
+    ],
+    trials=[
+        Trial(0, 9.0, 9.5, is_own=True),
+        Trial(0, 9.1, 9.6, is_own=True),
+        Trial(2, 12.0, 13.0),
+        Trial(4, 15.0, 15.5),
+        Trial(4, 15.5, 16.0),
+        Trial(8, 18.2, 25.0),
+    ],
     delay=2.0,
     most_trials=1,
     late_seconds=0.5,
@@ -76,6 +89,12 @@ BROKEN = {
     "A call was refused in generations 11 to 11.": replace(GOOD, refused=[Refused(11, 11, 21.2)]),
     "Generation 1 was believed 0.7 seconds after": replace(GOOD, refused=[Refused(1, 1, 12.7)]),
     "A trial was made in generation 3, which was open.": replace(GOOD, trials=[Trial(3, 13, 14)]),
+    "A trial was made in generation 4, which was half_open.": replace(
+        GOOD, trials=[Trial(4, 15.0, 15.5, is_own=True)]
+    ),
+    "A call was refused in generations 14 to 14.": replace(
+        GOOD, refused=[Refused(14, 14, 99.0, is_own=True)]
+    ),
     "2 trials were under way at once in generation 4.": replace(
         GOOD, trials=[Trial(4, 15.0, 15.5), Trial(4, 15.49, 15.6)]
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import fields
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any, TypeVar
@@ -25,11 +26,13 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 import circuits
-from circuits import breaker, conf
+from circuits import conf
+from circuits.core.policy import POLICY_NAMES, Policy
+from circuits.core.status import Mode
 from circuits.exceptions import InvalidInputError, RemoteCallFailedException
-from circuits.machine import POLICY_NAMES, Mode, Policy
 from circuits.models import POLICY_FIELDS, Circuit, Transition
-from circuits.probe import ProbeResult, probe
+from circuits.process import runtime
+from circuits.steering.probe import ProbeResult, probe
 from circuits.validation import check_name
 from tests.calls import succeed
 from tests.commands import shell
@@ -99,7 +102,7 @@ def refusal(work: Callable[[], object], error: type[Exception] = InvalidInputErr
 def test_a_name_is_kept_to_the_letter_or_refused(name: str) -> None:
     """Each database keeps a name as it is, or none of them ever sees it."""
     Circuit.objects.all().delete()
-    breaker.forget()
+    runtime.forget()
     refused = refusal(lambda: succeed(name))
     if refused is not None:
         assert str(refused).isprintable()
@@ -260,7 +263,8 @@ odd: st.SearchStrategy[Any] = (
 words = st.sampled_from([*POLICY_FIELDS, "EMAILS", "WEBHOOK", "QUIET_SECONDS", "payments"]) | texts
 dicts = st.dictionaries(words, odd, max_size=3) | st.dictionaries(st.integers(), odd, max_size=1)
 values = odd | dicts | st.dictionaries(texts, dicts, max_size=2)
-raws = st.dictionaries(st.sampled_from(sorted(conf._KEYS)) | texts, values, max_size=4) | odd
+keys = st.sampled_from([field.name.upper() for field in fields(conf.Config)]) | texts
+raws = st.dictionaries(keys, values, max_size=4) | odd
 
 
 @many(150)
@@ -336,10 +340,10 @@ def test_the_admin_shows_any_text_as_text(ann: Client, name: str, text: str) -> 
     except InvalidInputError:
         name = "evil"  # the text is as nasty all the same
     Circuit.objects.all().delete()
-    breaker.forget()
+    runtime.forget()
     with suppress(ConnectionError), circuits.guard(name):
         raise ConnectionError(text)
-    circuits.get(name).force_open(actor=text, words=text)
+    circuits.get(name).force_open(actor=text, reason=text)
     circuit, transition = Circuit.objects.get(), Transition.objects.get()
     ann.post(row_of("circuit", circuit.pk, "operate/probe"))
     look_at(ann, LIST, HISTORY, row_of("transition", transition.pk))
@@ -503,7 +507,7 @@ def test_nothing_in_a_header_breaks_a_call(
     url, said = asked
     said[:] = [value, date]
     Circuit.objects.all().delete()
-    breaker.forget()
+    runtime.forget()
     CircuitFactory(name="payments", respect_retry_after=True, max_delay=60)
     hear(url)
 
@@ -529,7 +533,7 @@ def test_any_exception_leaves_one_line_on_any_database(kind: str, message: str) 
     # Python names no class with a NUL in it.
     error = type(encodable(kind).replace("\0", ""), (Exception,), {})
     Circuit.objects.all().delete()
-    breaker.forget()
+    runtime.forget()
     with suppress(error), circuits.guard("payments"):
         raise error(message)
     row = Circuit.objects.get()
@@ -544,8 +548,9 @@ def test_any_exception_leaves_one_line_on_any_database(kind: str, message: str) 
 def test_whoever_steers_a_circuit_is_kept_as_far_as_there_is_room(actor: str, said: str) -> None:
     """What code passes on of its users steers the circuit, however long and odd it is."""
     Circuit.objects.all().delete()
-    breaker.forget()
-    assert circuits.get("payments").force_open(actor=actor, words=said)
+    runtime.forget()
+    CircuitFactory(name="payments")
+    assert circuits.get("payments").force_open(actor=actor, reason=said)
     kept = Transition.objects.get()
     assert len(kept.actor) <= 150
     assert len(kept.detail) <= 500

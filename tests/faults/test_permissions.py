@@ -16,9 +16,9 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from pytest_django import Settings
 
-from circuits import steering
 from circuits import urls as pages
-from circuits.models import POLICY_FIELDS, Circuit, Transition
+from circuits.models import POLICY_FIELDS, Circuit, Recording, Transition
+from circuits.steering.operations import OPERATIONS
 from tests.factories import CircuitFactory, TransitionFactory
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -57,9 +57,10 @@ LOOKING: dict[str, frozenset[str]] = {
     "circuits_circuit_live": VIEWERS | CHANGERS,
     "circuits_circuit_live_one": VIEWERS | CHANGERS,
     "circuits_circuit_incident": VIEWERS | CHANGERS,
+    "circuits_circuit_replay": VIEWERS | CHANGERS,
     # The pages that ask before anything is done; for many, after a choice in the list.
-    **{f"circuits_circuit_operate {key}": OPERATORS for key in steering.LABELS},
-    **{f"circuits_circuit_operate_many {key}": NOBODY for key in steering.LABELS},
+    **{f"circuits_circuit_operate {key}": OPERATORS for key in OPERATIONS},
+    **{f"circuits_circuit_operate_many {key}": NOBODY for key in OPERATIONS},
     f"circuit {TO_CHANGE}": NOBODY,
     "circuits_transition_changelist": VIEWERS,
     "circuits_transition_export": VIEWERS,
@@ -68,6 +69,12 @@ LOOKING: dict[str, frozenset[str]] = {
     "circuits_transition_delete": NOBODY,
     "circuits_transition_change": VIEWERS,
     f"transition {TO_CHANGE}": NOBODY,
+    "circuits_opening_changelist": VIEWERS,
+    "circuits_opening_add": NOBODY,
+    "circuits_opening_history": VIEWERS,
+    "circuits_opening_delete": NOBODY,
+    "circuits_opening_change": VIEWERS,
+    f"opening {TO_CHANGE}": NOBODY,
     "health": MONITORS,
     "metrics": MONITORS,
 }
@@ -76,6 +83,7 @@ FORM = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
 
 LOG = "django_admin_log"
 CIRCUITS, TRANSITIONS = Circuit._meta.db_table, Transition._meta.db_table
+RECORDINGS = Recording._meta.db_table
 
 OPERATING = frozenset({CIRCUITS, TRANSITIONS, LOG})
 
@@ -101,7 +109,7 @@ STATE = frozenset(each.name for each in Circuit._meta.concrete_fields) - {*POLIC
 
 ACTIONS = {
     # They ask and do nothing yet.
-    **{key: Deed("", {}) for key in steering.LABELS},
+    **{key: Deed("", {}) for key in OPERATIONS},
     "delete_selected": Deed("", {"post": "yes"}, SUPERUSER, OPERATING),
 }
 
@@ -115,10 +123,11 @@ _DEEDS = [
         frozenset(POLICY_FIELDS),
     ),
     Deed("circuits_circuit_delete", {"post": "yes"}, SUPERUSER, OPERATING),
+    Deed("circuits_circuit_replay", {}, OPERATORS, frozenset({CIRCUITS, RECORDINGS, LOG}), STATE),
     *(
         Deed(f"circuits_circuit_{view} {key}", {}, OPERATORS, OPERATING, STATE)
         for view in ("operate", "operate_many")
-        for key in steering.LABELS
+        for key in OPERATIONS
     ),
     *(
         deed._replace(address="circuits_circuit_changelist", data={**deed.data, "action": key})
@@ -171,7 +180,8 @@ def address_of(name: str, circuit: Circuit) -> str:
     if name in {pattern.name for pattern in pages.urlpatterns}:
         return reverse(f"circuits_status:{name}")
     transition = circuit.transitions.get()
-    pk = transition.pk if "transition" in name else circuit.pk
+    is_of_history = "transition" in name or "opening" in name
+    pk = transition.pk if is_of_history else circuit.pk
     if "_operate" in name:
         view, key = name.split()
         return reverse(f"admin:{view}", args=[key] if "_many" in view else [pk, key])
@@ -298,7 +308,7 @@ def test_doing_with_permission(deed: Deed) -> None:
             assert {name for name, value in now.items() if value != kept[name]} <= deed.columns
 
 
-@pytest.mark.parametrize("operation", steering.LABELS)
+@pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("who", sorted(OPERATORS))
 def test_a_form_from_elsewhere_is_refused(who: str, operation: str) -> None:
     """A page of another site cannot steer a circuit with the browser of somebody who may."""

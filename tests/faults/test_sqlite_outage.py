@@ -14,8 +14,8 @@ from django.conf import settings
 from django.db import connections
 
 import circuits
-from circuits import breaker
 from circuits.models import Circuit, Transition
+from circuits.process import runtime
 from tests.calls import fail, refusal, succeed
 from tests.concurrency import in_processes, wait_until
 from tests.factories import CircuitFactory
@@ -36,7 +36,7 @@ def row() -> Any:
 def came_back() -> bool:
     with suppress(circuits.CircuitOpenError):
         succeed("payments")
-    return not breaker.store._down
+    return not runtime.store.is_left
 
 
 @contextmanager

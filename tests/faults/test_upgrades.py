@@ -18,9 +18,10 @@ from django.db.migrations.loader import MigrationLoader
 from pytest_django import Settings
 
 import circuits
-from circuits import breaker
-from circuits.machine import POLICY_LIMITS, State
+from circuits.core.policy import POLICY_LIMITS
+from circuits.core.status import State
 from circuits.models import Circuit, Heartbeat, Minute, Transition
+from circuits.process import runtime
 from circuits.tasks import half_open_expired
 from tests.calls import fail, refusal, succeed
 from tests.concurrency import HERE, in_threads, let_go, result_of, start_worker
@@ -58,6 +59,7 @@ VALUES: dict[str, Any] = {
     "failure_statuses": "500-599, 429",
     "probe_url": "https://pay.example/health",
     "leases": [["token", 1.5]],
+    "quarantines": [["web-3:4711:9f3a01c2", 1.5, 2.5, 1, "token"]],
     "window": {"buckets": [[1.5, 3, 2, 1]], "recent": "f.s"},
     "timeout": 2.5,
     **{name: limits.most for name, limits in POLICY_LIMITS.items()},
@@ -223,9 +225,9 @@ def test_code_from_before_a_field_goes_on_after_the_upgrade(newer: Path) -> None
 
     fail("theirs", 3)
     assert half_open_expired() == 1
-    breaker.forget()
+    runtime.forget()
     succeed("theirs")
-    circuits.get("theirs").force_open(actor="ann", words="maintenance")
+    circuits.get("theirs").force_open(actor="ann", reason="maintenance")
     circuits.get("theirs").automatic()
     circuits.flush()
     reasons = Transition.objects.filter(circuit__name="theirs").order_by("generation")
@@ -257,7 +259,7 @@ def test_two_versions_count_and_open_one_circuit_together(newer: Path) -> None:
 
     Circuit.objects.update(threshold=5)
     assert run("fail", newer=newer, name="payments", count=20)["refused"] > 0
-    breaker.forget()
+    runtime.forget()
     refusal("payments")
     assert list(Transition.objects.values_list("to_state", flat=True)) == ["open"]
 

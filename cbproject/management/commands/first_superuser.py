@@ -1,4 +1,7 @@
+import os
 import secrets
+import shlex
+import sys
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -12,8 +15,18 @@ class Command(BaseCommand):
     help = "Creates the superuser `admin` with a random password, unless there is a superuser."
 
     def handle(self, **options: Any) -> None:
-        if get_user_model().objects.filter(is_superuser=True).exists():
+        known = get_user_model().objects.filter(is_superuser=True).order_by("pk").first()
+        if known is not None:
             self.stdout.write("There is a superuser already: log in to /admin/ as before.")
+            self.stdout.write(f"A lost password: {_manage('changepassword', known)} sets another.")
+            return
+        if not self.stdout.isatty():
+            # It would stay in the log of whoever collects what this prints.
+            self.stdout.write(
+                "No superuser was made: its password is shown on a terminal only. Run `manage.py "
+                "first_superuser` in one, or set DJANGO_SUPERUSER_PASSWORD and run `manage.py "
+                f"createsuperuser --noinput --username {USERNAME} --email ''`."
+            )
             return
         password = secrets.token_urlsafe(12)
         if _create(password):
@@ -24,6 +37,20 @@ class Command(BaseCommand):
                 f"There is a user {USERNAME} already who is no superuser: "
                 "run `manage.py createsuperuser` and choose another name."
             )
+
+
+def _manage(command: str, user: Any) -> str:
+    """Return how to run a command on a user here, to be copied into a shell."""
+    python = os.path.relpath(sys.executable)
+    # Somewhere else on the machine is the Python of an environment that is active.
+    return shlex.join(
+        [
+            "python" if python.startswith(os.pardir) else python,
+            "manage.py",
+            command,
+            user.get_username(),
+        ]
+    )
 
 
 def _create(password: str) -> bool:

@@ -8,8 +8,8 @@ from typing import Any, Final
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
-from ...health import LATE_SECONDS, beat
-from ...machine import Limits, check_number
+from ...core.policy import Limits, check_number
+from ...reports.health import LATE_SECONDS, beat
 from ..arguments import number
 from ..base import CircuitsCommand
 

@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from getpass import getuser
+from itertools import chain
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 from django.db import IntegrityError
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from ... import conf
-from ...exceptions import InvalidInputError, TooManyCircuitsError
-from ...machine import WHOLE_NUMBERS, Limits, Mode, State, check_number
-from ...models import ACTOR_LENGTH, POLICY_FIELDS, Circuit
-from ...operations import OPERATIONS, Operation
-from ...readings import read_circuits, transition_values
+from ...core.policy import WHOLE_NUMBERS, Limits, check_number
+from ...core.status import Mode, State
+from ...exceptions import InvalidInputError
+from ...models import ACTOR_LENGTH, POLICY_FIELDS, Circuit, history_of
 from ...redaction import ERROR_LENGTH
+from ...reports import replay
+from ...reports.forecast import basis_of
+from ...reports.readings import read_circuits, read_most_urgent, transition_values
+from ...reports.trying import with_changes
+from ...reports.verdict import gather, verdict
+from ...steering import recording
+from ...steering.operations import OPERATIONS, Operation
+from ...storage.database import DatabaseStore
+from ...storage.families import values_of_new
+from ...storage.nearness import near_misses
 from ...validation import check_name
-from ..arguments import (
-    add_base_options,
-    add_json,
-    line,
-    mode_time,
-    number,
-    whole_number,
-    yes_or_no,
-)
+from ..arguments import add_base_options, add_json, line, mode_time, number, whole_number, yes_or_no
 from ..base import CircuitsCommand
+from ..forecasting import add_forecast_arguments, as_values, told
 from ..overview import read_overview
+from ..replaying import add_record_arguments, add_replay_arguments, lines_of_recording, replay_table
 from ..reports import fields_table, history_table, list_table, overview_table
 from ..tables import Table, clean
 from ..watching import keep_showing
 
+#: Exit status where an operation was refused, or its call failed.
+NOT_DONE: Final = 1
+
 #: How many of the last transitions `show` shows.
 LAST_TRANSITIONS: Final = 10
+
+#: For how many unknown names others like them are looked for.
+MISTYPED: Final = 5
 
 INTERVAL: Final = 2.0
 INTERVAL_LIMITS: Final = Limits(0.2, 3_600)
@@ -47,13 +59,14 @@ class Command(CircuitsCommand):
     """Lists, shows, makes and steers circuits."""
 
     help = _(
-        "Lists, shows, makes and steers circuits. The exit status is 2 for an unknown circuit or "
-        "a bad value; nothing is changed then."
+        "Lists, shows, makes and steers circuits. The exit status is 1 if an operation was refused "
+        "or its call failed, and 2 for an unknown circuit or a bad value; nothing is changed then."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the actions and their arguments."""
-        actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+        parser.set_defaults(perform=self._list, states=[], modes=[], family=None, as_json=False)
+        actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
         def action(name: str, text: Any, run: Callable[..., None]) -> CommandParser:
             added = actions.add_parser(name, help=str(text), description=str(text))
@@ -61,33 +74,53 @@ class Command(CircuitsCommand):
             add_base_options(added)
             return added
 
-        _add_list_arguments(action("list", _("List the circuits."), self._list))
+        _add_list_arguments(action("list", _("List the circuits, what is down first."), self._list))
         _add_watch_arguments(
             action("watch", _("Show them live, what is down first, until Ctrl-C."), self._watch)
         )
         _add_show_arguments(action("show", _("Show all there is to know of one."), self._show))
+        add_forecast_arguments(
+            action("forecast", _("Say what a policy would do with its calls."), self._forecast)
+        )
+        add_record_arguments(
+            action("record", _("Record its calls, to replay them later."), self._record)
+        )
+        add_replay_arguments(
+            action(
+                "replay",
+                _("Say what policies would have done with the recorded calls."),
+                self._replay,
+            )
+        )
         for key, operation in OPERATIONS.items():
             added = action(_words(key), operation.help, self._operate)
             _add_operation_arguments(added, operation)
         _add_create_arguments(action("create", _("Make a circuit."), self._create))
+        _add_delete_arguments(
+            action("delete", _("Delete circuits with their history."), self._delete)
+        )
 
     def run(self, **options: Any) -> None:
         """Perform the action."""
         options["perform"](**options)
 
-    def _list(self, states: list[str], modes: list[str], as_json: bool, **options: Any) -> None:
-        readings = read_circuits(**_lookups(states, modes))
+    def _list(
+        self, states: list[str], modes: list[str], family: str | None, as_json: bool, **options: Any
+    ) -> None:
+        readings = read_most_urgent(None, **_lookups(states, modes, family))
         if as_json:
             self.say_json([reading.values() for reading in readings])
         elif readings:
             self.screen(**options).show(list_table(readings))
         else:
-            self.say(_("No circuit fits.") if states or modes else _("No circuits yet."))
+            is_filtered = states or modes or family is not None
+            self.say(_("No circuit fits.") if is_filtered else _("No circuits yet."))
 
     def _watch(
         self,
         states: list[str],
         modes: list[str],
+        family: str | None,
         interval: float,
         count: int | None,
         **options: Any,
@@ -95,7 +128,7 @@ class Command(CircuitsCommand):
         check_number("interval", interval, INTERVAL_LIMITS, whole=False)
         if count is not None:
             check_number("count", count, COUNT_LIMITS, whole=True)
-        screen, lookups = self.screen(**options), _lookups(states, modes)
+        screen, lookups = self.screen(**options), _lookups(states, modes, family)
 
         def read() -> Table:
             return overview_table(read_overview(screen.most_rows(), **lookups))
@@ -104,40 +137,94 @@ class Command(CircuitsCommand):
             keep_showing(live, read, interval=interval, times=count)
 
     def _show(self, name: str, as_json: bool, **options: Any) -> None:
-        _check_known([name])
+        _check_there([name])
         (reading,) = read_circuits(name=name)
-        transitions = list(reading.circuit.history()[:LAST_TRANSITIONS])
+        transitions = list(history_of(reading.circuit)[:LAST_TRANSITIONS])
         if as_json:
             history = [transition_values(transition) for transition in transitions]
             self.say_json({**reading.values(), "transitions": history})
             return
+        evidence = gather([reading])[reading.circuit.pk]
+        self.say(verdict(reading, evidence).text(reading.now))
+        self.say("")
         screen = self.screen(**options)
         screen.show(fields_table(reading))
         if transitions:
             self.say("")
             screen.show(history_table(transitions))
 
+    def _forecast(self, name: str, changes: list[str], as_json: bool, **options: Any) -> None:
+        _check_there([name])
+        (reading,) = read_circuits(name=name)
+        changed = with_changes(reading.circuit, changes) if changes else None
+        basis = basis_of(reading.circuit, reading.now)
+        if as_json:
+            self.say_json(as_values(reading.circuit, changed, basis))
+            return
+        for each in told(reading.circuit, changed, basis):
+            self.say(each)
+
+    def _record(self, name: str, seconds: int, stop: bool, **options: Any) -> None:
+        _check_there([name])
+        if stop:
+            recording.stop(name)
+        else:
+            recording.record(name, seconds)
+        for each in lines_of_recording(name):
+            self.say(each)
+
+    def _replay(self, name: str, changes: list[str], as_json: bool, **options: Any) -> None:
+        _check_there([name])
+        (reading,) = read_circuits(name=name)
+        tried = replay.tried(reading.circuit, changes)
+        result = replay.result(reading.circuit, tried, reading.now, replay.MOST_CALLS)
+        if as_json:
+            self.say_json(replay.as_values(result))
+            return
+        for each in replay.sentences(reading.circuit, result, reading.now):
+            self.say(each)
+        if result is not None:
+            self.say("")
+            self.screen(**options).show(replay_table(result))
+
     def _operate(
         self,
         action: str,
         names: list[str],
-        reason: str,
-        actor: str | None,
+        families: list[str],
+        reason: str = "",
+        actor: str | None = None,
         seconds: int | None = None,
         **options: Any,
     ) -> None:
-        names = list(dict.fromkeys(names))
-        _check_known(names)
+        names = list(dict.fromkeys([*names, *chain.from_iterable(map(_in_family, families))]))
+        if not names:
+            raise InvalidInputError(_("Name a circuit, or a family with --family."))
+        _check_there(names, or_named=conf.named())
         operation = OPERATIONS[action.replace("-", "_")]
         who = _system_user() if actor is None else actor
+        not_done = False
         for name in names:
-            done = operation.perform(name, actor=who, words=reason, seconds=seconds)
+            done = operation.perform(name, actor=who, reason=reason, seconds=seconds)
             self.say(done.message)
+            not_done |= done.result in ("refused", "failed")
+        if not_done:
+            sys.exit(NOT_DONE)
 
     def _create(self, name: str, **options: Any) -> None:
         given = {field: options[field] for field in POLICY_FIELDS if options[field] is not None}
         _create(name, given)
         self.say(_("%(name)s: created.") % {"name": name})
+
+    def _delete(self, names: list[str], interactive: bool, **options: Any) -> None:
+        names = list(dict.fromkeys(names))
+        _check_there(names)
+        if interactive and not _is_confirmed(names):
+            self.say(_("Nothing was deleted."))
+            sys.exit(NOT_DONE)
+        for circuit in Circuit.objects.filter(name__in=names).order_by("name"):
+            circuit.delete()
+            self.say(_("%(name)s: deleted.") % {"name": circuit.name})
 
 
 # Arguments ---------------------------------------------------------------------------------------
@@ -175,6 +262,7 @@ def _add_filters(parser: CommandParser) -> None:
             choices=[value.value for value in values],
             help=_("only those; may be given more than once"),
         )
+    parser.add_argument("--family", metavar="NAME", help=_("only the circuits of a family"))
 
 
 def _add_show_arguments(parser: CommandParser) -> None:
@@ -183,7 +271,17 @@ def _add_show_arguments(parser: CommandParser) -> None:
 
 
 def _add_operation_arguments(parser: CommandParser, operation: Operation) -> None:
-    parser.add_argument("names", nargs="+", metavar="name", help=_("the circuits"))
+    parser.add_argument("names", nargs="*", metavar="name", help=_("the circuits"))
+    parser.add_argument(
+        "--family",
+        action="append",
+        default=[],
+        dest="families",
+        metavar="NAME",
+        help=_("all circuits of a family; may be given more than once"),
+    )
+    if not operation.takes_reason:
+        return
     parser.add_argument(
         "--reason", type=line(ERROR_LENGTH), default="", help=_("why; it goes into the history")
     )
@@ -206,6 +304,18 @@ def _add_create_arguments(parser: CommandParser) -> None:
     parser.add_argument("name", help=_("the circuit"))
     for name in POLICY_FIELDS:
         parser.add_argument(_option(name), type=_kind(name), help=_help(name))
+
+
+def _add_delete_arguments(parser: CommandParser) -> None:
+    parser.add_argument("names", nargs="+", metavar="name", help=_("the circuits"))
+    parser.add_argument(
+        "--no-input",
+        "--noinput",
+        "--yes",
+        action="store_false",
+        dest="interactive",
+        help=_("do not ask"),
+    )
 
 
 def _words(name: str) -> str:
@@ -236,36 +346,76 @@ def _system_user() -> str:
         return ""  # in a container, a user may have a number only
 
 
-def _lookups(states: list[str], modes: list[str]) -> dict[str, list[str]]:
+def _lookups(states: list[str], modes: list[str], family: str | None) -> dict[str, list[str]]:
     """Return the filters that were given."""
     asked = {"state__in": states, "mode__in": modes}
-    return {lookup: some for lookup, some in asked.items() if some}
+    given = {lookup: some for lookup, some in asked.items() if some}
+    return given if family is None else {**given, "name__in": _members(family)}
+
+
+def _members(family: str) -> list[str]:
+    """Return the names of a family's circuits, its own first."""
+    found = Circuit.objects.filter(Q(family=family) | Q(name=family)).order_by("name")
+    return list(found.values_list("name", flat=True))
+
+
+def _in_family(family: str) -> list[str]:
+    """Return the same, of a family that must have some.
+
+    Raises:
+        InvalidInputError: It has none.
+    """
+    found = _members(check_name(family))
+    if not found:
+        raise InvalidInputError(_("No circuit is in the family %(name)r.") % {"name": family})
+    return found
 
 
 # Work --------------------------------------------------------------------------------------------
 
 
-def _check_known(names: Sequence[str]) -> None:
-    """Refuse unknown names: to steer a circuit must never make one."""
+def _check_there(names: Sequence[str], or_named: Iterable[str] = ()) -> None:
+    """Refuse unknown names, all at once: where one is wrong, nothing is done.
+
+    Args:
+        or_named: Names that will do though no circuit of theirs is made yet.
+    """
     for name in names:
         check_name(name)
-    known = set(Circuit.objects.filter(name__in=names).values_list("name", flat=True))
-    unknown = [repr(name) for name in names if name not in known]
+    known = {*Circuit.objects.filter(name__in=names).values_list("name", flat=True), *or_named}
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise InvalidInputError(
-            _("Unknown circuit: %(names)s. `circuits list` shows those there are.")
-            % {"names": ", ".join(unknown)}
-        )
+        raise InvalidInputError(" ".join(_about_unknown(unknown)))
+
+
+def _about_unknown(names: Sequence[str]) -> Iterator[str]:
+    yield _("Unknown circuit: %(names)s. `circuits list` shows those there are.") % {
+        "names": ", ".join(map(repr, names))
+    }
+    near = dict.fromkeys(chain.from_iterable(map(near_misses, names[:MISTYPED])))
+    if near:
+        yield _("Did you mean %(near)s?") % {"near": ", ".join(map(repr, near))}
+
+
+def _is_confirmed(names: Sequence[str]) -> bool:
+    """Ask whether circuits are to be deleted; without an answer, they are not."""
+    question = _(
+        "The history of %(names)s goes too, and a call to it makes it anew. "
+        "Type 'yes' to delete, or 'no' to cancel: "
+    )
+    try:
+        answer = input(clean(question % {"names": ", ".join(names)}))
+    except EOFError:
+        return False
+    return answer.strip().lower() in ("yes", _("yes"))
 
 
 def _create(name: str, given: dict[str, Any]) -> None:
     check_name(name)
     if Circuit.objects.filter(name=name).exists():
         raise InvalidInputError(_exists(name))
-    limit = conf.get().max_circuits
-    if Circuit.objects.count() >= limit:
-        raise TooManyCircuitsError(name, limit)
-    circuit = Circuit(name=name, **{**conf.get().circuit(name), **given})
+    DatabaseStore().check_room(name)
+    circuit = Circuit(name=name, **{**values_of_new(conf.get().database, name), **given})
     try:
         circuit.full_clean()
         circuit.save(force_insert=True)

@@ -12,10 +12,10 @@ from typing import Any, Final
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
+from ...core.policy import Limits, check_number
 from ...exceptions import InvalidInputError
-from ...machine import Limits, check_number
 from ...models import Circuit
-from ...probe import ProbeResult, probe
+from ...steering.probe import ProbeResult, probe
 from ..arguments import add_json, number
 from ..base import CircuitsCommand
 from ..reports import state_cell

@@ -32,6 +32,14 @@
         timeStyle: "long",
         hourCycle: "h23",
     });
+    const minute = new Intl.DateTimeFormat(language, {timeStyle: "short", hourCycle: "h23"});
+    const dayAndMinute = new Intl.DateTimeFormat(language, {
+        day: "numeric",
+        month: "short",
+        hour: "2-digit",
+        minute: "2-digit",
+        hourCycle: "h23",
+    });
     const ofDay = new Intl.DateTimeFormat(language, {timeStyle: "medium", hourCycle: "h23"});
 
     /** Return the seconds of a clock that nobody sets. */
@@ -50,9 +58,18 @@
         const words = exact.format(new Date(element.dateTime));
         if (element.dataset.circuitsTime === "text") {
             write(element, words);
-        } else {
-            element.title = words;
+            return;
         }
+        element.title = words;
+        if (element.dataset.circuitsTime === "day") {
+            write(element, minuteOfDay(new Date(element.dateTime)));
+        }
+    }
+
+    /** Return a moment to the minute, with its day where that is not today. */
+    function minuteOfDay(moment) {
+        const isToday = moment.toDateString() === new Date().toDateString();
+        return (isToday ? minute : dayAndMinute).format(moment);
     }
 
     function countDown(element) {

@@ -1,0 +1,28 @@
+"""What a run was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import django
+
+
+def environment(versions: dict[str, str]) -> dict[str, str]:
+    """Return the machine, Python, Django and the versions given, by what they are."""
+    return {
+        "processors": f"{os.cpu_count()} x {_processor()}",
+        "Python": platform.python_version(),
+        "Django": django.get_version(),
+        **versions,
+    }
+
+
+def _processor() -> str:
+    """Return what kind of processor this is, as the system tells it."""
+    told = Path("/proc/cpuinfo")
+    for line in told.read_text().splitlines() if told.exists() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

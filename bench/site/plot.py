@@ -1,0 +1,73 @@
+"""Draws what an outage costs a site, for a page that is light or dark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ..plots import OURS, STYLE, THEIRS
+from ..results import Result
+from . import contenders
+from .figures import asked, column
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK: Final = "#1f2328"
+PAPER: Final = "#ffffff"
+
+#: What stands for each colour where the reader prefers dark pages. The plot brings its own paper,
+#: so it can be read on a page of either kind.
+DARK: Final = {PAPER: "#0d1117", INK: "#e6edf3", OURS: "#58a6ff", THEIRS: "#6e7681"}
+
+#: Where the style sheet goes.
+_DEFINITIONS: Final = "<defs>"
+
+
+def draw(result: Result, file: Path) -> None:
+    """Draw the counts of each contender as bars, side by side."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    inks = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), INK)
+    ticks = dict.fromkeys(("xtick.color", "ytick.color"), INK)
+    with mpl.rc_context({**STYLE, **inks, **ticks, "savefig.facecolor": PAPER}):
+        _draw(result, file)
+    text = file.read_text().replace(_DEFINITIONS, f"{_style_sheet()}\n {_DEFINITIONS}", 1)
+    # The writer leaves blanks at the ends of lines.
+    file.write_text("\n".join(map(str.rstrip, text.splitlines())) + "\n")
+
+
+def _draw(result: Result, file: Path) -> None:
+    from matplotlib.figure import Figure
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    number = asked(result)
+    _bars(left, column(result, 1), f"requests of another page, of {number},\nover 250 ms or lost")
+    _bars(right, column(result, 3), "calls that went\nto the dead remote")
+    figure.savefig(file, metadata={"Date": None})
+
+
+def _bars(axes: Axes, counts: dict[str, int], label: str) -> None:
+    names = list(reversed(counts))
+    colours = [OURS if name.startswith(contenders.OURS) else THEIRS for name in names]
+    bars = axes.barh(names, [counts[name] for name in names], color=colours)
+    axes.bar_label(bars, [f"{counts[name]:,}" for name in names], padding=3)
+    axes.margins(x=0.15)
+    axes.set_xlim(left=0)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    axes.tick_params(left=False)
+    axes.set_title(label, fontsize=9, loc="left")
+
+
+def _style_sheet() -> str:
+    """Return a style sheet by which each colour gives way to its dark one."""
+    rules = " ".join(
+        f'[style*="{kind}: {light}"] {{ {kind}: {dark} !important; }}'
+        for light, dark in DARK.items()
+        for kind in ("fill", "stroke")
+    )
+    return f"<style>@media (prefers-color-scheme: dark) {{ {rules} }}</style>"

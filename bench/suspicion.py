@@ -1,0 +1,121 @@
+"""One of eight workers cannot reach a remote that is well: ``python -m bench.suspicion``.
+
+Real processes on PostgreSQL. Each makes calls at an even pace, the broken one's all fail and all
+others succeed, from the same moment on. Nothing is known of the circuit before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import product
+from typing import Any, Final, NamedTuple
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
+
+import django
+
+from .crew import Crew, crew, wait_until
+
+#: Workers, of which the first is broken.
+WORKERS: Final = 8
+
+#: Calls a second of the broken worker and of each other one.
+RATES: Final = ((5, 20), (50, 20), (200, 5))
+
+#: Seconds that a circuit stays open.
+DELAY: Final = 2.0
+
+NAME: Final = "suspicion"
+
+
+class Calls(NamedTuple):
+    """What became of a worker's calls."""
+
+    made: int
+    refused: int
+
+
+def call_for(
+    start: float, is_broken: bool, rate: float, seconds: float, options: dict[str, Any]
+) -> Calls:
+    """Call at an even pace, and count what is let through."""
+    import circuits
+
+    from .databases import circuits_on
+
+    made = refused = 0
+    with circuits_on("postgres", DEFAULTS={"delay": DELAY}, **options):
+        wait_until(start)
+        for number in range(int(seconds * rate)):
+            wait_until(start + number / rate)
+            try:
+                with circuits.guard(NAME):
+                    made += 1
+                    if is_broken:
+                        raise ConnectionError("no route to host")
+            except circuits.CircuitOpenError:
+                refused += 1
+            except ConnectionError:
+                pass
+        with suppress(Exception):
+            circuits.flush()
+    return Calls(made, refused)
+
+
+def play(workers: Crew, rates: tuple[float, float], seconds: float, **options: Any) -> list[Calls]:
+    """Let the workers call; return what became of each one's calls, the broken one's first."""
+    from circuits.models import Circuit
+
+    Circuit.objects.using("postgres").all().delete()
+    start = time.monotonic() + 0.5
+    jobs = [
+        member.submit(call_for, start, not index, rates[min(index, 1)], seconds, options)
+        for index, member in enumerate(workers.members)
+    ]
+    return [job.result() for job in jobs]
+
+
+def rows(seconds: float) -> Iterator[list[Any]]:
+    """Yield a row for each setting: rates, snapshots, openings, refused share, calls let through.
+
+    Args:
+        seconds: How long each lasts.
+    """
+    from circuits.models import Transition
+
+    with crew(WORKERS) as workers:
+        for rates, snapshot_seconds in product(RATES, (0.2, 0)):
+            options = {"SNAPSHOT_SECONDS": snapshot_seconds, "FLUSH_SECONDS": 5}
+            broken, *well = play(workers, rates, seconds, **options)
+            refused, made = sum(each.refused for each in well), sum(each.made for each in well)
+            opened = Transition.objects.using("postgres").filter(from_state="closed")
+            yield [
+                *rates,
+                "strict" if not snapshot_seconds else "default",
+                opened.count(),
+                f"{refused / (made + refused):.2%}",
+                broken.made,
+            ]
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20)
+    seconds = parser.parse_args().seconds
+    django.setup()
+    from .databases import made_one
+
+    print("| broken, calls/s | each other | | openings | refused to the others | calls of it |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    with made_one("postgres"):
+        for row in rows(seconds):
+            print("|", " | ".join(map(str, row)), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()

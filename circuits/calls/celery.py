@@ -1,0 +1,134 @@
+"""Celery tasks whose work is a remote call: they wait for an open circuit instead of failing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from celery import Task, shared_task
+from celery.exceptions import CeleryError, Ignore, MaxRetriesExceededError, Reject, Retry
+
+from ..exceptions import CircuitOpenError
+from ..process import results
+from ..process.entry import begin_own
+from ..process.gate import Ticket, random
+from .failures import Exceptions, Failures
+from .settle import settle_error
+
+#: The share of the wait that is added by chance, so that waiting tasks do not all come at once,
+#: and the least it may amount to, in seconds.
+SPREAD: Final = 0.1
+LEAST_SPREAD: Final = 1.0
+
+
+class CircuitTask(Task):  # type: ignore[type-arg]
+    """A task that runs through a circuit.
+
+    While the circuit refuses calls the task is sent back to the queue until ``retry_after``, plus
+    some jitter, and that does not use up its retries. A refusal that the task's own code meets,
+    from ``circuits.call`` for one, is handled in the same way.
+
+    Attributes:
+        circuit: The circuit's name.
+        circuit_exceptions: The exceptions that count as failures; any other counts as nothing.
+        circuit_exclude: Those that are answers all the same, and so successes.
+        circuit_waits_in: The queue to wait in; empty for the one it came by.
+    """
+
+    abstract = True
+    #: A refusal waits, and uses up no retry of ``autoretry_for``.
+    dont_autoretry_for: tuple[type[Exception], ...] = (CircuitOpenError,)
+    circuit: str = ""
+    circuit_exceptions: Exceptions = Exception
+    circuit_exclude: Exceptions = ()
+    circuit_waits_in: str = ""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task through the circuit, or send it back to wait."""
+        try:
+            return self._run_through_circuit(*args, **kwargs)
+        except CircuitOpenError as refusal:
+            self._wait(refusal)
+
+    def _run_through_circuit(self, *args: Any, **kwargs: Any) -> Any:
+        ticket = begin_own(self.circuit)
+        try:
+            result = super().__call__(*args, **kwargs)
+        except (Ignore, Reject):
+            results.release(ticket)
+            raise
+        except (Retry, MaxRetriesExceededError) as retry:
+            _settle_retry(ticket, retry, self._failures())
+            raise
+        except BaseException as error:
+            settle_error(ticket, error, self._failures())
+            raise
+        results.succeed(ticket)
+        return result
+
+    def _failures(self) -> Failures:
+        return Failures(self.circuit_exceptions, self.circuit_exclude)
+
+    def _wait(self, refusal: CircuitOpenError) -> NoReturn:
+        """Send the task back to the queue until the circuit may let calls through."""
+        if self.request.called_directly or self.request.is_eager:
+            raise refusal  # there is no queue to wait in
+        spread = max(LEAST_SPREAD, SPREAD * refusal.retry_after)
+        countdown = refusal.retry_after + random.random() * spread
+        self.request.retries -= 1  # which retry() counts up again
+        elsewhere: dict[str, Any] = (
+            {"queue": self.circuit_waits_in} if self.circuit_waits_in else {}
+        )
+        raise self.retry(
+            exc=refusal, countdown=countdown, max_retries=None, throw=False, **elsewhere
+        )
+
+
+def _settle_retry(ticket: Ticket, retry: CeleryError, failures: Failures) -> None:
+    """Report why a task asks to be run again: the exception that it names, or that it handles.
+
+    One that names none, and handles none, has only not found what it looks for yet.
+    """
+    cause = getattr(retry, "exc", None) or retry.__context__
+    if isinstance(cause, BaseException):
+        settle_error(ticket, cause, failures)
+    else:
+        results.release(ticket)
+
+
+def circuit_task(
+    circuit: str,
+    /,
+    *,
+    exceptions: Exceptions = Exception,
+    exclude: Exceptions = (),
+    waits_in: str = "",
+    **options: Any,
+) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a function as a Celery task that runs through a circuit::
+
+        @circuit_task(circuit="payments", exceptions=(sdk.Error,))
+        def charge(order_id): ...
+
+    Args:
+        circuit: The circuit's name.
+        exceptions: The exceptions that count as failures: a class, a callable that receives one
+            and returns whether it counts, or a tuple of both. Any other counts as nothing.
+        exclude: Those that are answers all the same, and so successes, named likewise.
+        waits_in: The queue that a task waits in, and runs from afterwards, instead of its own.
+            While it waits, Celery keeps it in the memory of a worker, and on a quorum queue that
+            takes one of the worker's places: here, of a worker that has nothing else to do.
+        **options: Anything else that ``shared_task`` takes.
+
+    The task waits for an open circuit without using up its retries: see
+    :class:`circuits.calls.celery.CircuitTask`.
+    """
+    decorator: Callable[[Callable[..., Any]], Any] = shared_task(
+        base=CircuitTask,
+        circuit=circuit,
+        circuit_exceptions=exceptions,
+        circuit_exclude=exclude,
+        circuit_waits_in=waits_in,
+        **options,
+    )
+    return decorator

@@ -1,0 +1,132 @@
+"""The time axis that charts share, and how they write moments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from math import ceil
+from typing import Final
+
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ...moments import to_datetime, to_seconds
+from ...reports.words import DAY, local_time
+
+LAST_HOUR: Final = gettext_lazy("the last hour")
+LAST_DAY: Final = gettext_lazy("the last day")
+
+#: The room below a chart for the axis, in pixels.
+AXIS: Final = 18
+
+#: The most stretches that the labels of an axis cut it into, and how many seconds one may have
+#: where it is no number of days.
+MOST_STRETCHES: Final = 8
+STEPS: Final = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)
+
+#: Every time zone is a number of quarters of an hour away from the others.
+QUARTER: Final = 900
+
+
+def axis(start: float, until: float, top: int) -> SafeString:
+    """Return marks and labels below a chart, at full hours or the like.
+
+    Args:
+        start: Where the chart begins, in seconds since 1970.
+        until: Where it ends.
+        top: Where the axis begins, in pixels from above.
+    """
+    length = until - start or 1  # a chart of nothing has one label
+    marks = [(100 * (at - start) / length, label) for at, label in _labels(start, until)]
+    return format_html(
+        '<g class="circuits-axis">{}</g>',
+        format_html_join(
+            "",
+            '<line x1="{0}%" x2="{0}%" y1="{1}" y2="{2}"/>'
+            '<text x="{0}%" y="{3}" text-anchor="{4}">{5}</text>',
+            (
+                (f"{share:.4g}", top, top + 4, top + AXIS - 3, _anchor(share), label)
+                for share, label in marks
+            ),
+        ),
+    )
+
+
+def _anchor(share: float) -> str:
+    """Return where a label has its mark: one at an end must not go beyond it."""
+    if share < 4:
+        return "start"
+    return "end" if share > 96 else "middle"
+
+
+def _labels(start: float, until: float) -> Iterator[tuple[float, str]]:
+    """Yield moments that are even by the clock of whoever looks, and what they are called."""
+    fitting = (step for step in STEPS if (until - start) / step <= MOST_STRETCHES)
+    step = next(fitting, 0)
+    return _hours(start, until, step) if step else _days(start, until)
+
+
+def _hours(start: float, until: float, step: int) -> Iterator[tuple[float, str]]:
+    pace = min(step, QUARTER)
+    for at in range(ceil(start / pace) * pace, int(until) + 1, pace):
+        local = _local(at)
+        if (local.hour * 60 + local.minute) * 60 % step == 0:
+            yield at, date_format(local, "H:i")
+
+
+def _days(start: float, until: float) -> Iterator[tuple[float, str]]:
+    apart = timedelta(days=ceil((until - start) / DAY / MOST_STRETCHES))
+    midnight = _local(start).replace(hour=0, minute=0, second=0, microsecond=0)
+    while (at := to_seconds(midnight)) <= until:
+        if at >= start:
+            yield at, date_format(midnight, "j M")
+        midnight += apart
+
+
+def line(name: str, y: int) -> SafeString:
+    """Return a line through all of a chart, so many pixels from above."""
+    return format_html('<line class="{}" x2="100%" y1="{}.5" y2="{}.5"/>', name, y, y)
+
+
+def slot_titles(words: Sequence[str], start: float, seconds: float, height: int) -> SafeString:
+    """Return an unseen shape over each slot that says what it holds to who points at it.
+
+    Args:
+        words: What each slot holds.
+        start: When the first begins, in seconds since 1970.
+        seconds: How long each is.
+        height: How high the shapes are.
+    """
+    moments = [start + index * seconds for index in range(len(words) + 1)]
+    form = moment_form("H:i", moments[-1] - start)
+    clocks = [moment_text(moment, form) for moment in moments]
+    titles = [
+        _("%(since)s to %(until)s: %(calls)s") % {"since": since, "until": until, "calls": held}
+        for (since, until), held in zip(pairwise(clocks), words, strict=True)
+    ]
+    return format_html(
+        '<g class="circuits-slots">{}</g>',
+        format_html_join(
+            "",
+            '<rect x="{}" width="1" height="{}"><title>{}</title></rect>',
+            ((index, height, each) for index, each in enumerate(titles)),
+        ),
+    )
+
+
+def moment_form(clock: str, length: float) -> str:
+    """Return how to write a moment of a time that is so long: with its day if there are several."""
+    return clock if length <= DAY else f"j M {clock}"
+
+
+def moment_text(seconds: float, form: str) -> str:
+    """Return a moment by the clock of whoever looks."""
+    return date_format(_local(seconds), form)
+
+
+def _local(seconds: float) -> datetime:
+    return local_time(to_datetime(seconds))

@@ -1,0 +1,414 @@
+"""Circuits and their histories in words and HTML, for the admin."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import conditional_escape, escape, format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+
+from ..core.status import Mode, State
+from ..models import MODES, REASONS, STATES, Circuit, Transition
+from ..moments import aware, to_datetime, to_seconds
+from ..reports import quarantines
+from ..reports.readings import Reading
+from ..reports.verdict import NO_EVIDENCE, Evidence, verdict
+from ..reports.words import (
+    DAY,
+    HOUR,
+    OBSERVED,
+    SIGNS,
+    UNSTEADY,
+    clock,
+    duration,
+    grouped,
+    local_time,
+    moment_of_day,
+    number_words,
+)
+
+#: What stands where there is nothing to say.
+NOTHING: Final = "—"
+
+#: How many characters of a text a list has room for.
+SHORT: Final = 60
+
+
+_STATES: Final[dict[str, Any]] = dict(STATES)
+_MODES: Final[dict[str, Any]] = dict(MODES)
+
+
+# State and mode ----------------------------------------------------------------------------------
+
+
+def state_badge(state: str) -> SafeString:
+    """Return a state as a sign, a word and a colour."""
+    return _badge(state, _STATES[state])
+
+
+def badge(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> SafeString:
+    """Return a circuit's state with the sign and the colour of the verdict on it."""
+    kind, state = verdict(reading, evidence).kind, reading.circuit.state
+    if kind == OBSERVED and state != State.CLOSED:
+        return _badge(OBSERVED, _("would be %(state)s") % {"state": _STATES[state]})
+    return _badge(kind if kind == UNSTEADY else state, _STATES[state])
+
+
+def observed_badge() -> SafeString:
+    """Return the sign of what only would have happened."""
+    return _badge(OBSERVED, _MODES[Mode.OBSERVE])
+
+
+def number_of(kind: str, number: int) -> SafeString:
+    """Return how many circuits are in a state, forced or observed, with a sign and a colour."""
+    # What is not there is as quiet as what is well.
+    return _badge(kind, number_words(kind, number), kind if number else State.CLOSED)
+
+
+def _badge(kind: str, words: str, colour: str | None = None) -> SafeString:
+    return format_html(
+        '<span class="circuits-badge circuits-{}"><span aria-hidden="true">{}</span> {}</span>',
+        colour or kind,
+        SIGNS[kind],
+        words,
+    )
+
+
+def mode_words(mode: str) -> str:
+    """Return a mode in words, emphasised where somebody has a hand in it."""
+    if mode == Mode.AUTOMATIC:
+        return str(_MODES[mode])
+    return format_html('<strong class="circuits-mode">{}</strong>', _MODES[mode])
+
+
+def mode_and_end(reading: Reading) -> str:
+    """Return a mode in words, and how long it goes on where it ends by itself."""
+    words = mode_words(reading.circuit.mode)
+    seconds, until = reading.mode_ends_in, reading.circuit.mode_until
+    if seconds is None or until is None:
+        return words
+    wait = Wait(_("for another %s"), _("time is up"))
+    return format_html("{} {}", words, wait.until(until, seconds))
+
+
+def now_is(circuit: Circuit) -> str:
+    """Return the sentence in which a change is told: what became of the circuit."""
+    text = {
+        Mode.AUTOMATIC: _("%(name)s is now %(state)s."),
+        Mode.OBSERVE: _("%(name)s is now %(state)s and refuses nothing."),
+    }.get(Mode(circuit.mode), _("%(name)s is now %(mode)s."))
+    return text % {
+        "name": str(circuit),
+        "state": _STATES[circuit.state],
+        "mode": _MODES[circuit.mode],
+    }
+
+
+def change(transition: Transition) -> str:
+    """Return what changed: the state, the mode or both; of a mode that got another end, which."""
+    sides = (
+        (_STATES, transition.from_state, transition.to_state),
+        (_MODES, transition.from_mode, transition.to_mode),
+    )
+    moved = [
+        f"{names[before]} → {names[after]}" for names, before, after in sides if before != after
+    ]
+    return ", ".join(moved) or str(_MODES[transition.to_mode])
+
+
+def outlook(reading: Reading) -> str:
+    """Return one sentence: what becomes of calls now, and what happens next."""
+    circuit = reading.circuit
+    if circuit.mode != Mode.AUTOMATIC:
+        return _by_mode(reading)
+    if circuit.state == State.CLOSED:
+        return _("Calls pass.")
+    return _trials(reading) if circuit.state == State.HALF_OPEN else _wait(reading)
+
+
+def _by_mode(reading: Reading) -> str:
+    circuit, seconds = reading.circuit, reading.mode_ends_in
+    for_good, for_a_while = {
+        Mode.FORCED_OPEN: (
+            _("All calls are refused until somebody puts it back to automatic."),
+            _("All calls are refused until %(moment)s, for another %(time)s."),
+        ),
+        Mode.FORCED_CLOSED: (
+            _("All calls pass, failing or not, until somebody puts it back to automatic."),
+            _("All calls pass, failing or not, until %(moment)s, for another %(time)s."),
+        ),
+        Mode.OBSERVE: (
+            _("No call is refused: it only shows what it would do."),
+            _(
+                "No call is refused, it only shows what it would do, until %(moment)s, for "
+                "another %(time)s."
+            ),
+        ),
+    }[Mode(circuit.mode)]
+    if seconds is None or circuit.mode_until is None:
+        return for_good
+    moment = _moment_of_day(circuit.mode_until, reading.now)
+    return _filled(for_a_while, moment=moment, time=duration(seconds))
+
+
+def _trials(reading: Reading) -> str:
+    circuit = reading.circuit
+    return _(
+        "Recovering: trial calls are let through, the others refused. "
+        "Successes so far: %(successes)d of %(needed)d."
+    ) % {"successes": circuit.trial_successes, "needed": circuit.success_threshold}
+
+
+def _wait(reading: Reading) -> str:
+    if reading.retry_in:
+        text = _("Calls are refused. A trial call is let through %(when)s.")
+        return _filled(text, when=retry_in(reading))
+    return _("The delay has passed: the next call is let through to try.")
+
+
+def status(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> dict[str, Any]:
+    """Return what a circuit's page says at its top."""
+    circuit = reading.circuit
+    return {
+        "badge": badge(reading, evidence),
+        "mode": "" if circuit.mode == Mode.AUTOMATIC else mode_words(circuit.mode),
+        "verdict": sentence(reading, evidence),
+        "outlook": outlook(reading),
+        "alone": quarantines.sentences(reading),
+        "error": circuit.last_error,
+        "error_at": moment_and_age(circuit.last_failure_at, reading),
+    }
+
+
+def past(transition: Transition) -> dict[str, Any]:
+    """Return what a circuit's page says of a change."""
+    return {
+        "at": at(transition.at),
+        "change": change(transition),
+        "reason": dict(REASONS)[transition.reason],
+        "detail": transition.detail,
+        "actor": transition.actor,
+        "until": transition.until and at(transition.until),
+        "refusals": transition.refusals,
+        "generation": transition.generation,
+        "is_opening": transition.is_opening,
+    }
+
+
+def cause(opening: Transition) -> str:
+    """Return why a circuit opened: the reason and the error or the words; observed is said so."""
+    reason = dict(REASONS)[opening.reason]
+    words = f"{reason}: {opening.detail}" if opening.detail else str(reason)
+    if opening.to_mode != Mode.OBSERVE:
+        return words
+    return format_html("{} {}", observed_badge(), words)
+
+
+def lasted(time: str, *, is_over: bool) -> str:
+    """Return how long an incident lasted, and whether it goes on."""
+    if is_over:
+        return time
+    return format_html("<strong>{}</strong>", _("%(duration)s, and goes on") % {"duration": time})
+
+
+def at_least(number: int, *, is_cut: bool) -> str:
+    """Return a number, or that it is more than that."""
+    return _("more than %(number)s") % {"number": grouped(number)} if is_cut else grouped(number)
+
+
+# Times -------------------------------------------------------------------------------------------
+
+
+class Wait(NamedTuple):
+    """A time that is waited for, as a text that a script counts down.
+
+    Args:
+        text: What is said while it lasts, with ``%s`` for what is left.
+        over: What is said afterwards.
+    """
+
+    text: str
+    over: str
+
+    def until(self, moment: datetime, seconds: float) -> str:
+        """Return what is said of a moment that many seconds from now: ``in 7 s``."""
+        if seconds <= 0:
+            return self.over
+        if seconds >= DAY:
+            return _time(moment, self.text % duration(seconds))
+        return format_html(
+            '<time datetime="{}" title="{}"{} data-circuits-countdown="{}"'
+            ' data-circuits-text="{}" data-circuits-over="{}">{}</time>',
+            aware(moment).isoformat(),
+            exact(moment),
+            _rewritten("title"),
+            round(seconds, 1),
+            *self,
+            self.text % clock(seconds),
+        )
+
+
+def exact(moment: datetime) -> str:
+    """Return a moment to the second, in the time zone of whoever looks."""
+    return date_format(local_time(moment), "Y-m-d H:i:s T")
+
+
+def zone(seconds: float) -> str:
+    """Return the time zone of whoever looks, as far as the server knows, at a moment."""
+    return date_format(local_time(to_datetime(seconds)), "T")
+
+
+def at(moment: datetime) -> SafeString:
+    """Return a moment to the second, as the page shows it."""
+    return format_html(
+        '<time datetime="{}"{}>{}</time>',
+        aware(moment).isoformat(),
+        _rewritten("text"),
+        exact(moment),
+    )
+
+
+def since(reading: Reading) -> SafeString:
+    """Return since when the circuit is down, or in its state and mode, and for how long."""
+    return _filled(
+        _("%(moment)s (%(time)s)"),
+        moment=_moment_of_day(reading.since, reading.now),
+        time=duration(reading.down_for),
+    )
+
+
+def standing(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> str:
+    """Return what a list says of a circuit: the verdict, or since when all has been well."""
+    is_well = verdict(reading, evidence).kind == State.CLOSED
+    return labelled(_("since"), since(reading)) if is_well else sentence(reading, evidence)
+
+
+def sentence(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> SafeString:
+    """Return the verdict on a circuit, its moment in the time zone of whoever looks."""
+    found = verdict(reading, evidence)
+    moment = "" if found.since is None else _moment_of_day(found.since, reading.now)
+    return SafeString(
+        found._replace(lead=escape(found.lead), rest=tuple(map(escape, found.rest))).told(moment)
+    )
+
+
+def _moment_of_day(moment: datetime, now: float) -> SafeString:
+    return format_html(
+        '<time datetime="{}" title="{}"{}>{}</time>',
+        aware(moment).isoformat(),
+        exact(moment),
+        _rewritten("day"),
+        moment_of_day(moment, now),
+    )
+
+
+def retry_in(reading: Reading) -> str:
+    """Return when an open circuit lets a call through to try."""
+    seconds, moment = reading.retry_in, reading.circuit.retry_at
+    if seconds is None or moment is None:
+        return NOTHING
+    return Wait(_("in %s"), _("now")).until(moment, seconds)
+
+
+def moment_and_age(moment: datetime | None, reading: Reading) -> str:
+    """Return a moment in the past to the second, and how long ago it was."""
+    if moment is None:
+        return NOTHING
+    return _filled(_("%(moment)s (%(age)s ago)"), moment=at(moment), age=_age(moment, reading))
+
+
+def why(reading: Reading, by_hand: Transition | None = None) -> str:
+    """Return why a circuit is as it is: its mode, who set it and why, and its last error.
+
+    Args:
+        by_hand: The change that a person made to it, if it is as it is by that.
+    """
+    parts = [part for part in (_by_whom(reading, by_hand), _error_and_age(reading)) if part]
+    return format_html_join(" · ", '<span class="circuits-why">{}</span>', zip(parts)) or NOTHING
+
+
+def _by_whom(reading: Reading, change: Transition | None) -> str:
+    """Return the mode and its end, or what was done, with who did it and their reason."""
+    is_steered = reading.circuit.mode != Mode.AUTOMATIC
+    if change is None:
+        return mode_and_end(reading) if is_steered else ""
+    what = mode_and_end(reading) if is_steered else str(dict(REASONS)[change.reason])
+    sentence = {
+        (True, True): _("%(what)s by %(actor)s: %(reason)s"),
+        (True, False): _("%(what)s by %(actor)s"),
+        (False, True): "%(what)s: %(reason)s",
+        (False, False): "%(what)s",
+    }[bool(change.actor), bool(change.detail)]
+    return _filled(sentence, what=what, actor=change.actor, reason=change.detail)
+
+
+def _error_and_age(reading: Reading) -> str:
+    """Return the last error and how long ago it was; nothing where it is over."""
+    circuit, moment = reading.circuit, reading.circuit.last_failure_at
+    if not circuit.last_error or moment is None:
+        return circuit.last_error
+    is_old = reading.now - to_seconds(moment, until=reading.now) >= HOUR
+    if circuit.state == State.CLOSED and is_old:
+        return ""
+    ago = _time(moment, _("%(age)s ago") % {"age": _age(moment, reading)})
+    return format_html('{} <span class="circuits-ago">{}</span>', circuit.last_error, ago)
+
+
+def _age(moment: datetime, reading: Reading) -> str:
+    return duration(max(0.0, reading.now - to_seconds(moment, until=reading.now)))
+
+
+def _time(moment: datetime, words: str) -> SafeString:
+    return format_html(
+        '<time datetime="{}" title="{}"{}>{}</time>',
+        aware(moment).isoformat(),
+        exact(moment),
+        _rewritten("title"),
+        words,
+    )
+
+
+def _rewritten(place: str) -> SafeString:
+    """Return what lets a script write a time in the browser's zone, and where.
+
+    A site that has activated another zone than its default has found out that of the user.
+    """
+    if timezone.get_current_timezone_name() != timezone.get_default_timezone_name():
+        return SafeString()
+    return format_html(' data-circuits-time="{}"', place)
+
+
+# Texts -------------------------------------------------------------------------------------------
+
+
+def shown_by_name(circuit: Circuit) -> Circuit:
+    """Let a page show a circuit that it has read by a name that passes for no other."""
+    circuit.name = str(circuit)
+    return circuit
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text, with all of it as title where that is more."""
+    short = Truncator(text).chars(SHORT)
+    if short == text:
+        return text or NOTHING
+    return format_html('<span title="{}">{}</span>', text, short)
+
+
+def labelled(label: Any, words: str) -> str:
+    """Return what a list's cell says, with the heading that it has where there is no table."""
+    if words == NOTHING:
+        return words
+    return format_html('<span data-circuits-label="{}">{}</span>', label, words)
+
+
+def _filled(text: str, **parts: str) -> SafeString:
+    """Fill a translated text, all of it escaped but for what is HTML already."""
+    return SafeString(
+        escape(text) % {name: conditional_escape(part) for name, part in parts.items()}
+    )

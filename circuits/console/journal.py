@@ -1,0 +1,63 @@
+"""Writes the admin's own log about circuits, in characters that its database can store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import copy
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.db import router
+from django.http import HttpRequest
+
+from ..models import Circuit
+from ..storage.texts import fitted
+
+
+class LoggedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Circuits whose names and reasons go into the log, whatever its table can keep.
+
+    What is logged has been done. A circuit's name may have characters that the log's table has
+    not: the name is kept as UTF-8 on MySQL too, whatever the database's own character set.
+    """
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Log that a circuit was made."""
+        return self._log(super().log_addition, request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Log that a circuit was changed or steered."""
+        return self._log(super().log_change, request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Iterable[Circuit]) -> Any:
+        """Log that circuits are to be deleted."""
+        circuits = list(queryset)
+        log = super().log_deletions
+
+        def write(*names: str) -> Any:
+            return log(request, list(map(_named, circuits, names)))  # type: ignore[arg-type]
+
+        return fitted(_alias(), write, *(circuit.name for circuit in circuits))
+
+    def _log(self, log: Any, request: HttpRequest, circuit: Circuit, message: Any) -> Any:
+        if not isinstance(message, str):  # a list is logged as JSON, which is ASCII
+            return fitted(
+                _alias(), lambda name: log(request, _named(circuit, name), message), circuit.name
+            )
+        return fitted(
+            _alias(),
+            lambda name, text: log(request, _named(circuit, name), text),
+            circuit.name,
+            message,
+        )
+
+
+def _alias() -> str:
+    return router.db_for_write(LogEntry)
+
+
+def _named(circuit: Circuit, name: str) -> Circuit:
+    named = copy(circuit)
+    named.name = name
+    return named

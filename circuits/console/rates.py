@@ -1,0 +1,44 @@
+"""Limits how often one user may ask for something, in this process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from threading import Lock
+from time import monotonic
+
+
+class Rate:
+    """So many times in each stretch of time, for each who asks.
+
+    It keeps those who have asked in the present stretch, and no others.
+
+    >>> rate = Rate(2, seconds=60, clock=lambda: 0.0)
+    >>> [rate.allows("ann") for _ in range(3)], rate.allows("bob")
+    ([True, True, False], True)
+
+    Args:
+        most: How many times.
+        seconds: How long a stretch is.
+        clock: A clock that nobody sets, in seconds.
+    """
+
+    def __init__(
+        self, most: int, *, seconds: float = 1.0, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = Lock()
+        self._stretch = 0
+        self._asked: Counter[Hashable] = Counter()
+
+    def allows(self, who: Hashable) -> bool:
+        """Count that somebody asks; return whether they may."""
+        with self._lock:
+            stretch = int(self._clock() // self._seconds)
+            if stretch != self._stretch:
+                self._stretch = stretch
+                self._asked.clear()
+            self._asked[who] += 1
+            return self._asked[who] <= self._most

@@ -1,0 +1,48 @@
+"""How long calls take: counts in fixed buckets, which add up over processes and minutes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+#: The longest duration in each bucket, in seconds; one more bucket holds what takes longer.
+BOUNDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+
+#: How many calls took how long: a count for each bucket.
+Histogram = tuple[int, ...]
+
+EMPTY: Final[Histogram] = (0,) * (len(BOUNDS) + 1)
+
+TYPICAL: Final = 0.5
+SLOW: Final = 0.95
+
+
+def histogram(durations: Iterable[float]) -> Histogram:
+    """Return how many of the durations, in seconds, fall into each bucket."""
+    counts = list(EMPTY)
+    for seconds in durations:
+        counts[bisect_left(BOUNDS, seconds)] += 1
+    return tuple(counts)
+
+
+def added(*histograms: Sequence[int]) -> Histogram:
+    """Return the sum of histograms."""
+    return tuple(map(sum, zip(EMPTY, *histograms, strict=True)))
+
+
+def quantile(counts: Sequence[int], share: float) -> float | None:
+    """Return the seconds within which a share of the calls ended; None without any.
+
+    It takes the calls in a bucket to be spread evenly, as Prometheus's ``histogram_quantile`` does.
+    Of the last bucket only the lower bound is known, so that is returned.
+    """
+    rank = share * sum(counts)
+    if not rank:
+        return None
+    below, lower = 0, 0.0
+    for count, upper in zip(counts, BOUNDS, strict=False):
+        if count and below + count >= rank:
+            return lower + (upper - lower) * (rank - below) / count
+        below, lower = below + count, upper
+    return lower

@@ -1,0 +1,48 @@
+"""Refusals that are errors of Django REST framework. Imported only where that is installed."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any
+
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import APIException, ErrorDetail
+
+from ..exceptions import CircuitBusyError, CircuitOpenError
+from ..process import gate
+
+
+class CircuitOpenAPIError(CircuitOpenError, APIException):  # type: ignore[misc]
+    """A refusal that a view of the framework answers with 503 and ``Retry-After``.
+
+    The circuit's name is not sent: it is of no use to clients.
+    """
+
+    __module__ = "circuits"  # where it is found without this module, see there
+
+    status_code = 503
+    default_code = "service_unavailable"
+
+    @property
+    def wait(self) -> int:
+        """Seconds for the ``Retry-After`` that the framework's exception handler sends."""
+        return max(1, ceil(self.retry_after))
+
+    @property
+    def detail(self) -> Any:
+        """What the client is told."""
+        detail = ErrorDetail(_("This service is not available for the moment."), self.default_code)
+        # By which the middleware knows the response that the framework makes of it.
+        detail.refusal = self
+        return detail
+
+
+class CircuitBusyAPIError(CircuitBusyError, CircuitOpenAPIError):
+    """The same for a refusal because of too many calls at once."""
+
+    __module__ = "circuits"
+
+
+def connect() -> None:
+    """Make circuits raise these classes for refusals."""
+    gate.refusals.update(open=CircuitOpenAPIError, busy=CircuitBusyAPIError)

@@ -1,0 +1,55 @@
+"""Connects the integrations that the settings ask for and that are installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Final
+
+from django.apps import apps
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from .. import conf
+from ..conf import Config
+
+PROMETHEUS: Final = "prometheus_client"
+OPENTELEMETRY: Final = "opentelemetry.trace"
+
+
+def is_installed(module: str) -> bool:
+    """Return whether the module could be imported."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package it is in
+        return False
+
+
+def counts(config: Config) -> bool:
+    """Return whether calls are counted for Prometheus."""
+    return config.prometheus and is_installed(PROMETHEUS)
+
+
+def traces(config: Config) -> bool:
+    """Return whether calls are reported to OpenTelemetry."""
+    return config.opentelemetry and is_installed(OPENTELEMETRY)
+
+
+def connect() -> None:
+    """Let them listen. Nothing is imported, and no call costs more, for those who do not."""
+    try:
+        # Not `conf.get`, which would hold on to settings that may yet change during the start.
+        config = conf.load(getattr(settings, "CIRCUITS", {}))
+    except ImproperlyConfigured:
+        return  # the system checks say what is wrong
+    if counts(config):
+        from . import metrics
+
+        metrics.connect()
+    if traces(config):
+        from . import otel
+
+        otel.connect()
+    if apps.is_installed("rest_framework"):
+        from . import drf
+
+        drf.connect()

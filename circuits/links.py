@@ -1,0 +1,31 @@
+"""Links to the admin's pages for texts that are read elsewhere: mails, logs, exceptions."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.urls import NoReverseMatch, get_script_prefix, reverse
+
+from . import conf
+
+
+def incident_link(key: int, generation: int) -> str:
+    """Return the address of a circuit's incident, such as ``https://site.example/admin/...``.
+
+    Args:
+        key: The circuit's primary key.
+        generation: The generation in which the incident began, or any later one of it.
+
+    Returns:
+        An empty text if ``SITE_URL`` is not set, or if the site has no admin of circuits.
+    """
+    site = conf.get().site_url.rstrip("/")
+    if not site or not key:
+        return ""
+    try:
+        path = reverse(
+            "admin:circuits_circuit_incident", settings.ROOT_URLCONF, args=(key, generation)
+        )
+    except NoReverseMatch:
+        return ""
+    # In a request, the path begins with what the server puts before it; in a worker, it does not.
+    return f"{site}/{path.removeprefix(get_script_prefix())}"

@@ -1,0 +1,1 @@
+"""The circuits in one process: its views of them, its tallies and its background thread."""

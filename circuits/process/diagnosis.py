@@ -1,0 +1,44 @@
+"""Notices when most of the circuits that this process uses fail together: then it is its host."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from . import identity
+from .gate import Gate
+
+logger = logging.getLogger("circuits")
+
+#: The fewest circuits of which most can fail.
+FEWEST: Final = 3
+
+_is_said = False
+
+
+def notice(used: Sequence[Gate]) -> None:
+    """Log once that most of the circuits in use fail for this process, until they do not.
+
+    Args:
+        used: The gates of the circuits that calls have come to lately.
+    """
+    global _is_said
+    failing = [gate.name for gate in used if gate.fails_for_this_process()]
+    is_host = len(used) >= FEWEST and 2 * len(failing) > len(used)
+    if is_host and not _is_said:
+        logger.error(
+            "%d of the %d circuits that the process %s uses fail for it, such as %s: "
+            "look at this host, not at them.",
+            len(failing),
+            len(used),
+            identity.own(),
+            min(failing),
+        )
+    _is_said = is_host
+
+
+def forget() -> None:
+    """Begin as a new process does, which has said nothing yet."""
+    global _is_said
+    _is_said = False

@@ -1,0 +1,197 @@
+"""The way into a circuit: a fast path that admits or refuses a call, and its async twin.
+
+Whoever begins a call here reports its outcome, too, by :mod:`circuits.process.results`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Final
+
+from django.core.exceptions import SynchronousOnlyOperation
+
+from .. import conf
+from ..storage.contract import Snapshot
+from . import forks, nesting, results, threads
+from .gate import Gate, PlacesTakenError, Ticket
+from .nesting import held
+from .runtime import gate, gates
+from .waiting import Wait
+
+_known: Final = gates.get
+
+
+def admit(name: str) -> Ticket:
+    """Return a ticket to make one call through the circuit.
+
+    Raises:
+        CircuitOpenError: The circuit refuses calls for now.
+        InvalidInputError: The name is not valid for a circuit.
+        TooManyCircuitsError: The circuit is new, and ``MAX_CIRCUITS`` exist already.
+    """
+    try:
+        return admit_now(name)
+    except PlacesTakenError as taken:
+        return _wait(taken)
+
+
+def admit_anywhere(name: str) -> Ticket:
+    """Return a ticket as :func:`admit` does, in an event loop too: a thread asks then.
+
+    The loop waits for it, as for the sync function that is to be called.
+    """
+    try:
+        return admit(name)
+    except SynchronousOnlyOperation:
+        return threads.wait_in_thread(admit, name)
+
+
+def _wait(taken: PlacesTakenError) -> Ticket:
+    wait = Wait()
+    while True:
+        ticket = wait.take_turn(taken)
+        if ticket is not None:
+            return ticket
+        try:
+            return admit_now(taken.name)
+        except PlacesTakenError as again:
+            taken = again
+
+
+def admit_now(name: str) -> Ticket:
+    """Return a ticket as :func:`admit` does, but raise PlacesTakenError rather than wait."""
+    gate = _known(name)
+    return (gate and gate.admit_in_memory()) or _admit_by_store(name)
+
+
+def begin(name: str, admit: Callable[[str], Ticket] = admit) -> Ticket:
+    """Begin a sync call through the circuit, and return its ticket.
+
+    A call inside another one through the same circuit rides on the permit of that: see
+    :mod:`circuits.process.nesting`.
+
+    Args:
+        admit: How to ask for what memory cannot answer; :func:`admit_anywhere` is another way.
+
+    Raises:
+        CircuitOpenError: The circuit refuses calls for now.
+        InvalidInputError: The name is not valid for a circuit.
+        TooManyCircuitsError: The circuit is new, and ``MAX_CIRCUITS`` exist already.
+    """
+    gate = _known(name)
+    if gate is not None:
+        view, now = gate.view, monotonic()
+        if not gate.has_entered or not held() or nesting.is_idle():
+            if now < view.shares_until:
+                return view.leave
+            if now < view.refuses_until:
+                # Raise here: each frame it passes through costs as much as the rest of a refusal.
+                raise gate.refused(view.retry_at - now, "open", view.is_alone)
+    ticket = None if gate is None else nesting.ride(gate)
+    if ticket is not None:
+        return ticket
+    ticket = admit(name)
+    is_shared = monotonic() < ticket.gate.view.shares_until and nesting.is_idle()
+    if is_shared:
+        return ticket.gate.view.leave
+    ticket.gate.share()  # once this call is timed, as a sample
+    return nesting.enter(ticket)
+
+
+def begin_own(name: str) -> Ticket:
+    """Begin a sync call as :func:`begin` does, with a ticket of its own in any case.
+
+    It is for calls that take so long anyhow that the difference does not matter.
+    """
+    ticket = begin(name)
+    return nesting.enter(ticket) if ticket.is_plain else ticket
+
+
+async def abegin(name: str) -> Ticket:
+    """Begin an async call as :func:`begin_own` does, without blocking the event loop."""
+    return begin_in_memory(name) or nesting.enter(await aadmit(name))
+
+
+def begin_in_memory(name: str) -> Ticket | None:
+    """Begin an async call; return None if it takes more than a look at the memory, or a wait."""
+    known = _known(name)
+    if known is None:
+        return None
+    rider = nesting.ride(known) if held() else None
+    if rider is not None:
+        return rider
+    try:
+        ticket = known.admit_in_memory()
+    except PlacesTakenError:
+        return None
+    return ticket and nesting.enter(ticket)
+
+
+async def aadmit(name: str) -> Ticket:
+    """Return a ticket to make one call, as :func:`admit` does, without blocking the event loop."""
+    wait = Wait()
+    while True:
+        try:
+            return await _aadmit_now(name)
+        except PlacesTakenError as taken:
+            ticket = await wait.atake_turn(taken)
+        if ticket is not None:
+            return ticket
+
+
+async def _aadmit_now(name: str) -> Ticket:
+    known = _known(name)
+    ticket = known.admit_in_memory() if known is not None else None
+    if ticket is None and (known is None or conf.get().snapshot_seconds):
+        # One thread reads the circuit for all tasks of the loop that ask at the same time.
+        gate, snapshot = await threads.in_thread_for_all(name, _current, name)
+        ticket = gate.admit_by(snapshot)
+    if ticket is not None:
+        return ticket
+    return await threads.in_thread(admit_now, name, undo=results.release)
+
+
+async def asucceed(ticket: Ticket) -> None:
+    """Report a success, as :func:`results.succeed` does, without blocking the event loop."""
+    if results.succeed_in_memory(ticket):
+        await astore_success(ticket)
+
+
+async def astore_success(ticket: Ticket) -> None:
+    """Do what :func:`results.store_success` does, without blocking the event loop."""
+    gate = ticket.gate
+    if results.needs_only_a_look(ticket):
+        await threads.in_thread_for_all(gate, gate.current)
+        if not gate.view.is_counting:
+            return
+    await threads.in_thread(results.store_success, ticket)
+
+
+def _admit_by_store(name: str) -> Ticket:
+    try:
+        with _perhaps_new(name) as known:
+            return known.admit()
+    except SynchronousOnlyOperation:
+        raise SynchronousOnlyOperation(
+            f"The circuit {name} must ask its database, which a sync call may not do in an event "
+            "loop; use `async with circuits.guard` or an async function."
+        ) from None
+
+
+def _current(name: str) -> tuple[Gate, Snapshot]:
+    with _perhaps_new(name) as known:
+        return known, known.current()
+
+
+@contextmanager
+def _perhaps_new(name: str) -> Iterator[Gate]:
+    forks.notice()
+    found = gate(name)
+    try:
+        yield found
+    finally:
+        if found.snapshot is None:
+            # The store refused the name, which must not take up memory.
+            gates.pop(name, None)

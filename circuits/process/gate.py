@@ -1,0 +1,735 @@
+"""A circuit as one process sees it: decides who may call, from memory where that is possible.
+
+What a gate knows is one frozen :class:`~circuits.process.view.View`. Outcomes of calls are gathered
+in its :class:`~circuits.process.tallies.Tallies` and reported by :mod:`circuits.process.results`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from random import Random
+from threading import Lock, RLock
+from time import monotonic, time
+from typing import Final, Protocol, TypeVar
+from uuid import uuid4
+
+from .. import conf
+from ..core import conviction, machine
+from ..core.policy import Strategy
+from ..core.status import Admission, Batch, Permit, Step, Witness
+from ..exceptions import CircuitBusyError, CircuitOpenError
+from ..storage.announce import announce
+from ..storage.contract import NO_NOTE, Changed, Note, SharedStore, Snapshot
+from . import identity, observers, tapes
+from .observers import CallOutcome
+from .places import Places
+from .tallies import Tallies
+from .underway import FOREVER, PAUSE, Underway
+from .view import NEVER, View, view_of
+
+logger = logging.getLogger("circuits")
+
+S = TypeVar("S", bound=Step)
+
+#: To look up a member of an enum takes as long as a step of a call does.
+SUCCESS: Final = CallOutcome.SUCCESS
+
+#: The ``retry_after``, in seconds, of a caller over ``max_concurrent``.
+BUSY_RETRY_SECONDS: Final = 1.0
+
+#: Seconds in which the others can refute an accusation where each call asks for the state.
+JUDGE_SECONDS: Final = 0.2
+
+#: Seconds for which a success of another process speaks for the remote, at least: twice the time
+#: that it may take to hear of one.
+RECENT_SECONDS: Final = 10.0
+
+#: Seconds for which the pulse goes on renewing a view after its last call.
+KEEP_SECONDS: Final = 5.0
+
+#: The share of its lease after which a trial renews it; the rest is for what may come between.
+LEASE_SHARE: Final = 1 / 3
+
+#: The leases after which a trial gives up its place: one that never ends must wedge no circuit.
+MOST_LEASES: Final = 10
+
+#: The source of jitter; seed it to repeat a run.
+random: Final = Random()
+
+#: Exception classes for refusals. An integration replaces them with subclasses of its framework's
+#: own.
+refusals: Final[dict[str, type[CircuitOpenError]]] = {
+    "open": CircuitOpenError,
+    "busy": CircuitBusyError,
+}
+
+
+class PlacesTakenError(CircuitBusyError):
+    """All places of a circuit are taken, and the policy lets the caller wait for one.
+
+    Args:
+        gate: The circuit.
+        permit: What the caller may do once it has a place, unless the circuit changes meanwhile.
+        limit: How many places there are.
+        seconds: For how long it may wait.
+    """
+
+    def __init__(self, gate: Gate, permit: Permit, limit: int, seconds: float) -> None:
+        super().__init__(gate.name, BUSY_RETRY_SECONDS)
+        self.gate = gate
+        self.permit = permit
+        self.limit = limit
+        self.seconds = seconds
+
+
+class Renewer(Protocol):
+    """Renews the views of gates in the background, so that callers need not."""
+
+    def is_renewing(self) -> bool:
+        """Return whether it renews views at present."""
+
+    def keep_up(self) -> None:
+        """Start to renew, since calls have come after a pause."""
+
+    def look_soon(self, seconds: float = 0.0) -> None:
+        """Renew in ``seconds`` rather than at the next beat, unless that comes first."""
+
+
+class Ticket:
+    """A permit to call through a gate, with what is needed to report the outcome.
+
+    While a circuit is healthy, all its plain sync calls share one ticket, that of the gate's view.
+    Any other call has a ticket of its own.
+
+    Args:
+        gate: The gate that gave the permit.
+        permit: The machine's permit.
+        started_at: When the call began, on the monotonic clock; 0 if it is not timed.
+        has_place: Whether the call holds one of the circuit's ``max_concurrent`` places.
+        is_plain: Whether it is the ticket that plain calls share.
+
+    Attributes:
+        paused_at: Since when its caller has been busy with something else, on the monotonic clock;
+            0 if it is not.
+        has_left: Whether the caller is out of the call, so that no other can ride on it.
+        told: The outcome that the call has told its circuit.
+        shared: What it has in common with the calls that ride on its permit; None without any.
+        is_watched: Whether the pulse looks after the call.
+        is_counted: Whether it was counted when it was overdue.
+        has_ended: Whether it has ended.
+        look_at: When it does so next, on the monotonic clock.
+    """
+
+    __slots__ = (
+        "gate",
+        "has_ended",
+        "has_left",
+        "has_place",
+        "is_counted",
+        "is_plain",
+        "is_watched",
+        "look_at",
+        "paused_at",
+        "permit",
+        "shared",
+        "started_at",
+        "told",
+    )
+
+    def __init__(
+        self,
+        gate: Gate,
+        permit: Permit,
+        started_at: float = 0.0,
+        has_place: bool = False,
+        is_plain: bool = False,
+    ) -> None:
+        self.gate = gate
+        self.permit = permit
+        self.started_at = started_at
+        self.has_place = has_place
+        self.is_plain = is_plain
+        self.paused_at = 0.0
+        self.is_watched = self.is_counted = self.has_ended = False
+        self.look_at = FOREVER
+        self.has_left = False
+        self.told: CallOutcome | None = None
+        self.shared: Shared | None = None
+
+    def watch(self, at: float) -> None:
+        """Have the pulse look after the call, for the first time then."""
+        self.is_watched = True
+        self.gate.underway.add(self, at)
+
+    def count(self) -> bool:
+        """Claim the right to count the call while it is under way; return whether it is granted."""
+        if not self.gate.underway.take(self):
+            return False
+        self.is_counted = True
+        return True
+
+    def watch_on(self, at: float) -> None:
+        """Have the pulse look after a counted call once more, unless it has ended."""
+        self.gate.underway.add(self, at)
+        if self.has_ended:  # perhaps before it was added
+            self.gate.underway.take(self)
+
+    @property
+    def is_in_window(self) -> bool:
+        """Whether it is one of the many calls in the window of the rate strategy."""
+        return self.gate.tallies.window is not None and self.permit.lease is None
+
+    def seconds(self, now: float) -> float:
+        """Return for how long the call has been under way, without its pauses."""
+        return (self.paused_at or now) - self.started_at
+
+    def pause(self) -> None:
+        """Stop the call's clock: its caller does something else with what has come so far."""
+        if self.started_at:  # else it is one ticket for many calls, and not timed
+            self.paused_at = monotonic()
+
+    def go_on(self) -> None:
+        """Let the call's clock go on."""
+        if not self.paused_at:
+            return
+        now = monotonic()
+        self.started_at += now - self.paused_at
+        self.paused_at = 0.0
+        if self.is_watched:
+            at = self.gate.next_look(self, now)
+            if at < self.look_at:  # somebody has looked during the pause
+                self.gate.underway.look(self, at)
+
+    @property
+    def holder(self) -> Ticket:
+        """The ticket that holds the permit: its own, or that of the call it rides on."""
+        return self if self.shared is None else self.shared.holder
+
+    def ride(self) -> Ticket | None:
+        """Return a ticket on the same permit for a call inside this one.
+
+        Return None if this call has ended, or if its permit is of no use any more: one that has
+        had its outcome, or is of another generation, lets no further call through.
+        """
+        gate = self.gate
+        with gate.sharing:
+            if self.shared is None:
+                self.shared = Shared(self)
+            # Only now, since to leave alone takes no lock.
+            if self.has_left or self.shared.is_over:
+                return None
+            if gate.is_current(self.permit):
+                self.shared.calls += 1
+                rider = Ticket(gate, self.permit, self.started_at)
+                rider.shared = self.shared
+                return rider
+            self.shared.is_over = True
+        self.shared.holder.end(CallOutcome.IGNORED)
+        return None
+
+    def leave(self, outcome: CallOutcome) -> CallOutcome | None:
+        """Take note that the call has ended, and return the outcome of its permit.
+
+        Return None if the permit has had its outcome, or waits for that of another call.
+        """
+        if self.is_plain:
+            return outcome
+        with self.gate.sharing:
+            self.has_left, self.told = True, outcome
+            return outcome if self.shared is None else self.shared.hear(outcome)
+
+    def leave_alone(self) -> bool:
+        """Take note that the call has succeeded; return false if there is more to do than that."""
+        self.has_left = True
+        if self.shared is not None or self.has_place or self.is_watched:
+            return False
+        self.told = SUCCESS
+        return True
+
+    def end(self, outcome: CallOutcome) -> bool:
+        """Give the place back, count a failure, and notify the observers.
+
+        Returns:
+            Whether the outcome is to be reported; false if one was reported already.
+        """
+        gate = self.gate
+        if self.has_place:
+            self.has_place = False
+            gate.places.leave()
+        self.has_ended = True
+        was_there = not self.is_watched or gate.underway.take(self)
+        counts = was_there and not self.is_counted
+        if not (counts or self.is_in_window):
+            outcome = CallOutcome.FAILURE  # as which it was counted when it was overdue
+        elif outcome is CallOutcome.FAILURE:
+            gate.tallies.tick_failure()
+        if self.started_at and observers.listening():
+            observers.notify(gate.name, outcome, monotonic() - self.started_at)
+        return counts
+
+
+class Shared:
+    """What calls have in common that ride on one permit.
+
+    The permit has one outcome. A failure is it at once; else it is decided when the last of the
+    calls ends: a success if any of them was one.
+
+    Args:
+        holder: The ticket of the outermost call.
+    """
+
+    __slots__ = ("calls", "holder", "is_good", "is_over")
+
+    def __init__(self, holder: Ticket) -> None:
+        self.holder = holder
+        self.calls = 1
+        self.is_good = False
+        self.is_over = False
+
+    def hear(self, outcome: CallOutcome) -> CallOutcome | None:
+        """Take the outcome of one of the calls; return the permit's, if this decides it."""
+        self.calls -= 1
+        self.is_good = self.is_good or outcome is CallOutcome.SUCCESS
+        if self.is_over or (self.calls and outcome is not CallOutcome.FAILURE):
+            return None
+        self.is_over = True
+        is_good = self.is_good and outcome is CallOutcome.IGNORED
+        return CallOutcome.SUCCESS if is_good else outcome
+
+
+class Gate:
+    """A circuit as this process sees it.
+
+    Args:
+        name: The circuit's name.
+        store: The store that holds its row.
+        renewer: Renews the view in the background; without one, callers renew it.
+        home: The database that holds the row; the tallies are written to no other.
+        underway: The calls of this process that the pulse looks after.
+        process: The id of the process; by default it is one that no other gate has.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: SharedStore,
+        renewer: Renewer | None = None,
+        home: object = None,
+        underway: Underway[Ticket] | None = None,
+        process: str = "",
+    ) -> None:
+        self.name = name
+        self.process = process or identity.new()
+        self.underway: Underway[Ticket] = Underway() if underway is None else underway
+        self.home = home
+        self.store = store
+        self.tallies = Tallies()
+        self.places = Places()
+        #: Held while calls that ride on one permit begin or end, which needs no I/O. A thread may
+        #: come by again while it holds it: the garbage collector ends abandoned calls.
+        self.sharing = RLock()
+        self._renewer = renewer
+        # Held while a thread asks the store, so that the others wait for its answer.
+        self._asking = Lock()
+        # Held while the view is compared and swapped, which needs no I/O.
+        self._swapping = Lock()
+        # A snapshot from before this moment does not replace the view.
+        self._known_at = NEVER
+        self.view: View[Ticket] = View(leave=self._leave(Permit(0)))
+        #: Whether a call through it was ever entered in :mod:`circuits.process.nesting`.
+        self.has_entered = False
+        #: The permit of a success that is to clear a run of failures, if there turns out to be one.
+        self.owes_clearing: Permit | None = None
+        #: Whether the last flush could not write its tallies.
+        self.is_troubled = False
+        #: Whether its row was read inside a transaction of the caller's, as in a test.
+        self.is_private = False
+        # Until when it counts as in use without a further call.
+        self._kept_until = NEVER
+
+    @property
+    def witness(self) -> Witness:
+        """This process, as it reports to the circuit."""
+        site = conf.get()
+        return Witness(
+            process=self.process,
+            judge_seconds=site.snapshot_seconds or JUDGE_SECONDS,
+            recent_seconds=max(RECENT_SECONDS, 2 * site.flush_seconds),
+            succeeded_at=self.shared_time(self.tallies.succeeded_at),
+        )
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The store's last answer; None before the first."""
+        return self.view.snapshot
+
+    @property
+    def used_at(self) -> float:
+        """About when it was last used, on the monotonic clock; infinity while calls hold places."""
+        snapshot = self.view.snapshot
+        if self.places.taken or snapshot is None:
+            return float("inf")
+        return snapshot.read_at
+
+    @property
+    def timeout(self) -> float:
+        """The timeout of a remote call in seconds, unless the call gives its own."""
+        snapshot = self.view.snapshot
+        return conf.DEFAULT_TIMEOUT if snapshot is None else snapshot.timeout
+
+    @property
+    def failure_statuses(self) -> frozenset[int]:
+        """The HTTP statuses that count as failures of this circuit."""
+        snapshot = self.view.snapshot
+        own = None if snapshot is None else snapshot.failure_statuses
+        return conf.get().failure_statuses if own is None else own
+
+    @property
+    def heeds_retry_after(self) -> bool:
+        """Whether a ``Retry-After`` from the remote opens the circuit."""
+        snapshot = self.view.snapshot
+        return snapshot is not None and snapshot.policy.respect_retry_after
+
+    def clock(self) -> float:
+        """Return the time in seconds since 1970, by the database's clock as last read.
+
+        While the circuit is in memory only, it is this machine's time.
+        """
+        snapshot = self.view.snapshot
+        if snapshot is None or not snapshot.is_shared:
+            return time()
+        return snapshot.time(monotonic())
+
+    # Asking for a ticket
+
+    def admit(self) -> Ticket:
+        """Return a ticket to make a call, from memory or from the store.
+
+        Raises:
+            CircuitOpenError: The circuit refuses calls for now.
+        """
+        return self.admit_in_memory() or self.admit_by(self.current()) or self._claim()
+
+    def admit_in_memory(self) -> Ticket | None:
+        """Return a ticket without asking the store; None if only the store can decide.
+
+        Raises:
+            CircuitOpenError: The circuit refuses calls for now.
+        """
+        view, now = self.view, monotonic()
+        if now < view.passes_until:
+            return view.leave
+        if now < view.times_until:
+            return self.ticket(view.leave.permit)
+        if now < view.refuses_until:
+            raise self.refused(view.retry_at - now, is_alone=view.is_alone)
+        if view.snapshot is None or now >= view.fresh_until:
+            return None
+        return self.admit_by(view.snapshot)
+
+    def admit_by(self, snapshot: Snapshot) -> Ticket | None:
+        """Return a ticket by a snapshot of any age; None if the row must change first.
+
+        Raises:
+            CircuitOpenError: The circuit refuses calls for now.
+        """
+        # The token is empty, since only a change of the row can give a trial away.
+        now = snapshot.time(monotonic())
+        admission = machine.admit(
+            snapshot.status, snapshot.policy, now, "", random.random(), self.witness
+        )
+        if admission.status is not snapshot.status:
+            return None
+        return self._answer(admission, snapshot)
+
+    def _claim(self) -> Ticket:
+        """Ask the store for a trial, unless another thread's answer has decided meanwhile."""
+        self._revive()
+        with self._asking:
+            view = self.view
+            if view.snapshot is not None and monotonic() < view.fresh_until:
+                ticket = self.admit_by(view.snapshot)
+                if ticket is not None:
+                    return ticket
+            witness = self.witness
+            changed = self._change(
+                lambda row: machine.admit(
+                    row.status, row.policy, row.now, uuid4().hex, random.random(), witness
+                )
+            )
+        announce(changed)
+        return self._answer(changed.step, changed.after)
+
+    def _answer(self, admission: Admission, snapshot: Snapshot) -> Ticket:
+        if admission.permit is None:
+            raise self.refused(admission.retry_after or 0.0, is_alone=admission.is_alone)
+        if admission.retry_after is not None:
+            self.tallies.tick_refusal()  # it passes, since its refusal is not enforced
+        limit = snapshot.policy.max_concurrent
+        if limit and not self.places.enter(limit):
+            raise self._busy(admission.permit, snapshot)
+        return self.ticket(admission.permit, has_place=limit > 0)
+
+    def _busy(self, permit: Permit, snapshot: Snapshot) -> CircuitOpenError:
+        """Return what to raise where all places are taken. A trial does not wait for one."""
+        policy = snapshot.policy
+        if policy.max_wait_seconds and permit.lease is None:
+            return PlacesTakenError(self, permit, policy.max_concurrent, policy.max_wait_seconds)
+        self._give_back(permit)
+        return self.refused(BUSY_RETRY_SECONDS, "busy")
+
+    def ticket(self, permit: Permit, *, has_place: bool = False) -> Ticket:
+        """Return the ticket of a call that begins now, and have the pulse look after it."""
+        now = monotonic()
+        ticket = Ticket(self, permit, now, has_place)
+        at = self.next_look(ticket, now)
+        if at < FOREVER:
+            ticket.watch(at)
+        return ticket
+
+    def _give_back(self, permit: Permit) -> None:
+        if permit.lease is not None:
+            self.change(lambda row: machine.release(row.status, permit))
+
+    def refused(
+        self, retry_after: float, kind: str = "open", is_alone: bool = False
+    ) -> CircuitOpenError:
+        """Count a refusal, and return the exception to raise.
+
+        Args:
+            kind: A key of :data:`refusals`.
+            is_alone: Whether this process alone cannot reach the remote.
+        """
+        self.tallies.tick_refusal()
+        if observers.listening():
+            observers.notify(self.name, CallOutcome.REFUSED, 0.0)
+        if is_alone:
+            return refusals[kind](self.name, retry_after, True)
+        return refusals[kind](self.name, retry_after)
+
+    # Asking the store
+
+    def current(self) -> Snapshot:
+        """Return the circuit's current snapshot; one thread asks the store for all that wait."""
+        self._revive()
+        if not conf.get().snapshot_seconds:
+            return self._look()
+        with self._asking:
+            view = self.view
+            if view.snapshot is not None and monotonic() < view.fresh_until:
+                return view.snapshot
+            snapshot = self.take(self.store.read(self.name))
+        self._keep_up()
+        return snapshot
+
+    def _keep_up(self) -> None:
+        """Have the view renewed in the background from now on."""
+        self._kept_until = monotonic() + KEEP_SECONDS
+        if self._renewer is not None:
+            self._renewer.keep_up()
+
+    def _look(self) -> Snapshot:
+        """Ask the store, for no more than it takes to see whether anything has changed."""
+        view = self.view
+        # While failures are being counted, the row has most likely changed.
+        known = None if view.is_counting else view.snapshot
+        snapshot = self.store.read(self.name, known)
+        return snapshot if snapshot is known else self.take(snapshot)
+
+    def testify(self) -> None:
+        """Change the circuit by what this process has seen, if that decides. The pulse does so."""
+        snapshot, witness = self.view.snapshot, self.witness
+        if snapshot is None:
+            return
+        now = snapshot.time(monotonic())
+        step = machine.testify(snapshot.status, snapshot.policy, now, witness)
+        if step.status is not snapshot.status:
+            self.change(lambda row: machine.testify(row.status, row.policy, row.now, witness))
+
+    def change(self, decide: Callable[[Snapshot], S], note: Note = NO_NOTE) -> None:
+        """Change the circuit by ``decide`` under its row lock, and take over the result."""
+        self._revive()
+        with self._asking:
+            changed = self._change(decide, note)
+        # Not under the lock: receivers of the signal may call through this very gate.
+        announce(changed)
+
+    def _change(self, decide: Callable[[Snapshot], S], note: Note = NO_NOTE) -> Changed[S]:
+        changed = self.store.change(self.name, decide, note)
+        self.take(changed.after)
+        return changed
+
+    def merge(self, batch: Batch, note: Note, *, is_shared: bool) -> Changed[Step] | None:
+        """Merge a batch of outcomes into the circuit; return None if the store does not answer."""
+
+        def decide(row: Snapshot) -> Step:
+            return machine.merge(row.status, row.policy, row.now, batch)
+
+        self._revive()
+        with self._asking:
+            if not is_shared:
+                return self._change(decide, note)
+            changed = self.store.merge(self.name, decide, note)
+            if changed is not None:
+                self.take(changed.after)
+        return changed
+
+    def take(self, snapshot: Snapshot) -> Snapshot:
+        """Take over a snapshot and return it, or return the present one if that is newer."""
+        self.is_private = self.store.is_private()
+        view = self._view_of(snapshot)
+        with self._swapping:
+            known = self.view.snapshot
+            if snapshot.known_at < self._known_at and known is not None:
+                return known
+            self._known_at = snapshot.known_at
+            self._begin(snapshot, known)
+            self.view = view
+        self._await_verdict(snapshot)
+        is_new = known is None or known.status.generation != snapshot.status.generation
+        if is_new or view.refuses_until > NEVER:
+            self.places.dismiss()
+        if known is not None:
+            self._tell(self._tries_alone(known), self._tries_alone(snapshot))
+        return snapshot
+
+    def _await_verdict(self, snapshot: Snapshot) -> None:
+        """Have this process's own accusation decided as soon as that is possible."""
+        wait = conviction.verdict_in(snapshot.status, self.witness, snapshot.now)
+        if wait and self._renewer is not None and self._is_renewed():
+            self._renewer.look_soon(wait)
+
+    def _view_of(self, snapshot: Snapshot) -> View[Ticket]:
+        seconds = conf.get().snapshot_seconds
+        tapes.follow(snapshot)
+        if snapshot.is_shared and self._is_renewed():
+            seconds *= 2  # the pulse renews it well before that
+        return view_of(
+            snapshot,
+            self._leave,
+            seconds=seconds,
+            is_timed=observers.listening() > 0,
+            witness=self.witness,
+        )
+
+    def _leave(self, permit: Permit) -> Ticket:
+        return Ticket(self, permit, is_plain=True)
+
+    def _begin(self, snapshot: Snapshot, known: Snapshot | None) -> None:
+        """Adapt the tallies to the generation and the strategy of a snapshot."""
+        generation = snapshot.status.generation
+        if known is None or known.status.generation != generation:
+            self.tallies.refuse_by(max(0, generation))
+        if snapshot.policy.strategy is Strategy.RATE:
+            self.tallies.open_window(generation)
+        else:
+            self.tallies.close_window()
+        if self._is_alone(snapshot) and not (known is not None and self._is_alone(known)):
+            self.tallies.begin_anew()
+
+    def _tell(self, before: int, after: int) -> None:
+        """Log that this process has gone into quarantine, or has come out of it."""
+        if after and not before:
+            logger.warning(
+                "The process %s alone cannot reach %s; the others can. It tries by itself.",
+                self.process,
+                self.name,
+            )
+        elif before and not after:
+            logger.info("The process %s is with the others again (%s)", self.process, self.name)
+
+    def _tries_alone(self, snapshot: Snapshot) -> int:
+        own = conviction.quarantine_of(snapshot.status, self.process)
+        return 0 if own is None else own.tries
+
+    def fails_for_this_process(self) -> bool:
+        """Return whether the last ``threshold`` calls of this process failed, or it is alone."""
+        snapshot = self.view.snapshot
+        if snapshot is None:
+            return False
+        return self._is_alone(snapshot) or self.tallies.own_run >= snapshot.policy.threshold
+
+    def _is_alone(self, snapshot: Snapshot) -> bool:
+        """Return whether this process is in quarantine."""
+        return conviction.quarantine_of(snapshot.status, self.process) is not None
+
+    def swap(self, change: Callable[[View[Ticket]], View[Ticket]]) -> None:
+        """Replace the view by ``change(view)``."""
+        with self._swapping:
+            self.view = change(self.view)
+
+    def share(self) -> None:
+        """Let plain calls share a ticket until the view is renewed, where they may."""
+        view = self.view
+        if view.shares_until == NEVER < min(view.plain_until, view.passes_until):
+            self.swap(View.shared)
+
+    def expire(self) -> None:
+        """Expire the view, so that the next call asks the store: the circuit was changed."""
+        self.tallies.clear_run()
+        with self._swapping:
+            self._known_at = monotonic()
+            self.view = self.view.expired()
+        self.places.dismiss()
+
+    def is_current(self, permit: Permit) -> bool:
+        """Return whether the permit is of the present generation, as far as this process knows."""
+        snapshot = self.view.snapshot
+        return snapshot is not None and permit.generation == snapshot.status.generation
+
+    # In the background
+
+    def next_look(self, ticket: Ticket, now: float) -> float:
+        """Return when the pulse is to look at a call next; infinity for never."""
+        snapshot = self.view.snapshot
+        if snapshot is None or ticket.is_counted:
+            return FOREVER
+        policy, at = snapshot.policy, FOREVER
+        if policy.slow_call_seconds and not ticket.paused_at:
+            at = max(ticket.started_at + policy.slow_call_seconds, now + PAUSE)
+        if self.keeps_lease(ticket, now):
+            at = min(at, now + policy.lease_seconds * LEASE_SHARE)
+        return at
+
+    def keeps_lease(self, ticket: Ticket, now: float) -> bool:
+        """Return whether a call is a trial of the present generation that keeps its place."""
+        snapshot, permit = self.view.snapshot, ticket.permit
+        if snapshot is None or permit.lease is None or not self.is_current(permit):
+            return False
+        return now - ticket.started_at < MOST_LEASES * snapshot.policy.lease_seconds
+
+    def is_in_use(self, now: float) -> bool:
+        """Return whether calls have come lately. Only the thread that renews views may ask.
+
+        Args:
+            now: The present moment on the monotonic clock.
+        """
+        if self.is_private or (now >= self._kept_until and now >= self.view.fresh_until):
+            return False
+        if self.places.taken or self.tallies.has_moved():
+            self._kept_until = now + KEEP_SECONDS
+        return now < self._kept_until
+
+    def shared_time(self, at: float | None) -> float | None:
+        """Convert a moment of the monotonic clock to the database's clock; None if unknown."""
+        snapshot = self.view.snapshot
+        if snapshot is None or not snapshot.is_shared or at is None:
+            return None
+        return snapshot.time(at)
+
+    def _is_renewed(self) -> bool:
+        return self._renewer is not None and not self.is_private and self._renewer.is_renewing()
+
+    def _revive(self) -> None:
+        """Try a failed database again, unless the pulse does so in the background."""
+        if not self._is_renewed():
+            self.store.revive(self.name)
+
+    def clear_soon(self, permit: Permit) -> bool:
+        """Have the pulse clear a run that this success ends; return false if it cannot."""
+        if not self._is_renewed() or self._renewer is None:
+            return False
+        self.owes_clearing = permit
+        self._renewer.look_soon()
+        return True

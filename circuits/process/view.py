@@ -1,0 +1,136 @@
+"""What a process knows about a circuit, prepared to answer calls: one frozen value.
+
+A gate holds one reference to its view and swaps it in one assignment, so no caller ever sees a mix
+of an old and a new answer. All moments are on this process's monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Generic, TypeVar
+
+from ..core import conviction, machine
+from ..core.policy import Strategy
+from ..core.status import NOBODY, Permit, Witness
+from ..storage.contract import Snapshot
+
+L = TypeVar("L")
+
+NEVER: Final = float("-inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View(Generic[L]):
+    """The answers that a snapshot allows without asking the store.
+
+    Args:
+        leave: The ticket that all plain calls of a healthy circuit share.
+        snapshot: The store's last answer; None before the first.
+        fresh_until: Until when the snapshot may be used.
+        passes_until: Until when every call passes without being timed.
+        shares_until: Until when, besides, every plain call may have the same ticket; never before
+            one call has been timed.
+        times_until: Until when every call passes and is timed.
+        refuses_until: Until when every call is refused.
+        retry_at: When the next call may pass, if calls are refused.
+        plain_until: Until when a success only has to be counted.
+        is_counting: Whether there is a run of failures that a success would clear.
+        needs_each: Whether each success matters by itself: it is timed, or part of a window.
+        is_alone: Whether calls are refused because this process alone cannot reach the remote.
+    """
+
+    leave: L
+    snapshot: Snapshot | None = None
+    fresh_until: float = NEVER
+    passes_until: float = NEVER
+    shares_until: float = NEVER
+    times_until: float = NEVER
+    refuses_until: float = NEVER
+    retry_at: float = NEVER
+    plain_until: float = NEVER
+    is_counting: bool = False
+    needs_each: bool = False
+    is_alone: bool = False
+
+    def expired(self) -> View[L]:
+        """Return the view with its answers expired, so that the next call asks the store."""
+        return replace(
+            self,
+            fresh_until=NEVER,
+            passes_until=NEVER,
+            shares_until=NEVER,
+            times_until=NEVER,
+            refuses_until=NEVER,
+            plain_until=NEVER,
+        )
+
+    def shared(self) -> View[L]:
+        """Return the view once a call by it is timed: the plain ones that follow share a ticket."""
+        return replace(self, shares_until=min(self.plain_until, self.passes_until))
+
+    def with_run(self) -> View[L]:
+        """Return the view of a circuit that has just counted a failure."""
+        return replace(self, is_counting=True, plain_until=NEVER, shares_until=NEVER)
+
+    def without_run(self) -> View[L]:
+        """Return the view of a circuit whose run of failures a success has just ended."""
+        plain_until = NEVER if self.needs_each else self.fresh_until
+        shares_until = min(plain_until, self.passes_until)
+        return replace(self, is_counting=False, plain_until=plain_until, shares_until=shares_until)
+
+
+def view_of(
+    snapshot: Snapshot,
+    leave: Callable[[Permit], L],
+    *,
+    seconds: float,
+    is_timed: bool = False,
+    witness: Witness = NOBODY,
+) -> View[L]:
+    """Return the view of a snapshot.
+
+    Args:
+        leave: Makes the ticket for plain calls from their permit.
+        seconds: Seconds for which the snapshot may be used, from when it was read.
+        is_timed: Whether observers want the duration of each call.
+        witness: This process.
+    """
+    status, policy = snapshot.status, snapshot.policy
+    is_timed = is_timed or policy.slow_call_seconds > 0
+    needs_each = is_timed or policy.strategy is Strategy.RATE
+    fresh_until = snapshot.read_at + seconds
+    # The token is empty, since only a change of the row can give a trial away. By the least chance
+    # nobody is refused where only a share of the refusals is enforced.
+    admission = machine.admit(status, policy, snapshot.now, "", witness=witness)
+    is_alone = conviction.quarantine_of(status, witness.process) is not None
+    view: View[L] = View(
+        leave=leave(admission.permit or Permit(status.generation)),
+        snapshot=snapshot,
+        fresh_until=fresh_until,
+        plain_until=NEVER if needs_each or is_alone or snapshot.is_counting else fresh_until,
+        is_counting=snapshot.is_counting or is_alone,
+        needs_each=needs_each,
+    )
+    if admission.status is not status:
+        return view  # time has changed the circuit, or the call would be a trial
+    if admission.permit is None:
+        retry_at = snapshot.read_at + (admission.retry_after or 0.0)
+        return replace(
+            view,
+            retry_at=retry_at,
+            refuses_until=min(fresh_until, retry_at),
+            is_alone=admission.is_alone,
+        )
+    if admission.retry_after is not None or _weighs_each(snapshot):
+        return view
+    if is_timed:
+        return replace(view, times_until=fresh_until)
+    return replace(view, passes_until=fresh_until)
+
+
+def _weighs_each(snapshot: Snapshot) -> bool:
+    """Return whether a call may be refused while its neighbour passes."""
+    policy = snapshot.policy
+    ramps = machine.ramp_remaining(snapshot.status, policy, snapshot.now) > 0
+    return ramps or policy.max_concurrent > 0

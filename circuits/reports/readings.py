@@ -1,0 +1,126 @@
+"""Reads circuits for people: each row with the database's time at that moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.models import Q, QuerySet
+
+from ..core import machine
+from ..core.status import Mode, State
+from ..fields import with_clock
+from ..models import Circuit, Transition
+from ..moments import aware, to_seconds
+from ..storage.rows import status_of
+
+_HIDDEN: Final = frozenset({"id", "leases", "refusals_before"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A circuit's row and when it was read, in seconds on the database's clock."""
+
+    circuit: Circuit
+    now: float
+
+    @property
+    def time_in_state(self) -> float:
+        """Seconds since the state or the mode last changed."""
+        since = self.circuit.state_changed_at or self.circuit.created_at
+        return max(0.0, self.now - to_seconds(since, until=self.now))
+
+    @property
+    def since(self) -> datetime:
+        """When the circuit last left closed, or else when its state or mode last changed.
+
+        A failed trial does not change it.
+        """
+        circuit = self.circuit
+        if circuit.state != State.CLOSED and circuit.down_since is not None:
+            return circuit.down_since
+        return circuit.state_changed_at or circuit.created_at
+
+    @property
+    def down_for(self) -> float:
+        """Seconds since then."""
+        return max(0.0, self.now - to_seconds(self.since, until=self.now))
+
+    @property
+    def refused(self) -> int:
+        """How many calls were refused since the circuit left closed; 0 while it is closed."""
+        if self.circuit.state == State.CLOSED:
+            return 0
+        return max(0, self.circuit.total_refusals - self.circuit.refusals_before)
+
+    @property
+    def retry_in(self) -> float | None:
+        """Seconds until an open circuit lets a call through; None where time changes nothing."""
+        circuit = self.circuit
+        waits = circuit.state == State.OPEN and circuit.mode != Mode.FORCED_OPEN
+        if not waits or circuit.retry_at is None:
+            return None
+        return machine.open_remaining(status_of(circuit), self.now)
+
+    @property
+    def mode_ends_in(self) -> float | None:
+        """Seconds until the mode ends by itself; None where it does not."""
+        until = status_of(self.circuit).mode_until
+        return None if until is None else max(0.0, until - self.now)
+
+    @property
+    def trials_under_way(self) -> int:
+        """How many trial calls hold a lease."""
+        seconds = self.circuit.lease_seconds
+        return len(machine.live_leases(status_of(self.circuit), seconds, self.now))
+
+    def values(self) -> dict[str, Any]:
+        """Return everything there is to know, by the names of the fields."""
+        return {
+            **_values(self.circuit, _HIDDEN),
+            "time_in_state": round(self.time_in_state, 3),
+            "refused": self.refused,
+            "retry_in": None if self.retry_in is None else round(self.retry_in, 3),
+            "trials_under_way": self.trials_under_way,
+        }
+
+
+def reading_of(circuit: Any) -> Reading:
+    """Return a row that was read with ``db_now`` as a reading."""
+    return Reading(circuit, circuit.db_now / 1_000_000)
+
+
+def read_circuits(*conditions: Q, **lookups: Any) -> list[Reading]:
+    """Return the circuits that fit, by name."""
+    return [reading_of(row) for row in _rows(*conditions, **lookups)]
+
+
+def read_most_urgent(most: int | None, **lookups: Any) -> list[Reading]:
+    """Return the circuits that fit, in the order of the admin's list, and ``most`` at the most."""
+    return most_urgent(Circuit.objects.filter(**lookups), most)
+
+
+def most_urgent(circuits: QuerySet[Any], most: int | None) -> list[Reading]:
+    """Return some circuits in the order of the admin's list, and ``most`` at the most."""
+    rows = with_clock(circuits).order_by("urgency", "name")
+    return [reading_of(row) for row in rows[:most]]
+
+
+def _rows(*conditions: Q, **lookups: Any) -> QuerySet[Any]:
+    rows: QuerySet[Any] = with_clock(Circuit.objects.filter(*conditions, **lookups))
+    return rows
+
+
+def transition_values(transition: Transition) -> dict[str, Any]:
+    """Return a row of the history, by the names of its fields."""
+    return _values(transition, frozenset({"id", "circuit"}))
+
+
+def _values(row: Circuit | Transition, hidden: frozenset[str]) -> dict[str, Any]:
+    names = [field.name for field in row._meta.concrete_fields if field.name not in hidden]
+    return {name: _value(getattr(row, name)) for name in names}
+
+
+def _value(value: Any) -> Any:
+    return aware(value) if isinstance(value, datetime) else value

@@ -1,0 +1,211 @@
+"""The verdict on a circuit: one sentence on how it stands, wherever a circuit is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from django.db.models import Count
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from ..core import machine
+from ..core.status import Mode, State
+from ..models import Circuit, Transition
+from ..moments import to_datetime, to_seconds
+from ..storage.rows import policy_of, status_of
+from .readings import Reading
+from .statistics import Calls, last_hour, last_hour_slots
+from .words import FORCED, OBSERVED, UNSTEADY, duration, grouped, moment_of_day, percent
+
+#: How many openings in an hour make a circuit one that flaps.
+FLAPPING: Final = 3
+
+HOUR: Final = timedelta(hours=1)
+
+
+class Evidence(NamedTuple):
+    """What the last hour says of a circuit.
+
+    Args:
+        calls: Its calls in slots of two minutes, the oldest first; empty if there were none.
+        openings: How often it opened.
+    """
+
+    calls: Sequence[Calls] = ()
+    openings: int = 0
+
+    @property
+    def refusals(self) -> int:
+        """The number of calls refused, or that would have been."""
+        return sum(slot.refusals for slot in self.calls)
+
+
+class Verdict(NamedTuple):
+    """One sentence on how a circuit stands.
+
+    Args:
+        kind: Its sign and colour, a key of :data:`circuits.reports.words.SIGNS`.
+        lead: How it begins, with ``%(since)s`` for a moment; empty where no moment is told.
+        rest: How it goes on.
+        since: The moment.
+    """
+
+    kind: str
+    lead: str = ""
+    rest: tuple[str, ...] = ()
+    since: datetime | None = None
+
+    def told(self, since: str) -> str:
+        """Return the sentence with a moment in the reader's form."""
+        lead = [self.lead % {"since": since}] if self.lead else []
+        return ", ".join([*lead, *self.rest])
+
+    def text(self, now: float) -> str:
+        """Return the sentence in plain text; ``now`` is in seconds since 1970."""
+        return self.told("" if self.since is None else moment_of_day(self.since, now))
+
+
+def gather(readings: Sequence[Reading]) -> dict[int, Evidence]:
+    """Return the evidence about each circuit by its key, in two queries at most.
+
+    Raises:
+        django.db.Error: The circuits' database cannot be read.
+    """
+    if not readings:
+        return {}
+    now = readings[0].now
+    calls = last_hour([each.circuit.pk for each in readings], now)
+    openings = _openings([each.circuit for each in readings], now)
+    return {
+        pk: Evidence(calls.get(pk, ()), openings.get(pk, 0))
+        for pk in (each.circuit.pk for each in readings)
+    }
+
+
+def _openings(circuits: Sequence[Circuit], now: float) -> dict[int, int]:
+    """Return how often circuits opened in the last hour, by their keys."""
+    since = to_datetime(now) - HOUR
+    # One that has not changed for an hour has not opened either.
+    moved = [c.pk for c in circuits if c.state_changed_at and c.state_changed_at >= since]
+    if not moved:
+        return {}
+    found = Transition.objects.filter(
+        circuit__in=moved, from_state=State.CLOSED, to_state=State.OPEN, at__gte=since
+    )
+    return dict(found.order_by().values_list("circuit_id").annotate(Count("pk")))
+
+
+NO_EVIDENCE: Final = Evidence()
+
+
+def verdict(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> Verdict:
+    """Return the verdict on a circuit."""
+    circuit = reading.circuit
+    if circuit.mode == Mode.FORCED_CLOSED:
+        return Verdict(FORCED, _("Forced closed since %(since)s"), since=reading.since)
+    if circuit.state != State.CLOSED:
+        return _down(reading, evidence)
+    if not enforced(circuit):
+        return _observed(evidence)
+    return _closed(reading, evidence)
+
+
+def _down(reading: Reading, evidence: Evidence) -> Verdict:
+    circuit = reading.circuit
+    share = enforced(circuit)
+    is_observed = not share
+    lead = _("Would be down since %(since)s") if is_observed else _("Down since %(since)s")
+    long = duration(reading.down_for)
+    parts = [_("forced open")] if circuit.mode == Mode.FORCED_OPEN else []
+    if circuit.reopen_count:
+        parts.append(failed_trials_words(circuit.reopen_count))
+    parts.append(refused_words(reading.refused, share))
+    if evidence.openings >= FLAPPING:
+        parts.append(_openings_words(evidence.openings))
+    kind = OBSERVED if is_observed else circuit.state
+    return Verdict(kind, f"{lead} ({long})", tuple(parts), reading.since)
+
+
+def failed_trials_words(number: int) -> str:
+    """Return how many trials have failed; an empty text for none."""
+    return (
+        ngettext("%s failed trial", "%s failed trials", number) % grouped(number) if number else ""
+    )
+
+
+def enforced(circuit: Circuit) -> float:
+    """Return the share of a circuit's refusals that is real at present."""
+    return machine.enforced_share(Mode(circuit.mode), policy_of(circuit))
+
+
+def refused_words(number: int, share: float) -> str:
+    """Return how many calls were refused, or would have been.
+
+    Args:
+        share: The share of them that is real.
+    """
+    values = {"number": grouped(number), "share": percent(share)}
+    if share == 1:
+        text = ngettext("%(number)s refused", "%(number)s refused", number)
+    elif share:
+        text = ngettext(
+            "%(number)s refused (%(share)s of them really)",
+            "%(number)s refused (%(share)s of them really)",
+            number,
+        )
+    else:
+        text = ngettext(
+            "%(number)s would have been refused", "%(number)s would have been refused", number
+        )
+    return text % values
+
+
+def _observed(evidence: Evidence) -> Verdict:
+    number = evidence.refusals
+    if not number:
+        return Verdict(OBSERVED, rest=(_("Observed: nothing would have been refused"),))
+    text = _("Observed: %s in the last hour") % refused_words(number, 0)
+    return Verdict(OBSERVED, rest=(text,))
+
+
+def _closed(reading: Reading, evidence: Evidence) -> Verdict:
+    status, policy = status_of(reading.circuit), policy_of(reading.circuit)
+    ramp = machine.ramp_remaining(status, policy, reading.now)
+    if ramp:
+        share = max(1 - ramp / policy.ramp_up_seconds, machine.RAMP_START)
+        text = _("Ramping up: %s of the calls pass") % percent(share)
+        return Verdict(UNSTEADY, rest=(text,))
+    if evidence.openings >= FLAPPING:
+        text = _("Flapping: %s") % _openings_words(evidence.openings)
+        return Verdict(UNSTEADY, rest=(text,))
+    share = _share_refused(reading, evidence)
+    if share and policy.max_concurrent:
+        text = _("At its limit: %s refused in the last hour") % percent(share)
+        return Verdict(UNSTEADY, rest=(text,))
+    if evidence.refusals:
+        words = refused_words(evidence.refusals, enforced(reading.circuit))
+        return Verdict(UNSTEADY, rest=(_("Calls pass: %s in the last hour") % words,))
+    return Verdict(State.CLOSED, rest=(_("Calls pass"),))
+
+
+def _openings_words(number: int) -> str:
+    text = ngettext("opened %d time in an hour", "opened %d times in an hour", number)
+    return text % number
+
+
+def _share_refused(reading: Reading, evidence: Evidence) -> float:
+    """Return the share of calls refused in the last hour since the circuit last closed."""
+    slots = last_hour_slots(reading.now)
+    closed_at = reading.circuit.state_changed_at
+    since = 0.0 if closed_at is None else to_seconds(closed_at, until=reading.now)
+    if reading.circuit.recovered_at is not None:
+        since += reading.circuit.ramp_up_seconds
+    later = [
+        calls
+        for number, calls in enumerate(evidence.calls)
+        if slots.start + number * slots.seconds >= since
+    ]
+    total = sum(map(sum, later))
+    return sum(calls.refusals for calls in later) / total if total else 0.0

@@ -1,0 +1,144 @@
+"""A handle on one circuit for people and scripts, to look at its state and to steer it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ..core import machine
+from ..core.policy import LONGEST, Limits, check_number
+from ..core.status import Mode, State, Step
+from ..exceptions import ModeChangedError
+from ..models import ACTOR_LENGTH
+from ..process.runtime import gates, store
+from ..redaction import one_line, redact_line
+from ..storage.announce import announce
+from ..storage.contract import Note, Snapshot
+from ..storage.database import new_circuit
+from ..validation import check_name
+from .probe import ProbeResult, probe
+
+#: How long a mode may be set for, in seconds.
+MODE_SECONDS: Final = Limits(1, LONGEST)
+
+
+class CircuitHandle:
+    """One circuit, to look at and to steer::
+
+        payments = circuits.get("payments")
+        if payments.state == "open":
+            payments.force_closed(actor="ann", reason="their status page is green", seconds=600)
+
+    Each property asks the store. Looking at a circuit does not make it: one that was never used is
+    closed. Steering one that does not exist raises :class:`circuits.UnknownCircuitError`, unless
+    settings or code name it.
+
+    Each operation takes ``actor``, the person or program that asks for it, and ``reason``, the
+    reason they give. Both go into the history, cut to the length of its columns. An operation that
+    sets a mode takes ``seconds``, after which the circuit goes back to automatic; without it, the
+    mode stays until somebody sets it back. It returns whether anything changed.
+
+    Args:
+        name: The circuit's name.
+        seen: The mode that the actor has seen. If the circuit is in another mode by now, an
+            operation does nothing and raises :class:`~circuits.exceptions.ModeChangedError`.
+            None does not check.
+    """
+
+    def __init__(self, name: str, *, seen: Mode | None = None) -> None:
+        self.name = check_name(name)
+        self._seen = seen
+
+    def __repr__(self) -> str:
+        return f"circuits.get({self.name!r})"
+
+    @property
+    def state(self) -> State:
+        """``closed``, ``open`` or ``half_open``."""
+        return self._read().status.state
+
+    @property
+    def mode(self) -> Mode:
+        """``automatic``, ``forced_open``, ``forced_closed`` or ``observe``."""
+        return self._read().status.mode
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until a call may be let through; 0 if one would be now."""
+        now = self._read()
+        admission = machine.admit(now.status, now.policy, now.now, "")
+        return 0.0 if admission.permit else admission.retry_after or 0.0
+
+    def try_now(self, *, actor: str = "", reason: str = "") -> bool:
+        """Let the next call try an open circuit at once. A forced_open one stays as it is."""
+        return self._operate(lambda now: machine.try_now(now.status, now.now), actor, reason)
+
+    def reset(self, *, actor: str = "", reason: str = "") -> bool:
+        """Close the circuit and forget its failures. A forced_open circuit stays as it is."""
+        return self._operate(lambda now: machine.reset(now.status, now.now), actor, reason)
+
+    def force_open(
+        self, *, actor: str = "", reason: str = "", seconds: float | None = None
+    ) -> bool:
+        """Refuse every call for ``seconds``, or until somebody sets the circuit back."""
+        return self._set_mode(Mode.FORCED_OPEN, actor, reason, seconds)
+
+    def force_closed(
+        self, *, actor: str = "", reason: str = "", seconds: float | None = None
+    ) -> bool:
+        """Let every call pass for ``seconds``, or until somebody sets it back; record failures."""
+        return self._set_mode(Mode.FORCED_CLOSED, actor, reason, seconds)
+
+    def observe(self, *, actor: str = "", reason: str = "", seconds: float | None = None) -> bool:
+        """Run the state machine but refuse nothing, to see what the policy would do."""
+        return self._set_mode(Mode.OBSERVE, actor, reason, seconds)
+
+    def automatic(self, *, actor: str = "", reason: str = "") -> bool:
+        """Let the state machine decide again."""
+        return self._set_mode(Mode.AUTOMATIC, actor, reason)
+
+    def probe(self, url: str | None = None) -> ProbeResult:
+        """Make a GET request through the circuit at once; it counts like any other call.
+
+        Args:
+            url: Where to call; the circuit's ``probe_url`` by default.
+        """
+        return probe(self.name, url)
+
+    def _set_mode(self, mode: Mode, actor: str, reason: str, seconds: float | None = None) -> bool:
+        if seconds is not None:
+            check_number("seconds", seconds, MODE_SECONDS, whole=False)
+
+        def decide(row: Snapshot) -> Step:
+            until = None if seconds is None else row.now + seconds
+            return machine.set_mode(row.status, mode, row.now, until)
+
+        return self._operate(decide, actor, reason)
+
+    def _read(self) -> Snapshot:
+        store.revive(self.name)
+        return store.find(self.name) or new_circuit(self.name, now=0.0)
+
+    def _operate(self, decide: Callable[[Snapshot], Step], actor: str, reason: str) -> bool:
+        def decide_as_seen(row: Snapshot) -> Step:
+            # Checked under the row's lock, so that the second of two people is told.
+            if self._seen not in (None, row.status.mode):
+                raise ModeChangedError(self.name, self._seen, row.status.mode)
+            return decide(row)
+
+        note = Note(actor=one_line(actor, ACTOR_LENGTH), reason=redact_line(reason))
+        changed = store.steer(self.name, decide_as_seen, note)
+        known = gates.get(self.name)
+        if known is not None:
+            known.expire()
+        announce(changed)
+        return changed.happened
+
+
+def get(name: str) -> CircuitHandle:
+    """Return a handle on the circuit, which its first call makes.
+
+    Raises:
+        InvalidInputError: The name cannot be a circuit's.
+    """
+    return CircuitHandle(name)

@@ -1,0 +1,350 @@
+"""The operations by which staff steer a circuit. Admin, commands and handle go by this one list."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
+
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from ..core.status import Mode, State
+from ..exceptions import InvalidInputError
+from ..models import Circuit
+from .handle import CircuitHandle
+from .probe import ProbeResult
+
+Result = Literal["changed", "unchanged", "refused", "failed"]
+
+
+class Done(NamedTuple):
+    """The result of an operation on one circuit.
+
+    Args:
+        result: ``unchanged`` means that the circuit was as asked already, ``refused`` that the
+            operation cannot be done as the circuit stands, ``failed`` that a call failed.
+        message: A sentence about it.
+        reason: Why it was refused or failed, in words that hold for other circuits too.
+    """
+
+    result: Result
+    message: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(ABC):
+    """One way to steer a circuit, named as the method of the handle that does it.
+
+    Args:
+        label: The label of its button.
+        help: A sentence on what it does.
+        takes_reason: Whether whoever asks for it may say why, for the history.
+        mode: The mode that it sets, if it sets one.
+    """
+
+    label: Any
+    help: Any
+    takes_reason: bool = True
+    mode: Mode | None = None
+
+    @property
+    def may_end(self) -> bool:
+        """Whether it may be given a time after which it ends."""
+        return self.mode not in (None, Mode.AUTOMATIC)
+
+    def has_effect(self, circuit: Circuit) -> bool:
+        """Return whether it would do anything to the circuit as it stands."""
+        return self.may_end or self.mode is None or self.mode != circuit.mode
+
+    def help_for(self, circuit: Circuit) -> str:
+        """Return a sentence on what it does to the circuit as it stands."""
+        if self.may_end and self.mode == circuit.mode:
+            return str(_("It is so already: change how long it lasts."))
+        return str(self.help)
+
+    @abstractmethod
+    def consequences(self, name: str, circuit: Circuit | None = None) -> list[str]:
+        """Return sentences on what will happen to calls, to read before it is confirmed.
+
+        Args:
+            name: The circuit, or what several are called together.
+            circuit: The circuit as it is now, if it is one.
+        """
+
+    @abstractmethod
+    def perform(
+        self,
+        name: str,
+        *,
+        actor: str = "",
+        reason: str = "",
+        seconds: int | None = None,
+        seen: Mode | None = None,
+    ) -> Done:
+        """Steer the circuit; ``actor`` and ``reason`` go into its history.
+
+        Args:
+            seconds: Seconds after which the circuit goes back to automatic by itself, where the
+                operation may end.
+            seen: The mode in which ``actor`` has seen the circuit.
+
+        Raises:
+            ModeChangedError: The circuit is in another mode; nothing was done.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steering(Operation):
+    """An operation that changes the state or the mode.
+
+    Args:
+        run: The handle's method, which returns whether anything changed.
+        consequence: What will happen to calls.
+        changed: The message if it changed something.
+        unchanged: The message if it did not.
+    """
+
+    run: Callable[..., bool]
+    consequence: Any
+    changed: Any
+    unchanged: Any
+
+    def consequences(self, name: str, circuit: Circuit | None = None) -> list[str]:
+        """Return what will happen to calls, and for how long."""
+        sentences = [str(self.consequence % {"name": name})]
+        if self.may_end:
+            sentences.append(str(_LASTS))
+        return sentences
+
+    def perform(
+        self,
+        name: str,
+        *,
+        actor: str = "",
+        reason: str = "",
+        seconds: int | None = None,
+        seen: Mode | None = None,
+    ) -> Done:
+        """Change the circuit, unless it is so already."""
+        span = {"seconds": seconds} if self.may_end else {}
+        handle = CircuitHandle(name, seen=seen)
+        changed = self.run(handle, actor=actor, reason=reason, **span)
+        sentence = str((self.changed if changed else self.unchanged) % {"name": name})
+        end = "" if seconds is None else f" {_ENDS % {'time': spoken(seconds)}}"
+        return Done("changed" if changed else "unchanged", f"{sentence}{end}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset(Steering):
+    """The one change that a circuit may refuse: a forced one is not set free by a reset."""
+
+    run: Callable[..., bool] = field(default=CircuitHandle.reset)
+
+    def has_effect(self, circuit: Circuit) -> bool:
+        """Return whether the circuit would be closed, or failures forgotten."""
+        counted = (circuit.failure_count, circuit.window, circuit.accuser, circuit.quarantines)
+        is_closed = circuit.state == State.CLOSED
+        return circuit.mode != Mode.FORCED_OPEN and (not is_closed or any(counted))
+
+    def consequences(self, name: str, circuit: Circuit | None = None) -> list[str]:
+        """Return what will happen to calls, or that nothing will."""
+        if circuit is not None and circuit.mode == Mode.FORCED_OPEN:
+            return [str(_STAYS_OPEN % {"name": name})]
+        return Steering.consequences(self, name, circuit)
+
+    def perform(self, name: str, **asked: Any) -> Done:
+        """Close the circuit, unless it is forced open."""
+        done = Steering.perform(self, name, **asked)
+        if done.result == "unchanged" and CircuitHandle(name).mode is Mode.FORCED_OPEN:
+            return Done("refused", str(_STAYS_OPEN % {"name": name}), str(_FORCED_OPEN))
+        return done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trying(Steering):
+    """One trial of an open circuit at once: a probe where it has a probe URL, or the next call."""
+
+    run: Callable[..., bool] = field(default=CircuitHandle.try_now)
+
+    def has_effect(self, circuit: Circuit) -> bool:
+        """Return whether the circuit is open and only its delay keeps calls from trying."""
+        return circuit.state == State.OPEN and circuit.mode != Mode.FORCED_OPEN
+
+    def consequences(self, name: str, circuit: Circuit | None = None) -> list[str]:
+        """Return who will try, or that nobody will."""
+        if circuit is None:
+            return [*Steering.consequences(self, name), str(_PROBES_IF_IT_CAN), str(_TRIAL_DECIDES)]
+        if circuit.mode == Mode.FORCED_OPEN:
+            return [str(_STAYS_OPEN % {"name": name})]
+        if not self.has_effect(circuit):
+            return [str(self.unchanged % {"name": name})]
+        if not circuit.probe_url:
+            return [*Steering.consequences(self, name), str(_TRIAL_DECIDES)]
+        call = _("One call will be made through %(name)s at once, to %(url)s.")
+        return [str(call % {"name": name, "url": circuit.probe_url}), str(_TRIAL_DECIDES)]
+
+    def perform(self, name: str, **asked: Any) -> Done:
+        """Let the circuit try, and probe it where it has a probe URL."""
+        done = Steering.perform(self, name, **asked)
+        if done.result == "unchanged":
+            is_forced = CircuitHandle(name).mode is Mode.FORCED_OPEN
+            stays = Done("refused", str(_STAYS_OPEN % {"name": name}), str(_FORCED_OPEN))
+            return stays if is_forced else done
+        with suppress(InvalidInputError):  # there is no URL, or none that may be called
+            probed = CircuitHandle(name).probe()
+            if probed.outcome != "refused":  # else the next call of somebody was faster
+                return _probed(probed)
+        return done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probing(Operation):
+    """A call at once, to the probe URL."""
+
+    takes_reason: bool = False
+
+    def has_effect(self, circuit: Circuit) -> bool:
+        """Return whether there is a URL to call."""
+        return bool(circuit.probe_url)
+
+    def help_for(self, circuit: Circuit) -> str:
+        """Return where the call will go."""
+        url = circuit.probe_url
+        return str(_("Make one call to %(url)s.") % {"url": url} if url else _NO_URL_YET)
+
+    def consequences(self, name: str, circuit: Circuit | None = None) -> list[str]:
+        """Return where a call will go, and that it counts."""
+        if circuit is None:
+            sentence = _("One call will be made to the probe URL of each of %(name)s.")
+            return [str(sentence % {"name": name}), str(_COUNTS)]
+        if not circuit.probe_url:
+            sentence = _("%(name)s has no probe URL, so there is nothing to call.")
+            return [str(sentence % {"name": name})]
+        sentence = _("One call will be made through %(name)s, to %(url)s.")
+        return [str(sentence % {"name": name, "url": circuit.probe_url}), str(_COUNTS)]
+
+    def perform(self, name: str, **asked: Any) -> Done:
+        """Make the call.
+
+        Raises:
+            InvalidInputError: The circuit is unknown, or has no URL that may be called.
+        """
+        return _probed(CircuitHandle(name).probe())
+
+
+def _probed(probed: ProbeResult) -> Done:
+    result, text = _PROBED[probed.outcome]
+    values = {
+        "name": probed.name,
+        "status": probed.status,
+        "milliseconds": round(probed.seconds * 1000),
+        "detail": probed.detail,
+    }
+    # The wait differs from circuit to circuit, so it is no part of the reason.
+    reason = str(_("refused, its circuit is open")) if result == "refused" else probed.detail
+    return Done(result, str(text % values), reason)
+
+
+def spoken(seconds: int) -> str:
+    """Return a duration in words, in the largest unit of which it is a whole multiple."""
+    unit = next(unit for unit in _UNITS if seconds % unit == 0)
+    return _UNITS[unit](seconds // unit)
+
+
+# Each with a text of its own, which is how translators get to see it.
+_UNITS: Final[dict[int, Callable[[int], str]]] = {
+    86_400: lambda number: ngettext("%d day", "%d days", number) % number,
+    3_600: lambda number: ngettext("%d hour", "%d hours", number) % number,
+    60: lambda number: ngettext("%d minute", "%d minutes", number) % number,
+    1: lambda number: ngettext("%d second", "%d seconds", number) % number,
+}
+
+_LASTS: Final = _("This lasts until somebody sets it back, or for the time chosen below.")
+_STAYS_OPEN: Final = _("%(name)s stays forced open; put it back to automatic first.")
+_ENDS: Final = _("It goes back to automatic in %(time)s.")
+_TRIAL_DECIDES: Final = _(
+    "If it succeeds, it closes the circuit, or is the first of the successes that the policy asks "
+    "for; if it fails, the delay begins anew."
+)
+_PROBES_IF_IT_CAN: Final = _("Where there is a probe URL, a probe is that call.")
+_FORCED_OPEN: Final = _("forced open; put it back to automatic first")
+_NO_URL_YET: Final = _("It has no probe URL yet.")
+_COUNTS: Final = _("Its outcome counts like that of any other call; an open circuit refuses it.")
+_PROBED: Final[dict[str, tuple[Result, Any]]] = {
+    "passed": ("changed", _("Probe of %(name)s passed: HTTP %(status)s in %(milliseconds)d ms.")),
+    "failed": ("failed", _("Probe of %(name)s failed: %(detail)s")),
+    "refused": ("refused", _("Probe of %(name)s refused: %(detail)s")),
+}
+
+#: The operations by the name of the handle's method, in the order in which they are offered.
+OPERATIONS: Final[dict[str, Operation]] = {
+    "try_now": Trying(
+        label=_("Try now"),
+        help=_("Let one call try it at once; if that succeeds, it closes."),
+        consequence=_("The next call to %(name)s will be let through to try, without waiting."),
+        changed=_("%(name)s: the next call will try."),
+        unchanged=_("%(name)s: not open, nothing to wait for."),
+    ),
+    "probe": Probing(
+        label=_("Probe now"),
+        help=_("Make one call to its probe URL."),
+    ),
+    "reset": Reset(
+        label=_("Reset"),
+        help=_("Close it and forget its failures."),
+        consequence=_(
+            "Calls to %(name)s will pass again at once: the state becomes closed, and the "
+            "failures counted so far are forgotten."
+        ),
+        changed=_("%(name)s: reset."),
+        unchanged=_("%(name)s: already closed, nothing to reset."),
+    ),
+    "force_open": Steering(
+        run=CircuitHandle.force_open,
+        mode=Mode.FORCED_OPEN,
+        label=_("Force open"),
+        help=_("Refuse all calls until somebody sets it back, or for a while."),
+        consequence=_("All calls to %(name)s will be refused, whatever the remote does."),
+        changed=_("%(name)s: forced open."),
+        unchanged=_("%(name)s: already forced open."),
+    ),
+    "force_closed": Steering(
+        run=CircuitHandle.force_closed,
+        mode=Mode.FORCED_CLOSED,
+        label=_("Force closed"),
+        help=_("Let all calls pass until somebody sets it back, or for a while."),
+        consequence=_(
+            "All calls to %(name)s will pass, however many fail: nothing protects the callers."
+        ),
+        changed=_("%(name)s: forced closed."),
+        unchanged=_("%(name)s: already forced closed."),
+    ),
+    "observe": Steering(
+        run=CircuitHandle.observe,
+        mode=Mode.OBSERVE,
+        label=_("Observe"),
+        help=_("Work as usual but refuse nothing, to try a policy."),
+        consequence=_(
+            "No call to %(name)s will be refused. Failures are counted and the state changes as "
+            "usual, to show what the policy would do."
+        ),
+        changed=_("%(name)s: observing, no call is refused."),
+        unchanged=_("%(name)s: already observing."),
+    ),
+    "automatic": Steering(
+        run=CircuitHandle.automatic,
+        mode=Mode.AUTOMATIC,
+        label=_("Back to automatic"),
+        help=_("Let it open and close by itself again."),
+        consequence=_(
+            "The policy alone will decide again which calls to %(name)s pass. What was forced "
+            "open lets the next call through to try."
+        ),
+        changed=_("%(name)s: automatic."),
+        unchanged=_("%(name)s: already automatic."),
+    ),
+}

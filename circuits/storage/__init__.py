@@ -1,0 +1,1 @@
+"""Where circuits are kept: in the database, and in this process's memory while that fails."""

@@ -1,0 +1,1 @@
+"""What templates of the admin's own pages need of circuits."""

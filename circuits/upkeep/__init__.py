@@ -1,0 +1,1 @@
+"""The tasks that run regularly: pruning the history, and notifications."""

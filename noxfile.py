@@ -1,0 +1,240 @@
+"""The suite on each pair of Python and Django that is claimed: ``make test-matrix``.
+
+Each pair gets the newest releases that the ranges in ``pyproject.toml`` admit, and one run the
+lowest. The pins in ``requirements*.txt`` are for ``make test`` and the other targets.
+
+``REQUIRED_PYTHONS`` (such as ``3.11 3.13``) names versions of Python whose absence is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import nox
+from packaging.requirements import Requirement
+
+PROJECT: Final[dict[str, Any]] = nox.project.load_toml("pyproject.toml")["project"]
+
+#: What is imported only where it is installed, and tested without any server.
+EXTRAS: Final = ("async", "prometheus", "opentelemetry", "terminal")
+
+#: What these need is for the tests of databases and brokers, which run with servers.
+SERVER_EXTRAS: Final = ("redis", "postgres", "mysql")
+
+#: Tests that say the same on every version: of the benchmarks, the docs and the mock service.
+ELSEWHERE: Final = ("tests/bench", "tests/mockapi", "tests/test_docs.py")
+
+#: Tests that take long, and are run on the pins: of what is broken on purpose.
+ON_THE_PINS: Final = ("tests/faults",)
+
+#: Those that are run on the newest versions too: of whole projects, of the distribution, and of the
+#: rules and the process side, which meet no package but Django's connections.
+ON_THE_NEWEST: Final = (
+    "tests/circuits/core",
+    "tests/circuits/process",
+    "tests/projects",
+    "tests/test_packaging.py",
+)
+
+#: For the processes that tests start; what pytest runs itself may give no warning at all.
+NO_DEPRECATIONS: Final = "error::DeprecationWarning,error::PendingDeprecationWarning"
+
+#: How many processes share the tests; about half of the time they wait for something. What holds
+#: for any values was tried with many of them on the pins.
+IN_PARALLEL: Final = ("-n", "3", "--dist", "worksteal", "--hypothesis-profile", "brief")
+
+nox.options.envdir = "var/nox"
+nox.options.error_on_missing_interpreters = False  # each is named; REQUIRED_PYTHONS says which fail
+
+
+# Interpreters
+
+
+def interpreters(version: str) -> Iterator[str]:
+    """Yield the paths where a version of Python may be: on the PATH, or installed by pyenv."""
+    on_path = shutil.which(f"python{version}")
+    if on_path is not None:
+        yield on_path
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    patches = root.glob(f"versions/{version}.*/bin/python")
+    yield from map(str, sorted(patches, key=_numbers, reverse=True))
+
+
+def found(version: str) -> str | None:
+    """Return the path of an interpreter that runs and is of that version.
+
+    What pyenv puts on the PATH for a version that is not chosen does not run.
+    """
+    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
+    for path in interpreters(version):
+        answer = subprocess.run([path, "-c", ask], capture_output=True, text=True)  # noqa: S603
+        if answer.returncode == 0 and answer.stdout.strip() == version:
+            return path
+    return None
+
+
+def _numbers(path: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", path.parts[-3])]
+
+
+def newest() -> str:
+    """Return the newest version of Python that is here and released, 3.13 at least."""
+    return next((version for version in ("3.15", "3.14") if found(version)), "3.13")
+
+
+NEWEST: Final = newest()
+
+_missing = [each for each in os.environ.get("REQUIRED_PYTHONS", "").split() if not found(each)]
+if _missing:
+    raise SystemExit(f"No Python {' and no Python '.join(_missing)} on the PATH or from pyenv.")
+
+
+# What is installed
+
+
+def declared(*extras: str) -> list[str]:
+    """Return what the package needs, and what the extras add, with their ranges."""
+    optional = PROJECT["optional-dependencies"]
+    return [*PROJECT["dependencies"], *(each for extra in extras for each in optional[extra])]
+
+
+def lowest(requirement: str) -> str:
+    """Return a requirement for the lowest version that its range admits."""
+    parsed = Requirement(requirement)
+    [at_least] = [each.version for each in parsed.specifier if each.operator == ">="]
+    extras = f"[{','.join(parsed.extras)}]" if parsed.extras else ""
+    return f"{parsed.name}{extras}=={at_least}"
+
+
+def tools() -> list[str]:
+    """Return what the reference project and the tests need, without the pins."""
+    direct = Path("requirements.txt").read_text().split("# What those need in turn")[0]
+    return re.findall(r"^([\w-]+)==", direct, re.MULTILINE)
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install what is asked for, and the newest of all else that goes with it."""
+    session.install("--quiet", *requirements, *tools())
+    session.run_install("python", "-m", "pip", "check", silent=True)
+    check_claims(session)
+
+
+def check_claims(session: nox.Session) -> None:
+    """End the session unless the classifiers claim what it is about to test."""
+    python = printed(session, "import sys; print(sys.version.split()[0])")
+    django = printed(session, "import django; print(django.__version__)")
+    if not (python and django):
+        return  # nothing is installed anew, and so nothing new is tested
+    session.log(f"This is Python {python} and Django {django}.")
+    for classifier in (
+        f"Programming Language :: Python :: {_series(python)}",
+        f"Framework :: Django :: {_series(django)}",
+    ):
+        if classifier not in PROJECT["classifiers"]:
+            session.error(f"The classifiers in pyproject.toml lack what is tested: {classifier}.")
+
+
+def printed(session: nox.Session, code: str) -> str:
+    """Return what some code prints in the session's environment; nothing with ``--no-install``."""
+    said = session.run_install("python", "-c", code, silent=True)
+    return str(said or "").strip()
+
+
+def _series(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def install_newest(session: nox.Session, *extras: str) -> None:
+    """Install the newest Django, which the tools are not to hold back, and what goes with it."""
+    session.install("--quiet", *declared(*extras))
+    django = printed(session, "import django; print(django.__version__)")
+    install(session, *declared(*extras), f"Django=={django}")
+
+
+# Sessions
+
+
+def suite(session: nox.Session, *options: str) -> None:
+    """Run the tests that say something about versions."""
+    ignored = (f"--ignore={path}" for path in (*ELSEWHERE, *ON_THE_PINS))
+    environment = {"PYTHONWARNINGS": NO_DEPRECATIONS}
+    session.run("pytest", *IN_PARALLEL, *ignored, *options, *session.posargs, env=environment)
+
+
+SHORTER: Final = (
+    "-m",
+    "not services and not browser",
+    *(f"--ignore={path}" for path in ON_THE_NEWEST),
+)
+
+
+@nox.session(name="django-5.2", python=found("3.11") or "3.11")
+def long_term(session: nox.Session) -> None:
+    """The oldest Python, and Django's release with long-term support."""
+    install(session, *declared(*EXTRAS), "Django==5.2.*")
+    suite(session, *SHORTER)
+
+
+@nox.session(name="django-6.0", python=found("3.12") or "3.12")
+def between(session: nox.Session) -> None:
+    """The versions between the two ends."""
+    install(session, *declared(*EXTRAS), "Django==6.0.*")
+    suite(session, *SHORTER)
+
+
+@nox.session(name="newest", python=found(NEWEST) or NEWEST)
+def latest(session: nox.Session) -> None:
+    """The newest of everything, in a browser too."""
+    install_newest(session, *EXTRAS)
+    suite(session, "-m", "not services")
+
+
+@nox.session(name="lowest", python=found("3.11") or "3.11")
+def oldest(session: nox.Session) -> None:
+    """The lowest versions that the ranges admit."""
+    install(session, *map(lowest, declared(*EXTRAS)))
+    suite(session, *SHORTER)
+
+
+# With servers: what depends on their drivers and on the SQL that Django writes for them
+
+WITH_SERVERS: Final = (
+    "tests/circuits/process/test_concurrency.py",
+    "tests/circuits/process/test_gates.py",
+    "tests/circuits/reports/test_incidents.py",
+    "tests/circuits/reports/test_statistics.py",
+    "tests/circuits/storage",
+    "tests/circuits/test_migrations.py",
+    "tests/circuits/test_tasks.py",
+    "tests/circuits/upkeep/test_retention.py",
+    "tests/faults/test_store_outage.py",
+    "tests/test_brokers.py",
+)
+
+
+def on_servers(session: nox.Session) -> None:
+    """Run those tests on PostgreSQL and on MariaDB."""
+    session.run("python", "-m", "tests.services")
+    for database in ("postgres", "mariadb"):
+        environment = {"TEST_DATABASE": database}
+        session.run("pytest", *IN_PARALLEL, *WITH_SERVERS, *session.posargs, env=environment)
+
+
+@nox.session(name="newest-servers", python=found(NEWEST) or NEWEST, default=False)
+def latest_on_servers(session: nox.Session) -> None:
+    """The newest Django and drivers, with the four servers."""
+    install_newest(session, *EXTRAS, *SERVER_EXTRAS)
+    on_servers(session)
+
+
+@nox.session(name="lowest-servers", python=found("3.11") or "3.11", default=False)
+def oldest_on_servers(session: nox.Session) -> None:
+    """The lowest versions of the drivers that the ranges admit, with the four servers."""
+    install(session, *map(lowest, declared(*EXTRAS, *SERVER_EXTRAS)))
+    on_servers(session)

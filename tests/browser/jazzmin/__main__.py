@@ -1,0 +1,12 @@
+"""The project under django-jazzmin, served from a process of its own until its input ends."""
+
+from __future__ import annotations
+
+from tests.worker import say_and_wait, set_up
+
+set_up("tests.browser.jazzmin.settings")
+
+from tests.serving import project, serving  # noqa: E402
+
+with serving(project) as url:
+    say_and_wait(url)

@@ -1,0 +1,6 @@
+"""The tests' settings, with the admin dressed by django-jazzmin."""
+
+from tests.settings import *  # noqa: F403
+from tests.settings import INSTALLED_APPS
+
+INSTALLED_APPS = ["jazzmin", *INSTALLED_APPS]

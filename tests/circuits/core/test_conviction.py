@@ -1,0 +1,389 @@
+"""Whose failures open a circuit for all: the decision by itself, as tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from circuits.core import conviction, machine
+from circuits.core.conviction import MANY
+from circuits.core.policy import Policy
+from circuits.core.status import (
+    Admission,
+    Batch,
+    Failure,
+    Mode,
+    Permit,
+    Quarantine,
+    Reason,
+    State,
+    Status,
+    Step,
+    Witness,
+)
+from circuits.core.windows import counted
+
+NOW = 1000.0
+SETTLE = 0.2
+POLICY = Policy(threshold=3, delay=10, max_delay=300)
+RATE = Policy(threshold=3, delay=10, strategy="rate", minimum_calls=4)  # type: ignore[arg-type]
+
+#: The process that these tests are about, and two others.
+ME, OTHER, THIRD = "web-1:1:a", "web-2:2:b", "web-3:3:c"
+
+
+def witness(process: str = ME, succeeded_at: float | None = None) -> Witness:
+    return Witness(process=process, judge_seconds=SETTLE, succeeded_at=succeeded_at)
+
+
+def fail(
+    status: Status, process: str = ME, now: float = NOW, settle: float = SETTLE, own_run: int = 1
+) -> Step:
+    failure = Failure(own_run=own_run, settle_seconds=settle, witness=witness(process))
+    return machine.fail(status, POLICY, Permit(status.generation), now, failure)
+
+
+def succeed(status: Status, process: str = OTHER, now: float = NOW) -> Step:
+    return machine.succeed(status, POLICY, Permit(status.generation), now, witness(process))
+
+
+def run(count: int, by: str = ME, **more: Any) -> Status:
+    """A closed circuit with a run of failures that began now."""
+    return Status(failure_count=count, run_started_at=NOW, run_by=by, **more)
+
+
+#: What says that another process than ME had a success a second ago, and long ago.
+WELL: dict[str, Any] = {"succeeded_by": OTHER, "last_success_at": NOW - 1}
+LONG_AGO: dict[str, Any] = {"succeeded_by": OTHER, "last_success_at": NOW - 11}
+
+
+# In a row ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "own_run", "settle", "age", "becomes"),
+    [
+        pytest.param(run(1, **WELL), 2, SETTLE, 9, "closed", id="too few"),
+        pytest.param(run(2), 3, SETTLE, 0, "open", id="alone, and nobody speaks for the remote"),
+        pytest.param(run(2, **LONG_AGO), 3, SETTLE, 0, "open", id="alone, a success of long ago"),
+        pytest.param(run(2, **WELL), 3, SETTLE, 0, "accused", id="alone, others succeed"),
+        pytest.param(run(2, **WELL), 3, SETTLE, 0.2, "open", id="alone, and nobody refuted it"),
+        pytest.param(run(2, **WELL), 3, 0, 0, "accused", id="exact, alone, others succeed"),
+        pytest.param(run(2, OTHER, **WELL), 1, 0, 0, "open", id="exact, and two have a part"),
+        pytest.param(run(2, MANY), 1, SETTLE, 0, "closed", id="young, of several"),
+        pytest.param(run(2, MANY), 1, SETTLE, 0.2, "open", id="old, of several"),
+        pytest.param(run(5, MANY, accuser=OTHER, **WELL), 3, SETTLE, 0, "open", id="two accuse it"),
+        pytest.param(
+            run(5, MANY, accuser=OTHER, **WELL), 2, SETTLE, 0, "closed", id="one accuses it"
+        ),
+        pytest.param(
+            run(0, "", **WELL), 3, SETTLE, 0, "alone", id="a success fell into its own run"
+        ),
+        pytest.param(
+            run(0, ""), 3, SETTLE, 0, "closed", id="its run was cleared, but by no success"
+        ),
+    ],
+)
+def test_a_failure_convicts_accuses_or_is_its_process_alone(
+    status: Status, own_run: int, settle: float, age: float, becomes: str
+) -> None:
+    after = fail(status, now=NOW + age, settle=settle, own_run=own_run).status
+    found = "open" if after.state is State.OPEN else "closed"
+    if found == "closed" and after.accuser == ME:
+        found = "accused"
+    if conviction.quarantine_of(after, ME) is not None:
+        found = "alone"
+    assert found == becomes
+
+
+def test_forced_closed_accuses_nobody_and_leaves_nobody_alone() -> None:
+    status = fail(run(2, mode=Mode.FORCED_CLOSED, **WELL), own_run=3).status
+    assert (status.state, status.accuser, status.quarantines) == ("closed", "", ())
+
+
+def accused(**more: Any) -> Status:
+    """A circuit that ME accuses, while others had a success a second ago."""
+    status = fail(run(2, **WELL, **more), own_run=3).status
+    assert status.accuser == ME
+    return status
+
+
+def admit(status: Status, process: str = ME, now: float = NOW, **more: Any) -> Admission:
+    return machine.admit(status, POLICY, now, "token", witness=witness(process, **more))
+
+
+def test_who_accuses_the_remote_refuses_its_own_calls_and_no_others() -> None:
+    status = accused()
+    assert admit(status).retry_after == pytest.approx(SETTLE)
+    assert admit(status, OTHER).permit == Permit(0)
+
+
+def test_an_accusation_that_nobody_refutes_in_time_opens_it_for_all() -> None:
+    assert admit(accused(), now=NOW + 0.1).change is None
+    late = admit(accused(), now=NOW + SETTLE)
+    assert late.change is not None
+    assert (late.status.state, late.change.reason, late.permit) == ("open", "failures", None)
+    assert admit(accused(), OTHER, now=NOW + SETTLE).change is None, "only who accuses it"
+
+
+def test_a_success_elsewhere_refutes_it_and_leaves_the_accuser_alone() -> None:
+    status = succeed(accused()).status
+    assert (status.failure_count, status.accuser, status.run_by) == (0, "", "")
+    assert status.quarantines == (Quarantine(ME, NOW, NOW + 10, 1),)
+    assert admit(status).is_alone
+    assert admit(status).retry_after == pytest.approx(10)
+    assert admit(status, OTHER).permit == Permit(0)
+
+
+def test_an_own_success_takes_the_accusation_back() -> None:
+    status = succeed(accused(), ME).status
+    assert (status.failure_count, status.accuser, status.quarantines) == (0, "", ())
+
+
+def test_a_success_since_the_run_began_refutes_as_soon_as_its_process_hears_of_it() -> None:
+    status = accused()
+    before = machine.testify(status, POLICY, NOW + 1, witness(OTHER, succeeded_at=NOW))
+    assert before.status is status
+    since = machine.testify(status, POLICY, NOW + 1, witness(OTHER, succeeded_at=NOW + 0.1))
+    assert conviction.quarantine_of(since.status, ME) is not None
+
+
+# In quarantine -----------------------------------------------------------------------------------
+
+
+def alone(tries: int = 1) -> Status:
+    """A circuit that ME alone cannot reach; its quarantine is over now."""
+    return Status(quarantines=(Quarantine(ME, NOW - 60, NOW, tries),))
+
+
+def test_after_its_delay_it_makes_one_trial_of_its_own() -> None:
+    first = admit(alone())
+    assert first.permit == Permit(0, "token")
+    second = admit(first.status)
+    assert (second.permit, second.is_alone) == (None, True)
+    assert admit(first.status, now=NOW + POLICY.lease_seconds).permit is not None, "it gave up"
+
+
+@pytest.mark.parametrize(("tries", "wait"), [(0, 10), (1, 20), (2, 40), (4, 160), (9, 300)])
+def test_a_failed_trial_of_its_own_doubles_the_pause_and_counts_for_nobody_else(
+    tries: int, wait: float
+) -> None:
+    trial = admit(alone(tries))
+    assert trial.permit is not None
+    failure = Failure(own_run=1, witness=witness())
+    after = machine.fail(trial.status, POLICY, trial.permit, NOW, failure).status
+    assert (after.failure_count, after.state) == (0, "closed")
+    assert after.quarantines[0].until == NOW + wait
+    assert after.quarantines[0].tries == tries + 1
+
+
+def test_a_good_trial_of_its_own_frees_it() -> None:
+    trial = admit(alone())
+    assert trial.permit is not None
+    after = machine.succeed(trial.status, POLICY, trial.permit, NOW, witness()).status
+    assert (after.quarantines, after.succeeded_by) == ((), ME)
+
+
+def test_a_trial_of_its_own_that_says_nothing_gives_its_place_back() -> None:
+    trial = admit(alone())
+    assert trial.permit is not None
+    assert admit(machine.release(trial.status, trial.permit).status).permit is not None
+
+
+def test_a_trial_of_its_own_that_goes_on_keeps_its_place() -> None:
+    trial = admit(alone())
+    assert trial.permit is not None
+    later = NOW + POLICY.lease_seconds - 1
+    held = machine.renew(trial.status, POLICY, trial.permit, later).status
+    assert held.leases == ()
+    assert admit(held, now=NOW + POLICY.lease_seconds).permit is None
+    assert admit(held, now=later + POLICY.lease_seconds).permit is not None
+
+
+def test_its_other_failures_count_for_nobody() -> None:
+    status = alone()
+    assert fail(status, own_run=9).status is status
+
+
+def test_a_success_of_an_older_call_frees_it_too() -> None:
+    assert succeed(alone(), ME).status.quarantines == ()
+
+
+@pytest.mark.parametrize("mode", [Mode.FORCED_CLOSED, Mode.OBSERVE])
+def test_a_mode_that_refuses_nothing_refuses_it_nothing_either(mode: Mode) -> None:
+    waiting = replace(alone(), mode=mode, quarantines=(Quarantine(ME, NOW, NOW + 9, 1),))
+    assert admit(waiting).permit is not None
+
+
+def test_staff_who_reset_the_circuit_free_all() -> None:
+    assert machine.reset(alone(), NOW).status.quarantines == ()
+
+
+def test_one_that_does_not_come_back_is_forgotten() -> None:
+    status = alone()
+    assert conviction.live_quarantines(status, POLICY, NOW + 59) == status.quarantines
+    assert conviction.live_quarantines(status, POLICY, NOW + 60) == ()
+
+
+def test_a_clock_that_was_set_back_ends_it() -> None:
+    status = Status(quarantines=(Quarantine(ME, NOW, NOW + 10, 1),))
+    assert admit(status, now=NOW - 3600).permit is not None
+
+
+# Opened by one alone -----------------------------------------------------------------------------
+
+
+def opened_alone(**more: Any) -> Status:
+    status = fail(run(2, **more), own_run=3).status
+    assert (status.state, status.accuser, status.run_by) == ("open", ME, ME)
+    return status
+
+
+def test_who_has_succeeded_since_closes_what_one_alone_has_opened() -> None:
+    found = admit(opened_alone(), OTHER, now=NOW + 0.1, succeeded_at=NOW + 0.05)
+    assert found.change is not None
+    assert (found.status.state, found.change.reason) == ("closed", Reason.REFUTED)
+    assert conviction.quarantine_of(found.status, ME) is not None
+    assert found.permit is not None
+
+
+@pytest.mark.parametrize(
+    ("more", "process", "succeeded_at"),
+    [
+        ({}, OTHER, NOW - 0.1),
+        ({}, OTHER, None),
+        ({}, ME, NOW + 0.1),
+        ({"run_by": MANY}, OTHER, NOW + 0.1),
+        ({"reopen_count": 1}, OTHER, NOW + 0.1),
+        ({"mode": Mode.FORCED_OPEN}, OTHER, NOW + 0.1),
+    ],
+)
+def test_nothing_else_refutes_an_opening(
+    more: dict[str, Any], process: str, succeeded_at: float | None
+) -> None:
+    status = replace(opened_alone(), **more)
+    assert admit(status, process, now=NOW + 0.2, succeeded_at=succeeded_at).status is status
+
+
+def test_the_accuser_lets_the_others_try_first_for_a_second() -> None:
+    half_open = machine.expire(opened_alone(**LONG_AGO, leases=()), NOW + 10).status
+    half_open = replace(half_open, last_success_at=NOW - 1)
+    assert admit(half_open, ME, now=NOW + 10).permit is None
+    assert admit(half_open, OTHER, now=NOW + 10).permit is not None
+    assert admit(half_open, ME, now=NOW + 11).permit is not None, "nobody else came"
+
+
+def test_the_only_process_tries_at_once() -> None:
+    half_open = machine.expire(opened_alone(), NOW + 10).status
+    assert admit(half_open, ME, now=NOW + 10).permit is not None
+
+
+def closed_by_trial_of(process: str, status: Status) -> Status:
+    trial = admit(machine.expire(status, NOW + 10).status, process, now=NOW + 12)
+    assert trial.permit is not None
+    return machine.succeed(trial.status, POLICY, trial.permit, NOW + 12, witness(process)).status
+
+
+def test_another_ones_good_trial_puts_the_accuser_to_the_proof() -> None:
+    status = closed_by_trial_of(OTHER, opened_alone())
+    assert status.state is State.CLOSED
+    proof = admit(status, ME, now=NOW + 12)
+    assert proof.permit is not None
+    assert proof.permit.lease is not None, "by a trial of its own, at once"
+
+
+@pytest.mark.parametrize("by", [ME, MANY])
+def test_who_was_confirmed_or_tried_itself_need_prove_nothing(by: str) -> None:
+    status = replace(opened_alone(), run_by=by)
+    process = ME if by == ME else OTHER
+    assert closed_by_trial_of(process, status).quarantines == ()
+
+
+def test_a_second_process_whose_trial_fails_confirms_the_first() -> None:
+    trial = admit(machine.expire(opened_alone(), NOW + 10).status, OTHER, now=NOW + 10)
+    assert trial.permit is not None
+    failure = Failure(witness=witness(OTHER))
+    again = machine.fail(trial.status, POLICY, trial.permit, NOW + 10, failure).status
+    assert (again.run_by, again.accuser) == (MANY, OTHER)
+
+
+# By the rate -------------------------------------------------------------------------------------
+
+
+def merge(
+    status: Status, outcomes: str, process: str = ME, own_run: int = 0, **more: Any
+) -> Status:
+    batch = Batch(
+        generation=status.generation,
+        counts=counted(outcomes),
+        recent=outcomes,
+        own_run=own_run,
+        settle_seconds=5,
+        witness=witness(process, more.pop("succeeded_at", None)),
+    )
+    return machine.merge(status, RATE, more.pop("now", NOW), batch).status
+
+
+#: A circuit by the rate that has long been closed.
+LONG_CLOSED: dict[str, Any] = {"changed_at": NOW - 100}
+
+
+def test_by_the_rate_one_process_alone_opens_if_nobody_speaks_for_the_remote() -> None:
+    assert merge(Status(**LONG_CLOSED), "ffff", own_run=4).state is State.OPEN
+
+
+def test_by_the_rate_one_process_accuses_where_others_succeed_and_a_success_refutes_it() -> None:
+    status = merge(Status(**LONG_CLOSED, **WELL), "ffff", own_run=4)
+    assert (status.state, status.accuser) == ("closed", ME)
+    assert machine.refuses_itself(status, RATE, witness())
+    status = merge(status, ".", OTHER, succeeded_at=NOW + 0.1, now=NOW + 0.1)
+    assert (status.state, status.accuser) == ("closed", "")
+    assert conviction.quarantine_of(status, ME) is not None
+    status = merge(status, "...f", OTHER, now=NOW + 0.2)
+    assert status.state is State.CLOSED, "what it had merged is forgotten"
+    assert merge(status, "ffff", ME, own_run=9) is status
+
+
+def test_by_the_rate_a_second_accuser_opens_at_once_and_time_does_too() -> None:
+    status = merge(Status(**LONG_CLOSED, **WELL), "ffff", own_run=4)
+    assert merge(status, "ff", OTHER).state is State.CLOSED
+    assert merge(status, "ffff", OTHER, own_run=4).state is State.OPEN
+    assert machine.judge(status, RATE, NOW + 0.1, witness()).change is None
+    opened = machine.judge(status, RATE, NOW + SETTLE, witness())
+    assert opened.change is not None
+    assert opened.change.reason is Reason.FAILURE_RATE
+
+
+def test_by_the_rate_an_accuser_whose_share_is_small_goes_on_calling() -> None:
+    status = merge(Status(**LONG_CLOSED, **WELL), "." * 20, OTHER)
+    status = merge(status, "ffff", own_run=4)
+    assert status.accuser == ME
+    assert not machine.refuses_itself(status, RATE, witness())
+    assert machine.judge(status, RATE, NOW + 9, witness()).change is None
+
+
+# Who last succeeded ------------------------------------------------------------------------------
+
+
+def test_the_last_success_of_any_other_process_is_known_whoever_came_last() -> None:
+    status = Status()
+    for at, process in enumerate([OTHER, THIRD, ME, ME], start=1):
+        status = conviction.heard_success(status, process, float(at))
+    known = {who: conviction.other_succeeded_at(status, who) for who in (ME, OTHER, THIRD)}
+    assert known == {ME: 2.0, OTHER: 4.0, THIRD: 4.0}
+
+
+@pytest.mark.parametrize(
+    ("succeeded_at", "state"),
+    [(None, State.OPEN), (NOW - 1, State.OPEN), (NOW, State.OPEN), (NOW + 0.01, State.CLOSED)],
+    ids=["never", "before", "as it began", "since then"],
+)
+def test_a_run_in_the_row_is_a_processs_own_unless_it_has_succeeded_since(
+    succeeded_at: float | None, state: State
+) -> None:
+    """Threads that fail together open the circuit; those among which others succeed do not."""
+    failure = Failure(own_run=1, settle_seconds=SETTLE, witness=witness(ME, succeeded_at))
+    step = machine.fail(run(2), POLICY, Permit(0), NOW + 0.02, failure)
+    assert step.status.state is state

@@ -1,0 +1,3 @@
+"""The addresses of a site without an admin."""
+
+urlpatterns: list[object] = []

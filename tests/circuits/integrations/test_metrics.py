@@ -1,0 +1,284 @@
+"""What Prometheus is told, in one process and over several."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connections
+from django.db.models import F
+from django.test import Client
+from prometheus_client import REGISTRY
+from prometheus_client.parser import text_string_to_metric_families
+from pytest_django import DjangoAssertNumQueries, Settings
+
+import circuits
+from circuits.core.status import Mode, State
+from circuits.integrations import metrics
+from circuits.models import Circuit
+from circuits.process import runtime
+from tests.concurrency import in_processes
+from tests.factories import CircuitFactory
+
+pytestmark = pytest.mark.usefixtures("committed", "_counting")
+
+
+@pytest.fixture
+def _counting() -> Iterator[None]:
+    metrics.connect()
+    yield
+    metrics.disconnect()
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A circuit of the test's own, since counts last as long as the process."""
+    return str(request.node.name)
+
+
+def samples() -> dict[tuple[str, ...], float]:
+    """What a scrape answers: each sample by its name and the values of its labels."""
+    content, _content_type = metrics.page("")
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(content.decode())
+        for sample in family.samples
+    }
+
+
+def calls(name: str) -> dict[str, float]:
+    """The calls through the circuit, by outcome."""
+    return {
+        key[2]: value
+        for key, value in samples().items()
+        if key[:2] == ("circuits_calls_total", name)
+    }
+
+
+def transitions(name: str) -> dict[tuple[str, ...], float]:
+    """The changes of the circuit's state, by their two ends."""
+    return {
+        key[2:]: value
+        for key, value in samples().items()
+        if key[:2] == ("circuits_transitions_total", name)
+    }
+
+
+def fail(name: str) -> None:
+    with pytest.raises(ConnectionError), circuits.guard(name):
+        raise ConnectionError("down")
+
+
+def succeed(name: str) -> None:
+    with circuits.guard(name):
+        pass
+
+
+def test_calls_by_outcome(name: str) -> None:
+    for _ in range(3):
+        succeed(name)
+    for _ in range(5):
+        fail(name)
+    for _ in range(2):
+        with pytest.raises(circuits.CircuitOpenError):
+            succeed(name)
+    with pytest.raises(KeyError), circuits.guard(f"{name} too", exceptions=ConnectionError):
+        raise KeyError("a bug")
+    assert calls(name) == {"success": 3, "failure": 5, "refused": 2}
+    assert calls(f"{name} too") == {"ignored": 1}
+
+
+def test_how_long_calls_took(name: str) -> None:
+    with circuits.guard(name):
+        time.sleep(0.05)
+    CircuitFactory.create(name=f"{name} open", opened=True)
+    with pytest.raises(circuits.CircuitOpenError):
+        succeed(f"{name} open")
+    found = samples()
+    assert found["circuits_call_duration_seconds_count", name] == 1
+    assert 0.05 <= found["circuits_call_duration_seconds_sum", name] < 5
+    assert found["circuits_call_duration_seconds_bucket", name, "0.025"] == 0
+    # A refused call took no time: counted, it would make the remote look fast.
+    assert ("circuits_call_duration_seconds_count", f"{name} open") not in found
+
+
+def test_transitions(name: str) -> None:
+    for _ in range(5):
+        fail(name)
+    Circuit.objects.update(retry_at=F("opened_at"))
+    runtime.forget()
+    succeed(name)
+    assert transitions(name) == {
+        ("closed", "open"): 1,
+        ("open", "half_open"): 1,
+        ("half_open", "closed"): 1,
+    }
+
+
+def test_a_change_of_mode_is_none_of_state(name: str) -> None:
+    succeed(name)
+    circuits.get(name).observe()
+    assert transitions(name) == {}
+    assert samples()["circuits_mode", name, "observe"] == 1
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("mode", list(Mode))
+def test_the_state_is_the_databases(state: State, mode: Mode) -> None:
+    """Of circuits that this process has never heard of too."""
+    CircuitFactory.create(name="payments", opened=True, state=state, mode=mode)
+    found = samples()
+    assert {each: found["circuits_state", "payments", each] for each in State} == {
+        each: each == state for each in State
+    }
+    assert {each: found["circuits_mode", "payments", each] for each in Mode} == {
+        each: each == mode for each in Mode
+    }
+    assert found["circuits_database_up",] == 1
+
+
+def test_a_scrape_is_one_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    CircuitFactory.create_batch(20)
+    with django_assert_num_queries(1, connection=connections["circuits"]):
+        metrics.page("")
+
+
+def test_of_too_many_circuits_it_says_how_many_are_left_out(settings: Settings) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "METRICS_CIRCUITS": 3}
+    CircuitFactory.create_batch(3)
+    assert samples()["circuits_left_out",] == 0
+    CircuitFactory.create_batch(7)
+    CircuitFactory.create(name="zebra", opened=True)
+    found = samples()
+    assert found["circuits_left_out",] == 8
+    told = {key[1] for key in found if key[0] == "circuits_state"}
+    assert len(told) == 3
+    assert "zebra" in told
+    assert {key[1] for key in found if key[0] == "circuits_mode"} == told
+
+
+def labelled() -> set[str]:
+    """The circuits that this process has counted by their names so far."""
+    families = (
+        family for metric in (metrics.CALLS, metrics.TRANSITIONS) for family in metric.collect()
+    )
+    names = {sample.labels["circuit"] for family in families for sample in family.samples}
+    return names - {metrics.OTHERS}
+
+
+def test_a_flood_of_names_is_counted_together(settings: Settings, name: str) -> None:
+    """No name that is made up takes up room for ever, neither in a process nor in a scrape."""
+    room = len(labelled()) + 2
+    settings.CIRCUITS = {**settings.CIRCUITS, "METRICS_CIRCUITS": room}
+    before = calls(metrics.OTHERS).get("success", 0)
+    for each in ("one", "two", "three", "four", "one"):
+        succeed(f"{name} {each}")
+    assert [calls(f"{name} {each}") for each in ("one", "two", "three", "four")] == [
+        {"success": 2},
+        {"success": 1},
+        {},
+        {},
+    ]
+    assert calls(metrics.OTHERS)["success"] == before + 2
+
+
+def test_without_the_database_the_rest_is_told(name: str) -> None:
+    def fails(*args: Any) -> None:
+        raise OperationalError("the server is gone")
+
+    succeed(name)
+    with connections["circuits"].execute_wrapper(fails):
+        found = samples()
+    assert found["circuits_database_up",] == 0
+    assert found["circuits_calls_total", name, "success"] == 1
+    assert not [key for key in found if key[0] == "circuits_state"]
+
+
+def test_a_name_may_hold_anything(name: str) -> None:
+    odd = f'{name} "\\" é ☃'
+    succeed(odd)
+    assert calls(odd) == {"success": 1}
+    assert samples()["circuits_state", odd, "closed"] == 1
+
+
+def test_no_url_is_a_label(remote: str, name: str) -> None:
+    with pytest.raises(circuits.RemoteCallFailedException):
+        circuits.call(name, f"{remote}/faulty?key=s3cret")
+    content, _content_type = metrics.page("")
+    assert calls(name) == {"failure": 1}
+    assert b"s3cret" not in content
+    assert remote.encode() not in content
+
+
+def test_the_docs_name_each_metric_with_its_labels(name: str) -> None:
+    succeed(name)
+    circuits.get(name).force_open()
+    succeed(f"{name} good")
+    page = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
+    documented = {
+        cells[1].strip(" `"): set(re.findall(r"`(\w+)`", cells[2]))
+        for cells in (line.split("|") for line in page.splitlines() if "| `circuits_" in line)
+    }
+    content, _content_type = metrics.page("")
+    told = {
+        sample.name.removesuffix("_count"): set(sample.labels)
+        for family in text_string_to_metric_families(content.decode())
+        for sample in family.samples
+        if sample.name.startswith("circuits_")
+        and not sample.name.endswith(("_bucket", "_sum", "_created"))
+    }
+    assert documented == told
+
+
+def test_both_formats() -> None:
+    assert metrics.page("")[1].startswith("text/plain")
+    content, content_type = metrics.page("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    assert content.endswith(b"# EOF\n")
+
+
+def test_disconnected_it_counts_no_more(name: str) -> None:
+    succeed(name)
+    metrics.disconnect()
+    for _ in range(5):
+        fail(name)
+    assert calls(name) == {"success": 1}
+    assert transitions(name) == {}
+
+
+def test_the_page(client: Client, settings: Settings, name: str) -> None:
+    token = {"Authorization": "Bearer s3cret"}
+    settings.CIRCUITS = {**settings.CIRCUITS, "HEALTH_TOKEN": "s3cret"}
+    assert client.get("/circuits/metrics/", headers=token).status_code == 404
+    settings.CIRCUITS = {**settings.CIRCUITS, "PROMETHEUS": True}
+    succeed(name)
+    answer = client.get("/circuits/metrics/", headers=token)
+    assert answer.status_code == 200
+    assert answer["Content-Type"].startswith("text/plain")
+    assert answer["Cache-Control"] == "no-store"
+    expected = f'circuits_calls_total{{circuit="{name}",outcome="success"}} 1.0\n'
+    assert expected in answer.content.decode()
+
+
+def test_several_processes_count_together(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    results = in_processes(2, "measure", name=name, count=40)
+    made, refused = (sum(result[key] for result in results) for key in ("made", "refused"))
+    assert made + refused == 80
+    assert made >= 5
+    # This process has counted nothing: it reads what the two have left.
+    assert REGISTRY.get_sample_value("circuits_calls_total", {"circuit": name}) is None
+    found = samples()
+    assert calls(name) == {"failure": made, "refused": refused}
+    assert calls(f"{name} good") == {"success": 80}
+    assert transitions(name) == {("closed", "open"): 1}
+    assert found["circuits_call_duration_seconds_count", f"{name} good"] == 80
+    assert found["circuits_call_duration_seconds_bucket", f"{name} good", "+Inf"] == 80
+    assert found["circuits_state", name, "open"] == 1
+    assert found["circuits_database_up",] == 1

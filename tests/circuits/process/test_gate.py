@@ -1,0 +1,327 @@
+"""One circuit as one process sees it: snapshots that age, late results, leases and tallies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from threading import Event, Lock, get_ident
+from typing import Any
+
+import pytest
+from django.db import Error, connections
+from django.utils import timezone
+from pytest_django import Settings
+
+import circuits
+from circuits.core.status import Mode
+from circuits.exceptions import CircuitOpenError
+from circuits.models import Circuit
+from circuits.process import entry, flushing, results, runtime
+from circuits.process import gate as gates
+from circuits.process.gate import Gate, Ticket
+from circuits.process.tallies import TickCounter
+from circuits.storage.contract import Snapshot
+from circuits.storage.database import DatabaseStore
+from tests.calls import fail, refusal, succeed
+from tests.clock import Clock
+from tests.concurrency import PATIENCE, in_threads
+from tests.factories import CircuitFactory
+from tests.outage import no_database
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+
+def process() -> Gate:
+    """The circuit as a new process sees it."""
+    return Gate("payments", DatabaseStore())
+
+
+def write(gate: Gate) -> None:
+    """Write down what the process has gathered."""
+    flushing.flush([gate], DatabaseStore())
+
+
+def row() -> Any:
+    return Circuit.objects.get(name="payments")
+
+
+def columns() -> dict[str, Any]:
+    """All that is written in the row."""
+    return {**Circuit.objects.filter(name="payments").values().get()}
+
+
+def strict(settings: Settings) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 0}
+
+
+# A snapshot ages
+
+
+class WatchedStore(DatabaseStore):
+    """Counts its reads, and can hold them up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+        self.go = Event()
+        self.go.set()
+        self._lock = Lock()
+
+    def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
+        with self._lock:
+            self.reads += 1
+        assert self.go.wait(PATIENCE / 4)
+        return super().read(name, known)
+
+
+def test_an_aged_snapshot_is_renewed_by_one_thread_for_all(clock: Clock) -> None:
+    store = WatchedStore()
+    gate = Gate("payments", store)
+    gate.admit()
+    Circuit.objects.update(mode=Mode.FORCED_OPEN)
+    store.reads = 0
+    clock.pass_by(0.2)
+
+    def work(index: int) -> None:
+        with pytest.raises(circuits.CircuitOpenError):
+            gate.admit()
+
+    in_threads(50, work)
+    assert store.reads == 1
+
+
+def test_of_many_threads_that_come_first_one_asks_the_database_for_all(clock: Clock) -> None:
+    asked_by: set[int] = set()
+
+    def record(execute: Callable[..., Any], *args: Any) -> Any:
+        asked_by.add(get_ident())
+        return execute(*args)
+
+    def work(index: int) -> None:
+        with connections["circuits"].execute_wrapper(record):
+            succeed("payments")
+
+    in_threads(50, work)
+    assert Circuit.objects.count() == 1
+    assert len(asked_by) == 1
+    circuits.flush()
+    assert row().total_successes == 50, "there is one gate, and it counted them all"
+
+
+@pytest.mark.parametrize("column", ["state", "mode", "failure_count", "generation"])
+def test_without_snapshots_whatever_others_change_is_seen_by_the_next_call(
+    settings: Settings, clock: Clock, column: str
+) -> None:
+    strict(settings)
+    succeed("payments")
+    changes: dict[str, Any] = {
+        "state": {"state": "open", "retry_at": timezone.now() + timedelta(hours=1)},
+        "mode": {"mode": Mode.FORCED_OPEN},
+        "failure_count": {"failure_count": 3},
+        "generation": {"generation": 7},
+    }
+    Circuit.objects.update(**changes[column])
+    with suppress(circuits.CircuitOpenError):
+        entry.admit("payments")
+    known = runtime.gate("payments").snapshot
+    assert known is not None
+    assert {getattr(known.status, key) for key in changes[column]} & {*changes[column].values()}
+
+
+def test_without_snapshots_a_new_policy_counts_within_a_second(
+    settings: Settings, clock: Clock
+) -> None:
+    strict(settings)
+    succeed("payments")
+    Circuit.objects.update(timeout=3)
+    clock.pass_by(0.9)
+    succeed("payments")
+    assert runtime.gate("payments").timeout == 10
+    clock.pass_by(0.2)
+    succeed("payments")
+    assert runtime.gate("payments").timeout == 3
+
+
+def test_without_snapshots_each_trial_sees_the_one_before(settings: Settings) -> None:
+    strict(settings)
+    CircuitFactory.create(name="payments", expired=True)
+    trial = entry.admit("payments")
+    refusal("payments")
+    results.release(Ticket(process(), trial.permit))
+    results.succeed(entry.admit("payments"))
+    assert row().state == "closed"
+
+
+def test_a_change_by_others_is_seen_when_the_snapshot_has_aged(clock: Clock) -> None:
+    succeed("payments")
+    Circuit.objects.update(mode=Mode.FORCED_OPEN)
+    succeed("payments")
+    clock.pass_by(0.2)
+    refusal("payments")
+
+
+# Results that come late
+
+
+@pytest.mark.parametrize("succeeds", [True, False], ids=["success", "failure"])
+@pytest.mark.parametrize("knows", [True, False], ids=["known here", "unknown here"])
+def test_a_result_of_an_older_generation_changes_nothing(knows: bool, succeeds: bool) -> None:
+    gate = runtime.gate("payments") if knows else process()
+    results.fail(gate.admit(), "the remote is down")
+    late = gate.admit()
+    circuits.get("payments").observe()
+    before = columns()
+    results.succeed(late) if succeeds else results.fail(late, "too late")
+    assert columns() == before
+    assert (before["generation"], before["failure_count"]) == (1, 1)
+
+
+def test_failures_of_calls_begun_before_the_opening_change_nothing() -> None:
+    one, other = process(), process()
+    late = [one.admit(), other.admit()]
+    for _ in range(5):
+        results.fail(one.admit(), "the remote is down")
+    before = columns()
+    for ticket in late:
+        results.fail(ticket, "too late")
+    assert columns() == before
+    assert before["state"] == "open"
+
+
+@pytest.mark.parametrize("succeeds", [True, False], ids=["success", "failure"])
+def test_a_trial_that_outlives_its_lease_decides_all_the_same(succeeds: bool) -> None:
+    CircuitFactory(name="payments", expired=True)
+    late = process().admit()
+    let_leases_expire()
+    trial = process().admit()
+    results.succeed(late) if succeeds else results.fail(late, "timed out")
+    after = columns()
+    assert after["state"] == ("closed" if succeeds else "open")
+    results.fail(trial, "too late: the generation of the trials is over")
+    assert columns() == after
+
+
+def test_a_trial_reported_twice_counts_once() -> None:
+    CircuitFactory(name="payments", expired=True, success_threshold=2)
+    trial = entry.admit("payments")
+    results.succeed(trial)
+    results.succeed(trial)
+    assert (row().state, row().trial_successes) == ("half_open", 1)
+
+
+# Leases
+
+
+def let_leases_expire() -> None:
+    leases = [[token, 0.0] for token, _ in row().leases]
+    Circuit.objects.update(leases=leases)
+
+
+def test_the_place_of_a_trial_whose_process_died_is_given_to_another() -> None:
+    CircuitFactory(name="payments", expired=True)
+    process().admit()
+    with pytest.raises(circuits.CircuitOpenError):
+        process().admit()
+    let_leases_expire()
+    results.succeed(process().admit())
+    assert row().state == "closed"
+
+
+def test_a_trial_that_came_to_nothing_gives_its_place_back() -> None:
+    CircuitFactory(name="payments", expired=True)
+    results.release(process().admit())
+    assert (row().state, row().leases) == ("half_open", [])
+    results.succeed(process().admit())
+    assert row().state == "closed"
+
+
+def test_a_call_that_came_to_nothing_asks_nothing(clock: Clock) -> None:
+    succeed("payments")
+    before = columns()
+    results.release(entry.admit("payments"))
+    assert columns() == before
+
+
+# Observe
+
+
+def test_observe_lets_pass_what_it_would_have_refused_and_counts_the_refusal() -> None:
+    CircuitFactory(name="payments", opened=True, mode=Mode.OBSERVE)
+    before = columns()
+    fail("payments")
+    succeed("payments")
+    assert columns() == before
+    circuits.flush()
+    assert row().total_refusals == 2
+
+
+def test_a_share_of_the_refusals_is_real_and_all_are_counted() -> None:
+    CircuitFactory(name="payments", opened=True, enforce_share=0.25)
+    gates.random.seed(17)
+    real = 0
+    for _ in range(200):
+        try:
+            fail("payments")
+        except CircuitOpenError:
+            real += 1
+    assert 20 <= real <= 80
+    circuits.flush()
+    assert (row().state, row().total_refusals) == ("open", 200)
+
+
+# Tallies
+
+
+def test_a_flush_that_fails_keeps_the_tally_and_the_next_writes_it_once() -> None:
+    succeed("payments", 3)
+    circuits.get("payments").force_open()
+    refusal("payments")
+    with no_database(), pytest.raises(Error):
+        circuits.flush()
+    for _ in range(2):
+        circuits.flush()
+    assert (row().total_successes, row().total_refusals) == (3, 1)
+
+
+@pytest.mark.parametrize("seconds", [-1, 1])
+def test_a_flush_dates_no_later_success_elsewhere_back(seconds: int) -> None:
+    one = process()
+    results.succeed(one.admit())
+    write(one)
+    own = row().last_success_at
+    elsewhere = own + timedelta(seconds=seconds)
+    Circuit.objects.update(last_success_at=elsewhere, last_attempt_at=elsewhere)
+    results.succeed(one.admit())
+    write(one)
+    after = row()
+    assert after.total_successes == 2
+    assert after.last_success_at == after.last_attempt_at
+    if seconds > 0:
+        assert after.last_success_at == elsewhere
+    else:
+        assert after.last_success_at >= own
+
+
+def test_the_counter_is_exact_under_many_threads() -> None:
+    counter = TickCounter()
+    taken: list[int] = []
+
+    def work(index: int) -> None:
+        for _ in range(5000):
+            counter.tick()
+            if index == 0:
+                taken.append(counter.take())
+
+    in_threads(8, work)
+    assert sum(taken) + counter.take() == 8 * 5000
+    assert counter.take() == 0
+
+
+def test_the_counter_takes_again_what_was_given_back() -> None:
+    counter = TickCounter()
+    for _ in range(3):
+        counter.tick()
+    counter.give_back(counter.take())
+    counter.tick()
+    assert counter.take() == 4

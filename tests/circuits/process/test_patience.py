@@ -1,0 +1,92 @@
+"""How long a caller waits for a database that does not answer, and what becomes of the work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Event, get_ident
+from time import monotonic
+
+import pytest
+from pytest_django import Settings
+
+from circuits.process.patience import answer_of
+from circuits.process.pulse import Pulse
+from circuits.process.workers import MOST, Workers
+from circuits.storage.errors import SilentError
+from tests.concurrency import PATIENCE, in_threads, wait_until
+
+
+@pytest.fixture
+def go() -> Iterator[Event]:
+    """What the work waits for; nothing is left waiting at the test's end."""
+    event = Event()
+    yield event
+    event.set()
+
+
+def quiet_pulse() -> Pulse:
+    return Pulse(lambda: False, lambda: None)
+
+
+def test_the_answer_comes_from_another_thread() -> None:
+    assert answer_of(get_ident, Workers(), quiet_pulse()) != get_ident()
+
+
+def test_what_the_work_raises_is_raised_a_timeout_of_its_own_too() -> None:
+    def fail() -> None:
+        raise TimeoutError("of the work")
+
+    with pytest.raises(TimeoutError, match="of the work"):
+        answer_of(fail, Workers(), quiet_pulse())
+
+
+def test_nobody_waits_longer_than_the_setting_says(settings: Settings, go: Event) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "STORE_WAIT_SECONDS": 0.2}
+    began = monotonic()
+    with pytest.raises(SilentError):
+        answer_of(lambda: go.wait(PATIENCE), Workers(), quiet_pulse())
+    assert 0.2 <= monotonic() - began < PATIENCE / 2
+
+
+def test_nobody_waits_once_the_pulse_has_noticed(settings: Settings, go: Event) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "STORE_WAIT_SECONDS": 3600}
+    pulse = Pulse(lambda: go.wait(PATIENCE), lambda: None)
+    pulse.ensure_running()
+    pulse.look_soon()
+    wait_until(pulse.is_silent)
+    began = monotonic()
+    with pytest.raises(SilentError):
+        answer_of(lambda: go.wait(PATIENCE), Workers(), pulse)
+    assert monotonic() - began < PATIENCE / 2
+    go.set()
+    pulse.stop()
+
+
+def test_work_that_nobody_waits_for_any_more_is_not_begun(settings: Settings, go: Event) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "STORE_WAIT_SECONDS": 0.2}
+    workers, done = Workers(most=1), []
+    blocking = workers.submit(lambda: go.wait(PATIENCE))
+    with pytest.raises(SilentError):
+        answer_of(lambda: done.append(1), workers, quiet_pulse())
+    go.set()
+    blocking.result(PATIENCE)
+    workers.submit(lambda: None).result(PATIENCE)
+    assert done == []
+
+
+def test_many_callers_share_few_threads(go: Event) -> None:
+    workers = Workers()
+    seen: set[int] = set()
+
+    def work() -> None:
+        seen.add(get_ident())
+
+    in_threads(16, lambda index: answer_of(work, workers, quiet_pulse()))
+    assert 1 <= len(seen) <= MOST
+
+
+def test_work_that_has_to_wait_for_a_thread_gets_another(go: Event) -> None:
+    workers = Workers()
+    blocking = workers.submit(lambda: go.wait(PATIENCE))
+    assert answer_of(lambda: "done", workers, quiet_pulse()) == "done"
+    assert not blocking.done()

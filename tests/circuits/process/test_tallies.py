@@ -1,0 +1,238 @@
+"""What a process gathers: exact under threads, and whole when it could not be written."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from circuits.core.latency import histogram
+from circuits.core.policy import Policy
+from circuits.core.windows import Outcome
+from circuits.process.tallies import MOST_GENERATIONS, MOST_HEARD, MOST_TIMED, Tallies
+from tests.concurrency import in_threads
+
+RATE = Policy(strategy="rate", minimum_calls=4, failure_rate=0.5)  # type: ignore[arg-type]
+
+
+def test_threads_that_tick_while_others_take_and_give_back_lose_nothing() -> None:
+    tallies = Tallies()
+    written = {"successes": 0, "failures": 0, "refusals": 0}
+
+    def work(index: int) -> None:
+        for number in range(3_000):
+            tallies.tick_success()
+            tallies.tick_failure()
+            tallies.tick_refusal()
+            if index == 0:
+                write(number)
+
+    def write(number: int) -> None:
+        taken = tallies.take()
+        if taken is None:
+            return
+        if number % 3 == 0:
+            tallies.give_back(taken)
+            return
+        written["successes"] += taken.successes
+        written["failures"] += taken.failures
+        written["refusals"] += sum(taken.refused.values())
+
+    in_threads(6, work)
+    write(1)
+    assert set(written.values()) == {6 * 3_000}
+    assert tallies.take() is None
+
+
+def test_durations_that_could_not_be_written_are_written_with_the_next() -> None:
+    tallies = Tallies()
+    tallies.time(0.3)
+    tallies.tick_success()
+    taken = tallies.take()
+    assert taken is not None
+    assert taken.durations == histogram([0.3])
+    tallies.give_back(taken)
+    tallies.time(4.0)
+    again = tallies.take()
+    assert again is not None
+    assert again.durations == histogram([0.3, 4.0])
+    assert tallies.take() is None
+
+
+def test_a_busy_process_keeps_the_last_durations_of_a_flush() -> None:
+    tallies = Tallies()
+    for _ in range(MOST_TIMED):
+        tallies.time(9.0)
+    for _ in range(MOST_TIMED):
+        tallies.time(0.001)
+    taken = tallies.take()
+    assert taken is not None
+    assert taken.durations == histogram([0.001] * MOST_TIMED)
+
+
+def test_refusals_belong_to_the_generation_that_refused() -> None:
+    tallies = Tallies()
+    tallies.refuse_by(3)
+    tallies.tick_refusal()
+    tallies.refuse_by(4)
+    tallies.tick_refusal()
+    tallies.tick_refusal()
+    taken = tallies.take()
+    assert taken is not None
+    assert taken.refused == {3: 1, 4: 2}
+
+
+def test_a_success_ends_the_own_run_and_another_generation_begins_one() -> None:
+    tallies = Tallies()
+    assert [tallies.add_failure(1) for _ in range(3)] == [1, 2, 3]
+    tallies.run_cleared = tallies.run_failed  # what a success does
+    assert tallies.add_failure(1) == 1
+    assert tallies.add_failure(2) == 1
+
+
+def test_a_process_that_begins_anew_forgets_its_run_and_its_window() -> None:
+    tallies = Tallies()
+    tallies.open_window(1)
+    assert tallies.window is not None
+    for _ in range(4):
+        tallies.add_failure(1)
+        tallies.window.hear(Outcome.FAILED)
+    assert tallies.is_past_limit(RATE, now=0.0)
+    tallies.begin_anew()
+    assert tallies.own_run == 0
+    assert not tallies.is_past_limit(RATE, now=0.0)
+    assert tallies.add_failure(1) == 1
+
+
+def test_no_failure_of_many_threads_is_missing_from_the_own_run() -> None:
+    tallies = Tallies()
+    runs = in_threads(8, lambda index: [tallies.add_failure(1) for _ in range(500)])
+    assert sorted(length for each in runs for length in each) == list(range(1, 8 * 500 + 1))
+
+
+@pytest.mark.parametrize("refused_twice", [False, True])
+def test_a_batch_that_could_not_be_merged_comes_again_before_what_came_after(
+    refused_twice: bool,
+) -> None:
+    tallies = Tallies()
+    tallies.open_window(1)
+    hear(tallies, "f.")
+    for _ in range(2 if refused_twice else 1):
+        taken = tallies.take_batch(RATE, 10.0, 5.0)
+        assert taken is not None
+        window, heard, _ = taken
+        tallies.give_back_batch(window, heard, 10.0)
+        hear(tallies, "s")
+    again = tallies.take_batch(RATE, 11.0, 5.0)
+    assert again is not None
+    assert again[1] == ("f.ss" if refused_twice else "f.s")
+
+
+def hear(tallies: Tallies, outcomes: str) -> None:
+    assert tallies.window is not None
+    for outcome in outcomes:
+        tallies.window.hear(outcome)
+
+
+def test_what_is_heard_in_a_long_outage_is_bounded() -> None:
+    tallies = Tallies()
+    tallies.open_window(1)
+    for _ in range(3):
+        hear(tallies, Outcome.GOOD * (MOST_HEARD // 2))
+        taken = tallies.take_batch(RATE, 10.0, 5.0)
+        assert taken is not None
+        tallies.give_back_batch(taken[0], taken[1], 10.0)
+    last = tallies.take_batch(RATE, 10.0, 5.0)
+    assert last is not None
+    assert len(last[1]) == MOST_HEARD
+
+
+@given(st.lists(st.sampled_from(["success", "failure", "refusal", "ask"])))
+def test_activity_is_noticed_once(moves: list[str]) -> None:
+    tallies = Tallies()
+    tallies.has_moved()
+    moved = False
+    for move in moves:
+        if move == "ask":
+            assert tallies.has_moved() is moved
+            moved = False
+        else:
+            getattr(tallies, f"tick_{move}")()
+            moved = True
+
+
+# What could not be written
+
+
+def test_what_is_given_back_a_second_time_is_added_to_the_first() -> None:
+    tallies = Tallies()
+    tallies.refuse_by(1)
+    tallies.open_window(1)
+    kept = []
+    for outcome in (Outcome.GOOD, Outcome.FAILED):
+        tallies.tick_success()
+        tallies.tick_refusal()
+        assert tallies.window is not None
+        tallies.window.hear(outcome)
+        kept.append((tallies.take(), tallies.take_batch(RATE, 0.0, 1.0)))
+    for taken, batch in kept:
+        assert taken is not None
+        assert batch is not None
+        tallies.give_back(taken)
+        tallies.give_back_batch(batch[0], batch[1], 0.0)
+    taken, batch = tallies.take(), tallies.take_batch(RATE, 0.0, 1.0)
+    assert taken is not None
+    assert (taken.successes, taken.refused) == (2, {1: 2})
+    assert batch is not None
+    assert sorted(batch[1]) == sorted([Outcome.GOOD, Outcome.FAILED])
+
+
+def test_refusals_of_too_many_generations_are_counted_and_the_latest_apart() -> None:
+    tallies = Tallies()
+    for generation in range(1, MOST_GENERATIONS + 51):
+        tallies.refuse_by(generation)
+        tallies.tick_refusal()
+    taken = tallies.take()
+    assert taken is not None
+    assert len(taken.refused) <= MOST_GENERATIONS
+    assert sum(taken.refused.values()) == MOST_GENERATIONS + 50
+    assert taken.refused[MOST_GENERATIONS + 50] == 1
+
+
+@pytest.fixture
+def memory() -> Iterator[Callable[[], tuple[int, int]]]:
+    """What is taken up now, and what was at most, in bytes."""
+    tracemalloc.start()
+    yield tracemalloc.get_traced_memory
+    tracemalloc.stop()
+
+
+def test_outcomes_that_nobody_takes_take_up_no_more_memory_than_the_most_that_count(
+    memory: Callable[[], tuple[int, int]],
+) -> None:
+    tallies = Tallies()
+    tallies.open_window(1)
+    window = tallies.window
+    assert window is not None
+    for _ in range(4):
+        for _ in range(4 * MOST_HEARD):
+            window.hear(Outcome.GOOD)
+        tallies.is_past_limit(RATE, 0.0)
+    now, most = memory()
+    assert now < 2.5 * MOST_HEARD
+    assert most < 40 * MOST_HEARD, "a reference to each, twice, and one letter"
+
+
+def test_outcomes_given_back_again_and_again_take_up_no_more_memory_either(
+    memory: Callable[[], tuple[int, int]],
+) -> None:
+    tallies = Tallies()
+    tallies.open_window(1)
+    window = tallies.window
+    assert window is not None
+    for _ in range(10):
+        tallies.give_back_batch(window, Outcome.GOOD * MOST_HEARD, 0.0)
+    assert memory()[0] < 2.5 * MOST_HEARD

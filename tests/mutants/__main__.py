@@ -1,0 +1,155 @@
+"""Put small faults into a room of the code, one at a time, and list those that no test notices.
+
+Mutmut makes the faults and runs the tests that reach each of them. There are thousands, so a run
+tries a random choice of them for as long as it is given::
+
+    python -m tests.mutants core storage --minutes 30
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+ROOT: Final = Path(__file__).parent.parent.parent
+FOLDER: Final = ROOT / "var" / "mutants"
+
+#: By room: the tests that are to notice its faults, and are fast.
+TESTS: Final[dict[str, list[str]]] = {
+    "core": ["tests/circuits/core"],
+    "storage": [
+        "tests/circuits/storage",
+        "tests/circuits/steering/test_handle.py",
+        "tests/circuits/process/test_promises.py",
+        "tests/circuits/test_testing.py",
+    ],
+    "process": ["tests/circuits/process"],
+    "calls": ["tests/circuits/calls"],
+}
+
+#: What tests need beside the package and themselves.
+ALSO: Final = ["cbproject", "mockapi", "manage.py", "README.md", "docs"]
+
+#: How many faults are tried between two looks at the clock.
+BATCH: Final = 40
+
+#: What mutmut calls a fault that a test has noticed; any other that was tried has survived.
+NOTICED: Final = {"killed", "timeout", "segfault", "suspicious", "caught by type check"}
+NOT_TRIED: Final = {"not checked", "skipped"}
+
+#: Functions whose faults nobody can notice here, and why: they are neither tried nor survivors.
+EQUIVALENT: Final[Mapping[str, str]] = {
+    "circuits.core.policy.x__number": "it runs when the module is loaded, before mutmut chooses a "
+    "fault; put in by hand, each of its faults is noticed",
+}
+
+
+def main() -> int:
+    """Try each room for its share of the time, and print what survives."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("rooms", nargs="*", default=list(TESTS), metavar="ROOM")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for all rooms together")
+    asked = parser.parse_args()
+    unknown = sorted(set(asked.rooms) - TESTS.keys())
+    if unknown:
+        parser.error(f"no room {', '.join(unknown)}; there are {', '.join(TESTS)}")
+    for room in asked.rooms:
+        report(room, tried(room, asked.minutes * 60 / len(asked.rooms)))
+    return 0
+
+
+def tried(room: str, seconds: float) -> Mapping[str, str]:
+    """Try faults in a room for a number of seconds, and return what came of each.
+
+    To make them takes some minutes more, and longer on a busy machine.
+    """
+    copy = copied(room)
+    run(copy, "run", "none")  # makes them all, sees which tests reach which, and tries none
+    end = monotonic() + seconds
+    waiting = [name for name, status in results(copy).items() if status in NOT_TRIED]
+    waiting = [name for name in waiting if function_of(name) not in EQUIVALENT]
+    if not waiting:
+        raise RuntimeError(f"There are no faults to try in {room}; see {copy / 'mutmut.log'}.")
+    random.shuffle(waiting)
+    while waiting and monotonic() < end:
+        batch = [waiting.pop() for _ in range(min(BATCH, len(waiting)))]
+        run(copy, "run", "--max-children", "1", *batch)
+    return results(copy)
+
+
+def copied(room: str) -> Path:
+    """Return a fresh copy of the project, set up for mutmut to work on one room of it."""
+    copy = FOLDER / room
+    shutil.rmtree(copy, ignore_errors=True)
+    ignored = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", *ignored))
+    with (copy / "pyproject.toml").open("a") as settings:
+        settings.write(
+            "\n[tool.mutmut]\n"
+            'source_paths = ["circuits"]\n'
+            f'only_mutate = ["circuits/{room}/*"]\n'
+            f"also_copy = {ALSO}\n"
+            f"pytest_add_cli_args_test_selection = {TESTS[room]}\n"
+            'pytest_add_cli_args = ["-p", "no:cacheprovider"]\n'
+            # A process that has run the tests has threads and open databases, which a fork breaks:
+            # every fault would seem to be noticed.
+            'process_isolation = "forkserver"\n'
+        )
+    return copy
+
+
+def run(copy: Path, *command: str) -> str:
+    """Run mutmut, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mutmut", *command],
+        cwd=copy,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,  # it ends by 1 where a fault has survived, too
+    )
+    with (copy / "mutmut.log").open("a") as log:
+        log.write(done.stdout)
+    return done.stdout
+
+
+def results(copy: Path) -> dict[str, str]:
+    """Return what has come of each fault so far, by its name."""
+    return dict(re.findall(r"^ +(\S+): (.+)$", run(copy, "results", "--all", "true"), re.M))
+
+
+def report(room: str, found: Mapping[str, str]) -> None:
+    """Print how many faults were noticed, and the survivors, function by function."""
+    outcomes = {name: status for name, status in found.items() if status not in NOT_TRIED}
+    survivors = sorted(name for name, status in outcomes.items() if status not in NOTICED)
+    share = 1 - len(survivors) / len(outcomes) if outcomes else 0.0
+    print(f"{room}: {len(outcomes)} of {len(found)} faults tried, {share:.1%} noticed", flush=True)
+    for function, number in by_function(survivors).items():
+        print(f"  {number:4d} survive in {function}")
+    for name in survivors:
+        print(f"  {name}: {outcomes[name]}")
+    if survivors:
+        print(f"  To see one: cd {FOLDER / room} && {sys.executable} -m mutmut show NAME")
+
+
+def by_function(names: Sequence[str]) -> Counter[str]:
+    """Return how many faults there are by the function they are in."""
+    return Counter(map(function_of, names))
+
+
+def function_of(name: str) -> str:
+    """Return the function that a fault is in, as mutmut names it."""
+    return name.partition("__mutmut_")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

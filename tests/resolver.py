@@ -1,0 +1,64 @@
+"""A resolver that knows what a test tells it, and a record of where connections went."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+import pytest
+
+from tests.concurrency import PATIENCE
+
+Found = str | Sequence[str]
+
+
+@dataclass
+class Resolver:
+    """What names lead to, in place of the machine's own resolver.
+
+    Args:
+        knows: The address or addresses of each name, or who says them at each look.
+        led: Where a connection to an address really goes, so that nothing leaves this machine.
+        is_silent: Whether it answers only when the test is over.
+        connected: The addresses and ports that were connected to.
+    """
+
+    knows: dict[str, Found | Callable[[], Found]] = field(default_factory=dict)
+    led: dict[str, str] = field(default_factory=dict)
+    is_silent: bool = False
+    connected: list[tuple[str, int]] = field(default_factory=list)
+    over: Event = field(default_factory=Event)
+
+    def addresses(self, host: str) -> Sequence[str] | None:
+        """Return what a name leads to; None where that is the machine's to say."""
+        if self.is_silent:
+            self.over.wait(PATIENCE)
+        if host.endswith(".example") and host not in self.knows:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        found = self.knows.get(host)
+        found = found() if callable(found) else found
+        return [found] if isinstance(found, str) else found
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
+    """Let names of the test lead where it says."""
+    ours = Resolver()
+    real_look, real_connect = socket.getaddrinfo, socket.socket.connect
+
+    def look(host: Any, port: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        addresses = ours.addresses(host) or [host]
+        return [each for one in addresses for each in real_look(one, port, *args, **kwargs)]
+
+    def connect(self: socket.socket, address: Any) -> None:
+        host, port, *rest = address
+        ours.connected.append((host, port))
+        real_connect(self, (ours.led.get(host, host), port, *rest))
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    yield ours
+    ours.over.set()
