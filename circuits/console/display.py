@@ -293,7 +293,9 @@ def sentence(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> SafeString:
     found = verdict(reading, evidence)
     moment = "" if found.since is None else _moment_of_day(found.since, reading.now)
     return SafeString(
-        found._replace(lead=escape(found.lead), rest=tuple(map(escape, found.rest))).told(moment)
+        found._replace(lead=escape(found.lead), rest=tuple(map(escape, found.rest))).sentence(
+            moment
+        )
     )
 
 

@@ -102,9 +102,9 @@ def _page(reading: Reading, typed: str) -> dict[str, Any]:
     found = recordings.find(circuit)
     error = ""
     try:
-        policies = replay.tried(circuit, typed.split())
+        policies = replay.policies_to_try(circuit, typed.split())
     except InvalidInputError as refusal:
-        policies, error = replay.tried(circuit, []), refusal.worded(_)
+        policies, error = replay.policies_to_try(circuit, []), refusal.worded(_)
     result = replay.result(circuit, policies, reading.now, MOST_CALLS)
     return {
         "recording": list(replay.of_recording(circuit, reading.now)),

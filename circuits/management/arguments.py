@@ -1,4 +1,4 @@
-"""What the commands' arguments may be. Each refusal says what is wanted."""
+"""Options and argument types that the commands share. Each error says what is expected."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from django.utils.translation import gettext as _
 from ..exceptions import shown
 from ..steering.handle import MODE_SECONDS
 
-#: Seconds of the units that a length of time is given in.
+#: The units of a length of time, in seconds.
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def add_base_options(parser: CommandParser) -> None:
-    """Let Django's own options stand behind an action as well as before it."""
+    """Accept Django's own options after an action too, not only before it."""
     for option in ("--no-color", "--force-color", "--traceback", "--skip-checks"):
         parser.add_argument(option, action="store_true", default=SUPPRESS, help=SUPPRESS)
     parser.add_argument("-v", "--verbosity", type=int, default=SUPPRESS, help=SUPPRESS)
@@ -29,21 +29,21 @@ def add_base_options(parser: CommandParser) -> None:
 
 
 def add_policy_to_try(parser: CommandParser, help_of_changes: str) -> None:
-    """Declare a circuit, the values to try with it, and ``--json``."""
+    """Declare the circuit, the values to try on it, and ``--json``."""
     parser.add_argument("name", help=_("the circuit"))
     parser.add_argument("changes", nargs="*", metavar="FIELD=VALUE", help=help_of_changes)
     add_json(parser)
 
 
 def add_json(parser: CommandParser) -> None:
-    """Let the command answer in JSON."""
+    """Declare ``--json``."""
     parser.add_argument(
         "--json", action="store_true", dest="as_json", help=_("print JSON and nothing else")
     )
 
 
 def number(text: str) -> float:
-    """Return the number that the text is."""
+    """Parse a number; NaN is refused."""
     with suppress(ValueError):
         value = float(text)
         if not isnan(value):
@@ -52,14 +52,14 @@ def number(text: str) -> float:
 
 
 def whole_number(text: str) -> int:
-    """Return the whole number that the text is."""
+    """Parse a whole number."""
     with suppress(ValueError):
         return int(text)
     raise ArgumentTypeError(_("it must be a whole number, not %r") % text)
 
 
 def yes_or_no(text: str) -> bool:
-    """Return whether the text says yes."""
+    """Parse ``yes``, ``true``, ``no`` or ``false``, in upper or lower case."""
     if text.lower() in ("yes", "true"):
         return True
     if text.lower() in ("no", "false"):
@@ -68,7 +68,7 @@ def yes_or_no(text: str) -> bool:
 
 
 def mode_time(text: str) -> int:
-    """Return the seconds that a mode is to last, of a number and a unit such as ``30m``."""
+    """Parse how long a mode lasts, such as ``30m``, and return it in seconds."""
     typed = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     seconds = int(typed[1]) * _UNITS[typed[2]] if typed else 0
     if not MODE_SECONDS.least <= seconds <= MODE_SECONDS.most:
@@ -79,7 +79,7 @@ def mode_time(text: str) -> int:
 
 
 def line(most: int) -> Callable[[str], str]:
-    """Return a check for one line of at most so many characters."""
+    """Return an argument type for one printable line of at most ``most`` characters."""
 
     def check(text: str) -> str:
         if len(text) > most or not text.isprintable():

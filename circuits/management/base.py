@@ -1,4 +1,4 @@
-"""What the commands have in common: how they read circuits, show things and refuse bad input."""
+"""The base class of the commands: it prints, and turns errors into messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ..redaction import describe
 from .screens import screen
 from .tables import Screen, clean, encoding_of
 
-#: Exit status where the command could not do what it was asked, and did nothing.
+#: Exit status when the command could not do what it was asked, and did nothing.
 BAD_INPUT: Final = 2
 
-#: Exit status where nobody reads the output any more, as shells have it for SIGPIPE.
+#: Exit status when nobody reads the output any more; shells use the same for SIGPIPE.
 NO_READER: Final = 141
 
 
 class CircuitsCommand(BaseCommand):
-    """A command whose bad input is one sentence and the exit status 2."""
+    """A command that answers bad input with one sentence and the exit status 2."""
 
     def handle(self, **options: Any) -> None:
-        """Run the command."""
+        """Call :meth:`run`, and turn the errors that users can act on into messages."""
         try:
             self.run(**options)
         except (InvalidInputError, TooManyCircuitsError) as error:
@@ -38,17 +38,17 @@ class CircuitsCommand(BaseCommand):
             sentence = _("The circuits' database cannot be used; is it up, and migrated? (%s)")
             raise CommandError(sentence % describe(error), returncode=BAD_INPUT) from error
         except BrokenPipeError:
-            # Who read the output, such as `head`, has seen enough. What is left goes nowhere, or
-            # Python would complain at exit.
+            # The reader, such as `head`, has closed the pipe. The rest of the output is thrown
+            # away, or Python would complain about it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(NO_READER)
 
     @abstractmethod
     def run(self, **options: Any) -> None:
-        """Do the work."""
+        """Do the command's work; subclasses implement it."""
 
     def screen(self, *, no_color: bool, force_color: bool, **options: Any) -> Screen:
-        """Return where to show tables."""
+        """Return the screen to show tables on, given the options about colour."""
         return screen(self.stdout, no_color=no_color, force_color=force_color)
 
     def say(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""``circuits forecast``: what a policy does with a circuit's calls, and what another would do."""
+"""``circuits forecast``: forecasts what a policy does with a circuit's traffic."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def add_forecast_arguments(parser: CommandParser) -> None:
     )
 
 
-def told(circuit: Circuit, changed: Circuit | None, basis: Basis | None) -> Iterator[str]:
+def forecast_lines(circuit: Circuit, changed: Circuit | None, basis: Basis | None) -> Iterator[str]:
     """Yield the lines of the forecast.
 
     Args:
-        changed: The circuit with the values to try; None if there are none.
-        basis: The calls to go by; None if none are kept.
+        changed: The circuit with the values to try; None if no values were given.
+        basis: The traffic to forecast from; None if no calls are kept.
     """
     yield of_traffic(basis) if basis else _("No calls are kept, so nothing can be forecast.")
     if changed is None:
@@ -47,7 +47,7 @@ def _of_plan(plan: Plan, basis: Basis | None) -> Iterator[str]:
 
 
 def as_values(circuit: Circuit, changed: Circuit | None, basis: Basis | None) -> dict[str, Any]:
-    """Return the same as numbers, for JSON; what is without end is null."""
+    """Return the forecast as numbers for JSON; an infinite number becomes null."""
     values: dict[str, Any] = {"traffic": None if basis is None else asdict(basis)}
     for key, each in (("now", circuit), ("changed", changed)):
         if basis is not None and each is not None:

@@ -1,4 +1,4 @@
-"""All circuits at one look, what is down first."""
+"""Reads what ``circuits watch`` shows: totals, beat, and the most urgent circuits."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ class Overview:
     """The circuits at one moment.
 
     Args:
-        counted: How many there are of each kind, see :func:`circuits.reports.health.counted`.
-        beat: Whether beat runs, see :func:`circuits.reports.health.beat`.
-        readings: Those that were asked for, what is down first, as far as there is room.
-        evidence: What the last hour says of each, by their keys.
-        left_out: How many more were asked for.
+        counted: The number of circuits of each kind, as :func:`circuits.reports.health.counted`
+            returns it.
+        beat: Whether beat runs, as :func:`circuits.reports.health.beat` returns it.
+        readings: The circuits to show, those that are down first.
+        evidence: The evidence of the last hour for each of them, by primary key.
+        left_out: How many circuits match the filters but do not fit.
     """
 
     counted: dict[str, int]
@@ -31,7 +32,9 @@ class Overview:
 
 
 def read_overview(most: int, **lookups: Any) -> Overview:
-    """Read the circuits that fit, no more than so many, in as many queries however many there are.
+    """Read the overview, with at most ``most`` circuits that match ``lookups``.
+
+    The number of queries does not depend on the number of circuits.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.

@@ -1,4 +1,4 @@
-"""``circuits record`` and ``circuits replay``: recorded calls, under other policies."""
+"""``circuits record`` and ``circuits replay``: replay recorded calls under other policies."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def add_replay_arguments(parser: CommandParser) -> None:
 
 
 def lines_of_recording(name: str) -> Iterator[str]:
-    """Yield what is recorded of a circuit."""
+    """Yield sentences about the recording of a circuit."""
     for reading in read_circuits(name=name):
         yield from of_recording(reading.circuit, reading.now)
 
 
 def replay_table(result: Result) -> Table:
-    """Return a row for each policy."""
-    # A terminal is not to tell a space that does not break from any other.
+    """Return a table with a row for each policy."""
+    # On a terminal, a non-breaking space may look unlike any other space.
     rows = [[Cell(text.replace("\xa0", " ")) for text in row_of(*each)] for each in result.replays]
     return Table(titles(), rows)

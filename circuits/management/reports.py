@@ -1,4 +1,4 @@
-"""Circuits and their histories as tables."""
+"""Tables of circuits and of their histories, for the commands."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _COLOURS: Final[dict[str, str]] = {
     State.CLOSED: "green",
 }
 
-#: The bars of a chart of calls, and what stands where there were none.
+#: The bars of a chart of calls, and the sign for a slot without calls.
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _NO_CALLS: Final = "·"
 
 
 def standing_cell(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> Cell:
-    """Return a circuit's state with the sign of the verdict on it."""
+    """Return a circuit's state, with the sign and colour of the verdict on the circuit."""
     kind, state = verdict(reading, evidence).kind, reading.circuit.state
     if kind == OBSERVED and state != State.CLOSED:
         return Cell(f"{SIGNS[OBSERVED]} {_('would be %(state)s') % {'state': dict(STATES)[state]}}")
@@ -52,12 +52,12 @@ def standing_cell(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> Cell:
 
 
 def state_cell(state: str) -> Cell:
-    """Return a state as a sign, a word and a colour."""
+    """Return a state with its sign, in its colour."""
     return Cell(f"{SIGNS[state]} {dict(STATES)[state]}", _COLOURS[state])
 
 
 def mode_cell(mode: str) -> Cell:
-    """Return a mode as a word, strong where somebody has a hand in it."""
+    """Return a mode, in bold unless it is automatic."""
     return Cell(str(dict(MODES)[mode]), "" if mode == Mode.AUTOMATIC else "bold")
 
 
@@ -65,7 +65,7 @@ def _duration_cell(seconds: float) -> Cell:
     return Cell(duration(seconds))
 
 
-#: How to show the values that are not shown as they are.
+#: How to show those values that need more than ``str``, by their names.
 _CELLS: Final[dict[str, Callable[[Any], Cell]]] = {
     "state": state_cell,
     "mode": mode_cell,
@@ -75,7 +75,7 @@ _CELLS: Final[dict[str, Callable[[Any], Cell]]] = {
 
 
 def list_table(readings: Sequence[Reading]) -> Table:
-    """Return a row for each circuit."""
+    """Return a table with a row for each circuit."""
     titles = [
         _("Circuit"),
         _("State"),
@@ -101,7 +101,7 @@ def _list_row(reading: Reading) -> list[Cell]:
 
 
 def overview_table(overview: Overview) -> Table:
-    """Return a row for each circuit that there is room for, below what all come to."""
+    """Return a table with a row for each circuit of an overview, and the totals above it."""
     titles = [
         _("Circuit"),
         _("State"),
@@ -146,14 +146,14 @@ def _mode_and_end_cell(reading: Reading) -> Cell:
 
 
 def _countdown(seconds: float) -> str:
-    """Return what is left of a time, if anything."""
+    """Return the time left as a clock shows it, or an empty text if none is left."""
     if seconds <= 0:
         return ""
     return clock(seconds) if seconds < DAY else duration(seconds)
 
 
 def calls_cell(slots: Sequence[Calls]) -> Cell:
-    """Return a chart of calls, the busiest slot as high as there is, and how many went wrong."""
+    """Return a chart of calls, scaled to the busiest slot, and how many calls went wrong."""
     most = max(map(sum, slots), default=0)
     if not most:
         return Cell("")
@@ -166,7 +166,7 @@ def calls_cell(slots: Sequence[Calls]) -> Cell:
 
 
 def _bar(calls: Calls, most: int) -> tuple[str, str]:
-    """Return a bar in the colour of the worst that happened."""
+    """Return a slot's bar, and the colour of the worst outcome in it."""
     number = sum(calls)
     if not number:
         return _NO_CALLS, "dim"
@@ -184,7 +184,7 @@ def _count_cells(counted: dict[str, int]) -> Iterator[Cell]:
         number = counted[kind]
         if kind == UNSTEADY and not number:
             continue
-        # What is not there is quiet.
+        # A count of zero does not ask for attention.
         yield Cell(f"{SIGNS[kind]} {number_words(kind, number)}", colour if number else "dim")
 
 
@@ -204,7 +204,7 @@ def _left_out(overview: Overview) -> str:
 
 
 def fields_table(reading: Reading) -> Table:
-    """Return a row for each thing there is to know of one circuit."""
+    """Return a table with a row for each field of a circuit."""
     rows = [
         [Cell(_label(name)), _value_cell(name, value)] for name, value in reading.values().items()
     ]
@@ -230,7 +230,7 @@ def _value_cell(name: str, value: Any) -> Cell:
 
 
 def history_table(transitions: Sequence[Transition]) -> Table:
-    """Return a row for each transition."""
+    """Return a table with a row for each transition."""
     titles = [_("At"), _("From"), _("To"), _("Mode"), _("Reason"), _("Actor"), _("Detail")]
     return Table(titles, [_history_row(transition) for transition in transitions])
 

@@ -1,4 +1,4 @@
-"""Which screen a command shows its tables on."""
+"""Chooses the screen on which a command shows its tables."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .tables import PlainScreen, Screen
 
 
 def screen(out: OutputWrapper, *, no_color: bool = False, force_color: bool = False) -> Screen:
-    """Return rich's screen for a terminal if rich is installed, else one of plain text.
+    """Return a screen drawn by rich for a terminal if rich is installed, else a plain one.
 
     Args:
         out: The command's output.
         no_color: Draw without colours.
-        force_color: Take the output for a terminal with colours, whatever it is.
+        force_color: Treat the output as a terminal with colours, whatever it is.
     """
     if (force_color or out.isatty()) and find_spec("rich"):
         from .terminal import RichScreen

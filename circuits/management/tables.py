@@ -1,6 +1,6 @@
-"""Tables for people at a shell: rich draws them on a terminal, plain text is for all else.
+"""Tables for people at a shell: drawn by rich on a terminal, written as plain text elsewhere.
 
-What is piped is one line for each row, so that ``grep`` and ``awk`` can work with it.
+Plain text has one line for each row, so that ``grep`` and ``awk`` can work with it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.core.management.base import OutputWrapper
 
 GAP: Final = "  "
 
-#: How many rows a table has at most where a terminal sets no limit.
+#: The most rows of a table that no terminal limits.
 MOST_ROWS: Final = 1_000
 
 _UNITS: Final = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
@@ -23,7 +23,7 @@ _UNITS: Final = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1,
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A text of a table, and the style that rich gives it. The text is never taken for markup."""
+    """One cell of a table: a text, never read as markup, and the style that rich gives it."""
 
     text: str
     style: str = ""
@@ -31,7 +31,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Strip(Cell):
-    """A cell whose end is kept where there is no room for all, with a style for each character."""
+    """A cell with a style for each character. If there is too little room, its end is kept."""
 
     styles: Sequence[str] = ()
 
@@ -41,12 +41,12 @@ class Table:
     """A table to show.
 
     Args:
-        columns: The titles of its columns.
-        rows: As many cells each.
-        above: What stands in a line above it, if anything.
-        below: What stands in a line below it, if anything.
-        is_dense: Draw each row in one line, and shorten what a terminal has no room for.
-        least: To how many places each column of a dense table may be shortened.
+        columns: The titles of the columns.
+        rows: The rows; each has one cell for each column.
+        above: The cells of a line above the table, if there is to be one.
+        below: The line below the table, if there is to be one.
+        is_dense: Draw each row in one line, and shorten cells that do not fit the terminal.
+        least: For each column of a dense table, the fewest places it may be shortened to.
     """
 
     columns: Sequence[str]
@@ -57,7 +57,7 @@ class Table:
     least: Sequence[int] = ()
 
     def cleaned(self, encoding: str) -> Table:
-        """Return the table with nothing in it that could do harm on a terminal."""
+        """Return the table without characters that could steer a terminal."""
 
         def cleaned(cells: Sequence[Cell]) -> Sequence[Cell]:
             return [replace(cell, text=clean(cell.text, encoding)) for cell in cells]
@@ -72,47 +72,47 @@ class Table:
 
 
 class Live(Protocol):
-    """Where one table takes the place of another."""
+    """A place on a screen where each table replaces the one before."""
 
     def show(self, table: Table) -> None:
-        """Show a table in place of the one before."""
+        """Show a table, replacing the one before."""
 
     def note(self, text: str) -> None:
         """Add one line that stays until the next table is shown."""
 
 
 class Screen(Protocol):
-    """Where tables are shown."""
+    """Something that tables are shown on."""
 
     def show(self, table: Table) -> None:
         """Show the table."""
 
     def live(self) -> AbstractContextManager[Live]:
-        """Return a context whose value shows each table in place of the one before."""
+        """Return a context manager for tables that replace each other."""
 
     def most_rows(self) -> int:
-        """Return how many rows of a dense table there is room for, beside a note."""
+        """Return how many rows of a dense table fit on the screen together with a note."""
 
 
 class PlainScreen:
-    """Shows tables as aligned text."""
+    """A screen that writes tables as aligned plain text."""
 
     def __init__(self, out: OutputWrapper) -> None:
         self._out = out
 
     def show(self, table: Table) -> None:
-        """Write the table, and nothing that is not in it."""
+        """Write the table."""
         for line in _lines(table.cleaned(encoding_of(self._out))):
             self._out.write(line)
         self._out.flush()
 
     @contextmanager
     def live(self) -> Iterator[Live]:
-        """Yield what writes one table after the other, with an empty line after each."""
+        """Yield a writer of one table after the other, with an empty line after each."""
         yield _PlainLive(self, self._out)
 
     def most_rows(self) -> int:
-        """Return how many rows there is use for."""
+        """Return a generous limit, since a pipe or a file has none."""
         return MOST_ROWS
 
 
@@ -135,7 +135,7 @@ class _PlainLive:
 
 
 def clean(text: str, encoding: str = "utf-8") -> str:
-    """Return the text without what could steer a terminal or cannot be written to it."""
+    """Replace the characters of a text that could steer a terminal or cannot be encoded."""
     shown = "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )
@@ -148,7 +148,7 @@ def encoding_of(out: OutputWrapper) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in its two largest units, as ``3 min 20 s``."""
+    """Return a duration in its two largest units, such as ``3 min 20 s``."""
     for large, large_unit, small, small_unit in _UNITS:
         if seconds >= large:
             more = seconds % large // small
@@ -175,6 +175,6 @@ def _aligned(table: Table) -> Iterator[str]:
 
 
 def _width(text: str) -> int:
-    """The places a text takes on a terminal: a Chinese character takes two, an accent none."""
+    """Return the places a text takes on a terminal: 2 for a Chinese character, 0 for an accent."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)

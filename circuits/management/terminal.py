@@ -1,4 +1,4 @@
-"""Tables drawn by rich, an optional dependency: only imported where it is installed."""
+"""A screen drawn by rich, an optional dependency. Imported only if rich is installed."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from rich.text import Text
 
 from .tables import GAP, Cell, Live, Strip, Table, clean, encoding_of
 
-#: The lines of a dense table that are no rows: one above, the titles and their rule, one below.
+#: The lines of a dense table besides its rows: one above, the titles, their rule, one below.
 FRAME: Final = 4
 
-#: Places between two columns of a dense table.
+#: The places between two columns of a dense table.
 BETWEEN: Final = 2
 
 
 class RichScreen:
-    """Shows tables with colours, folded to the width of the terminal and not cut off unless dense.
+    """A screen that draws tables with colours, in the width of the terminal.
+
+    Long cells are folded; those of a dense table are cut off.
 
     Args:
         out: The command's output.
         no_color: Draw without colours.
-        force_color: Take the output for a terminal with colours, whatever it is.
+        force_color: Treat the output as a terminal with colours, whatever it is.
     """
 
     def __init__(self, out: OutputWrapper, *, no_color: bool, force_color: bool) -> None:
@@ -47,9 +49,9 @@ class RichScreen:
 
     @contextmanager
     def live(self) -> Iterator[Live]:
-        """Yield what draws each table in place of the one before; the last one stays.
+        """Yield an object that draws each table in place of the one before; the last one stays.
 
-        On the terminal's second screen, so that log lines do not shift the drawing.
+        It draws on the terminal's alternate screen, so that log lines do not shift the table.
         """
         screen = rich.live.Live(console=self._console, screen=True, auto_refresh=False)
         live = _RichLive(screen, self._drawn, self._encoding)
@@ -58,7 +60,7 @@ class RichScreen:
         self._console.print(Group(*live.parts), end="")
 
     def most_rows(self) -> int:
-        """Return how many rows fit between the frame of a dense table and a note."""
+        """Return how many rows of a dense table fit on the terminal together with a note."""
         return max(1, self._console.height - FRAME - 1)
 
     def _drawn(self, table: Table) -> RenderableType:
@@ -84,7 +86,7 @@ def _folded(table: Table) -> rich.table.Table:
 
 
 def _dense(table: Table, room: int) -> rich.table.Table:
-    """Return a table of one line for each row, in so many places."""
+    """Return a table with one line for each row, ``room`` places wide."""
     drawn = rich.table.Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for title, width in zip(table.columns, _widths(table, room), strict=True):
         drawn.add_column(_one_line(Text(title)), width=width)
@@ -94,9 +96,9 @@ def _dense(table: Table, room: int) -> rich.table.Table:
 
 
 def _widths(table: Table, room: int) -> Sequence[int | None]:
-    """Return the width of each column; the one with most to spare is shortened first.
+    """Return the width of each column, shortening those first that have most to spare.
 
-    Where there is no room for the least of each, None leaves the widths to rich.
+    If not even the least widths fit, each width is None, which leaves it to rich.
     """
     cells = [table.columns, *([cell.text for cell in row] for row in table.rows)]
     widths = [max(cell_len(text) for text in column) for column in zip(*cells, strict=True)]
@@ -125,7 +127,7 @@ def _one_line(text: Text) -> Text:
 
 
 class _Ending:
-    """As much of the end of a text as there is room for."""
+    """A text of which as much of the end is drawn as there is room for."""
 
     def __init__(self, text: Text) -> None:
         self._text = text
@@ -138,7 +140,7 @@ class _Ending:
 
 
 class _RichLive:
-    """Draws on the terminal's second screen, and keeps what was drawn last."""
+    """Draws on the terminal's alternate screen, and keeps the parts drawn last."""
 
     def __init__(
         self, screen: rich.live.Live, draw: Callable[[Table], RenderableType], encoding: str
@@ -161,7 +163,7 @@ class _RichLive:
 
 
 class _AsIs:
-    """A command's output without the line end that it adds to each write."""
+    """A command's output that adds no line end to a write."""
 
     def __init__(self, out: OutputWrapper) -> None:
         self._out = out
@@ -170,5 +172,5 @@ class _AsIs:
         return getattr(self._out, name)
 
     def write(self, text: str) -> None:
-        """Write the text and nothing more."""
+        """Write the text without a line end."""
         self._out.write(text, ending="")

@@ -1,4 +1,4 @@
-"""A table that is read and shown again and again, also while the database is away."""
+"""Keeps a table on the screen up to date, and carries on while the database is away."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .tables import Live, Table
 def keep_showing(
     live: Live, read: Callable[[], Table], *, interval: float, times: int | None
 ) -> None:
-    """Show a table again and again; where it cannot be read, say so once and go on trying.
+    """Read and show a table again and again; if the database fails, say so once and go on.
 
     Args:
-        live: Where to show it.
-        read: Reads the table from the circuits' database.
+        live: The place to show it in.
+        read: A function that reads the table from the circuits' database.
         interval: The pause between two attempts, in seconds.
-        times: How many attempts are made; None goes on for ever.
+        times: How many attempts to make; None for no end.
 
     Raises:
         django.db.Error: The circuits' database cannot be read at the first attempt.

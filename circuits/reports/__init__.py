@@ -1,1 +1,1 @@
-"""What is shown of circuits to people and programs: health, incidents, statistics, history."""
+"""Reports on circuits for people and programs: health, incidents, statistics, history."""

@@ -1,4 +1,4 @@
-"""The account of an incident for whoever is away from the admin: what a mail or a webhook says."""
+"""The account of an incident that goes into a mail or to a webhook."""
 
 from __future__ import annotations
 
@@ -20,29 +20,24 @@ from .words import duration, moment_of_day
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An incident, with the circuit as it is now.
-
-    Args:
-        incident: The incident.
-        reading: Its circuit.
-    """
+    """An incident, together with the present state of its circuit."""
 
     incident: Incident
     reading: Reading
 
     @property
     def link(self) -> str:
-        """The address of its page; empty without ``SITE_URL``."""
+        """The URL of the incident's page; empty without ``SITE_URL``."""
         opening = self.incident.opening
         return incident_link(opening.circuit_id, opening.generation)
 
     @property
     def is_going_on(self) -> bool:
-        """Whether the circuit is still down in this incident, by its row as it was read."""
+        """Whether the incident lasted when the circuit was read."""
         return not self.incident.is_over and self.reading.circuit.state != State.CLOSED
 
     def lines(self) -> Iterator[str]:
-        """Yield lines that say since when, why, when it is tried next, and where to look."""
+        """Yield lines of text: how long, why, when the next trial comes, and the link."""
         yield f"{self._course()}."
         yield _("Why: %(cause)s") % {"cause": cause_words(self.incident.opening)}
         retry_in = self.reading.retry_in if self.is_going_on else None
@@ -52,7 +47,7 @@ class Account:
             yield self.link
 
     def _course(self) -> str:
-        """Return how long it has lasted, or did, how often it was tried, and what it refused."""
+        """Return a sentence on the incident's duration, its failed trials and its refusals."""
         if self.is_going_on:
             return verdict(self.reading).text(self.reading.now)
         incident, now = self.incident, self.reading.now
@@ -68,7 +63,7 @@ class Account:
         return ", ".join(filter(None, [span, failed_trials_words(incident.failed_trials), refused]))
 
     def values(self) -> dict[str, Any]:
-        """Return the same for JSON: times in ISO 8601, durations in seconds."""
+        """Return the account for JSON: times in ISO 8601, durations in seconds."""
         incident, closing = self.incident, self.incident.closing
         retry_in = self.reading.retry_in if self.is_going_on else None
         return {
@@ -85,6 +80,6 @@ class Account:
 
 
 def cause_words(change: Transition) -> str:
-    """Return why a change happened: its reason, its detail, and who made it."""
+    """Return why a change happened: its reason, its detail, and the person who made it, if any."""
     cause = ": ".join(filter(None, [change.get_reason_display(), change.detail]))
     return f"{cause} ({change.actor})" if change.actor else cause

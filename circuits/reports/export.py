@@ -1,4 +1,4 @@
-"""The history as CSV, of any length in little memory."""
+"""Exports the history as CSV, in little memory however long it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..models import Transition
 from ..moments import aware
 from ..signs import INVISIBLE
 
-#: How many keys one query looks at: it answers soon, however few of them fit a filter.
+#: How many primary keys one query covers, so that it is quick even if a filter matches few of them.
 CHUNK: Final = 2_000
 
 COLUMNS: Final = (
@@ -37,8 +37,9 @@ COLUMNS: Final = (
 
 _FIELDS: Final = tuple({"circuit": "circuit__name"}.get(name, name) for name in COLUMNS)
 
-#: Where a spreadsheet may see the beginning of a formula: at the beginning of a cell, or where one
-#: that separates by semicolons or tabs sees another begin; behind what it skips, in full width too.
+#: Places where a spreadsheet may see a formula begin: at the start of a cell, or after a semicolon
+#: or tab, which some take as separators. Skipped characters may come first, and full-width signs
+#: count too.
 _FORMULA: Final = re.compile(
     rf"(^(?=[\t\r\n])|(?:^|[;\t\r\n])(?=[\s\"'\x00-\x20{INVISIBLE}]*"
     r"[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212]))"
@@ -46,9 +47,9 @@ _FORMULA: Final = re.compile(
 
 
 def blocks(rows: QuerySet[Transition]) -> Iterator[str]:
-    """Yield a heading, and then lines for some changes at a time, the oldest first.
+    """Yield blocks of CSV lines: first the heading, then the changes, the oldest first.
 
-    Those made after the first block are left to the next time.
+    Changes made after the first block was read are not included.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -59,9 +60,9 @@ def blocks(rows: QuerySet[Transition]) -> Iterator[str]:
 
 
 async def blocks_async(rows: QuerySet[Transition]) -> AsyncIterator[str]:
-    """Yield the same, each block read in a thread when it is asked for.
+    """Yield the blocks of :func:`blocks`, each read in a thread when it is asked for.
 
-    Django reads what it gets to its end before it sends anything, under ASGI, unless that is async.
+    Under ASGI, Django reads a synchronous iterator to its end before it sends anything.
     """
     found = blocks(rows)
     following = sync_to_async(lambda: next(found, None))
@@ -82,7 +83,7 @@ def _in_chunks(rows: QuerySet[Transition]) -> Iterator[list[tuple[Any, ...]]]:
     for first in range(ends["first"], ends["last"] + 1, CHUNK):
         last = min(first + CHUNK - 1, ends["last"])
         chunk = rows.filter(pk__range=(first, last)).order_by("pk")
-        # Joined, and no objects: the circuits apart would be a condition each, and too many.
+        # A join, since prefetching would pass the keys of the circuits, which may be too many.
         if found := list(chunk.prefetch_related(None).values_list(*_FIELDS)):
             yield found
 
@@ -93,7 +94,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return timezone.localtime(aware(value)).isoformat()
     text = str(value)
-    # Most are a word or a number, and of the others hardly any needs to be written anew.
+    # Most cells are a word or a number, and hardly any of the others has to be changed.
     if text.isalnum() or text.isidentifier() or not _FORMULA.search(text):
         return text
     return _FORMULA.sub(r"\1'", text)

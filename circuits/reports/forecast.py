@@ -25,31 +25,31 @@ from ..core.forecast import (
 from ..core.windows import least_calls
 from ..models import BUCKETS, Circuit, Minute
 from ..storage.rows import policy_of, timeout_of
-from .numbers import LIFETIME, about, answered_within, percent, short, spell
+from .numbers import LIFETIME, answered_within, approximate_time, exact_time, percent, rounded
 from .statistics import DAY_MINUTES, MINUTE_SECONDS
 from .words import grouped
 
-#: The calls that a day must have; with fewer, a week is taken.
+#: The calls that the last day must have to be enough; with fewer, the last week is taken.
 ENOUGH_CALLS: Final = 1_000
 
-#: The timed calls from which it is told how long 95 of 100 take.
+#: The timed calls that it takes to say how long 95 of 100 calls last.
 ENOUGH_TIMED: Final = 40
 
-#: The probability of an opening while a window fills from which it is worth a sentence.
+#: The least probability of an opening by chance while a window fills that is worth a sentence.
 WORTH_TELLING: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
-    """The calls that a forecast goes by: those of minutes in which the circuit refused none.
+    """The calls that a forecast is based on: those of all minutes without refusals.
 
     Args:
         days: How many days were looked at.
-        calls: How many calls were made in them.
-        failures: How many of those failed.
-        timed: Of how many it is known how long the answer took.
-        traffic: The same as the forecast takes it. If no call failed, its share of failures is the
-            largest that would not be a surprise.
+        calls: How many calls were made in those days.
+        failures: How many of the calls failed.
+        timed: How many of the calls were timed.
+        traffic: The same in the form that the forecast takes. If no call failed, its share of
+            failures is the largest that would still be no surprise.
     """
 
     days: int
@@ -60,7 +60,7 @@ class Basis:
 
 
 def basis_of(circuit: Circuit, now: float) -> Basis | None:
-    """Return what a forecast for a circuit goes by; None if it had no calls that are kept.
+    """Return the basis of a forecast for a circuit; None if no calls of it are kept.
 
     Args:
         now: The moment, in seconds since 1970 on the database's clock.
@@ -100,7 +100,7 @@ def _basis_of(circuit: Circuit, now: float, days: int) -> Basis | None:
 
 
 def plan_of(circuit: Any) -> Plan:
-    """Return the policy of a row, saved or not, as a forecast takes it."""
+    """Return the policy of a circuit, saved or not, in the form that a forecast takes."""
     return Plan(
         policy=policy_of(circuit),
         timeout=timeout_of(circuit),
@@ -112,7 +112,7 @@ def plan_of(circuit: Any) -> Plan:
 
 
 def sentences(plan: Plan, basis: Basis) -> list[str]:
-    """Return what the policy would do with the traffic, and what would be better."""
+    """Return sentences on what the policy would do with the traffic, and on better values."""
     expected = forecast(plan, basis.traffic)
     proposals = better(plan, basis.traffic)
     return [
@@ -125,10 +125,10 @@ def sentences(plan: Plan, basis: Basis) -> list[str]:
 
 
 def of_traffic(basis: Basis) -> str:
-    """Return what the forecast goes by, in a sentence."""
+    """Return a sentence on the traffic that the forecast is based on."""
     values = {
         "number": grouped(basis.calls),
-        "rate": short(basis.traffic.calls_per_second),
+        "rate": rounded(basis.traffic.calls_per_second),
         "share": percent(basis.failures / basis.calls),
     }
     sentence = ngettext(
@@ -160,7 +160,7 @@ def _of_outage(plan: Plan, basis: Basis, expected: Forecast) -> str:
             "An outage would not be noticed: the window holds about %(calls)s calls, and %(least)s "
             "are needed."
         ) % {
-            "calls": short(window_of(plan.policy, basis.traffic)),
+            "calls": rounded(window_of(plan.policy, basis.traffic)),
             "least": grouped(least_calls(plan.policy)),
         }
     calls = round(expected.outage.calls)
@@ -171,7 +171,7 @@ def _of_outage(plan: Plan, basis: Basis, expected: Forecast) -> str:
         "calls, which takes %(time)s.",
         calls,
     )
-    return sentence % {"calls": grouped(calls), "time": about(expected.outage.seconds)}
+    return sentence % {"calls": grouped(calls), "time": approximate_time(expected.outage.seconds)}
 
 
 def _of_hanging(plan: Plan, expected: Forecast) -> Iterator[str]:
@@ -181,12 +181,12 @@ def _of_hanging(plan: Plan, expected: Forecast) -> Iterator[str]:
         "If calls hang until their timeout of %(timeout)s, it opens after about %(time)s; by then "
         "%(calls)s calls have begun, which keep workers waiting for %(lost)s worker-seconds in all."
     ) % {
-        "timeout": spell(plan.timeout),
-        "time": about(expected.hang.seconds),
+        "timeout": exact_time(plan.timeout),
+        "time": approximate_time(expected.hang.seconds),
         "calls": grouped(round(expected.hang.calls)),
-        "lost": short(expected.lost_before),
+        "lost": rounded(expected.lost_before),
     }
-    first, later = short(expected.lost_per_minute), short(expected.lost_per_minute_later)
+    first, later = rounded(expected.lost_per_minute), rounded(expected.lost_per_minute_later)
     if first == later:
         sentence = _("From then on, trials cost %(first)s worker-seconds of each minute.")
     else:
@@ -199,7 +199,7 @@ def _of_hanging(plan: Plan, expected: Forecast) -> Iterator[str]:
 
 def _of_chance(basis: Basis, expected: Forecast) -> Iterator[str]:
     share = percent(basis.traffic.failure_share)
-    time = about(expected.chance)
+    time = approximate_time(expected.chance)
     if expected.chance > LIFETIME:
         yield _("By chance, without an outage, it opens less than once in a hundred years.")
     elif basis.failures:
@@ -220,7 +220,7 @@ def _of_chance(basis: Basis, expected: Forecast) -> Iterator[str]:
 
 
 def _of_recovery(expected: Forecast) -> str:
-    first, later = about(expected.recovery), about(expected.recovery_later)
+    first, later = approximate_time(expected.recovery), approximate_time(expected.recovery_later)
     if first == later:
         sentence = _("Once the remote is well again, all calls pass after %(first)s at most.")
     else:
@@ -233,13 +233,13 @@ def _of_recovery(expected: Forecast) -> str:
 
 def _of_better(plan: Plan, each: Better, expected: Forecast) -> str:
     before = plan.timeout if each.field == "timeout" else getattr(plan.policy, each.field)
-    written = percent if each.field == "failure_rate" else spell if _is_time(each) else short
+    written = percent if each.field == "failure_rate" else exact_time if _is_time(each) else rounded
     values = {
         "value": written(each.value),
         "before": written(before),
-        "chance": about(each.expected.chance),
-        "notice": about(each.expected.outage.seconds) if each.expected.outage else "",
-        "freed": short(expected.lost_before - each.expected.lost_before),
+        "chance": approximate_time(each.expected.chance),
+        "notice": approximate_time(each.expected.outage.seconds) if each.expected.outage else "",
+        "freed": rounded(expected.lost_before - each.expected.lost_before),
     }
     return str(_BETTER[each.field, each.why] % values)
 

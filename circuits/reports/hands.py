@@ -1,4 +1,4 @@
-"""The last change that a person made to each circuit."""
+"""Finds the change by which a person put a circuit into its present state or mode."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..moments import to_seconds
 from .readings import Reading
 from .words import HOUR
 
-#: The reasons that a person gives rise to.
+#: The reasons of changes that a person makes.
 _BY_HAND: Final = (Reason.MODE, Reason.RESET, Reason.TRY_NOW)
 
 
 def last_by_hand(readings: Sequence[Reading]) -> dict[int, Transition]:
-    """Return the change by which each circuit came to be as it is, where a person made it.
+    """Return the last change that a person made to each circuit, if it still matters.
 
-    That is the change of a mode that still lasts, or a change within the last hour. The answer is
-    by the circuits' keys, and takes two queries at most.
+    It matters if it set a mode that still lasts, or if it was made within the last hour. The
+    result is keyed by the circuits' primary keys, and takes two queries at most.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -35,15 +35,15 @@ def last_by_hand(readings: Sequence[Reading]) -> dict[int, Transition]:
     wanted = [key for key in rows.values_list("newest", flat=True) if key is not None]
     by_key = {each.circuit.pk: each for each in readings}
     found = {each.circuit_id: each for each in Transition.objects.in_bulk(wanted).values()}
-    return {key: change for key, change in found.items() if _counts(change, by_key[key])}
+    return {key: change for key, change in found.items() if _still_matters(change, by_key[key])}
 
 
 def _may_be_by_hand(reading: Reading) -> bool:
     return reading.circuit.mode != Mode.AUTOMATIC or reading.time_in_state < HOUR
 
 
-def _counts(change: Transition, reading: Reading) -> bool:
-    """Return whether a change has to do with how the circuit is now."""
+def _still_matters(change: Transition, reading: Reading) -> bool:
+    """Return whether a change set the mode that still lasts, or was made within the last hour."""
     if reading.circuit.mode != Mode.AUTOMATIC:
         return change.to_mode == reading.circuit.mode
     return reading.now - to_seconds(change.at, until=reading.now) < HOUR

@@ -13,21 +13,21 @@ from ..models import UNSTEADY_URGENCY, WOULD_BE_DOWN_URGENCY, Circuit
 from ..moments import aware
 from ..storage.database import EXPIRY, DatabaseStore
 from ..storage.rows import status_of
-from .quarantines import loners
+from .quarantines import quarantined_processes
 from .readings import Reading, most_urgent
 from .verdict import verdict
 from .words import FORCED, OBSERVED, UNSTEADY
 
-#: Seconds after which a pass of ``half_open_expired``, meant for every second, is overdue.
+#: Seconds after which the next pass of ``half_open_expired`` is late; it should run each second.
 LATE_SECONDS: Final = 10.0
 
-#: The modes in which somebody has decided what becomes of calls.
+#: The modes in which staff have decided what happens to calls.
 FORCED_MODES: Final = (Mode.FORCED_OPEN.value, Mode.FORCED_CLOSED.value)
 
-#: What circuits are counted by.
+#: The kinds of circuits that are counted, each with its condition.
 _KINDS: Final[dict[str, Q]] = {
     State.CLOSED.value: Q(state=State.CLOSED.value),
-    # One that only observes would be down, and is not.
+    # A circuit that only observes refuses nothing, so it is not down.
     **{
         state.value: Q(state=state.value) & ~Q(urgency=WOULD_BE_DOWN_URGENCY)
         for state in (State.OPEN, State.HALF_OPEN)
@@ -38,14 +38,14 @@ _KINDS: Final[dict[str, Q]] = {
 }
 
 
-#: How many circuits are listed, what is down first.
+#: The most circuits that the report lists; those that are down come first.
 LISTED: Final = 100
 
 _OUT_OF_ORDER: Final = (
     ~Q(state=State.CLOSED.value) | Q(mode__in=FORCED_MODES) | Q(quarantines__isnull=False)
 )
 
-#: Those that refuse calls, or all but a few; one that only observes lets all pass.
+#: Circuits that refuse all or nearly all calls. One that only observes lets all calls pass.
 _REFUSING: Final = Q(mode=Mode.FORCED_OPEN.value) | (
     Q(mode=Mode.AUTOMATIC.value) & ~Q(state=State.CLOSED.value) & ~Q(urgency=WOULD_BE_DOWN_URGENCY)
 )
@@ -55,8 +55,8 @@ def report(circuits: QuerySet[Any] | None = None, *, with_errors: bool) -> dict[
     """Return the health of the circuits, in three queries.
 
     Args:
-        circuits: Those that it is about; all by default.
-        with_errors: Whether to say what each circuit failed with last.
+        circuits: The circuits to report on; all by default.
+        with_errors: Whether to include the last error of each circuit.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -73,7 +73,7 @@ def report(circuits: QuerySet[Any] | None = None, *, with_errors: bool) -> dict[
 
 
 def beat(late_after: float = LATE_SECONDS) -> dict[str, Any]:
-    """Return when ``half_open_expired`` last ran: ``ok``, ``late`` or ``never``.
+    """Return when ``half_open_expired`` last ran, and a status: ``ok``, ``late`` or ``never``.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -88,13 +88,13 @@ def counted(most: int | None = None, circuits: QuerySet[Any] | None = None) -> d
     """Return how many circuits are in each state, forced and observed, and the ``total``.
 
     Args:
-        most: How many are looked at; those that are out of order come first.
-        circuits: Those that are counted; all by default.
+        most: The most circuits to look at, those that are out of order first; None for all.
+        circuits: The circuits to count; all by default.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
     """
-    # In the order of the index that has all that is asked for.
+    # This order and these columns let the database answer from one index alone.
     rows = Circuit.objects.all() if circuits is None else circuits
     first = rows.order_by("urgency", "name").values("state", "mode", "urgency")[:most]
     numbers = {name: Count("state", filter=condition) for name, condition in _KINDS.items()}
@@ -117,6 +117,6 @@ def _entry(reading: Reading, with_errors: bool) -> dict[str, Any]:
     link = incident_link(circuit.pk, machine.opening_of(status_of(circuit)))
     if link and circuit.state != State.CLOSED:
         entry["url"] = link
-    alone = [each._asdict() for each in loners(reading)]
+    alone = [each._asdict() for each in quarantined_processes(reading)]
     entry |= {"alone": alone} if alone else {}
     return {**entry, "last_error": circuit.last_error} if with_errors else entry

@@ -14,25 +14,24 @@ from django.db.models.functions import Coalesce
 from ..core.status import Mode, Reason, State
 from ..models import Circuit, Transition, history_of
 
-#: Of how many of a circuit's last changes the refusals are added up where several incidents are
-#: asked for: all those of two days with a trial every ten seconds.
+#: On a circuit's own page, sums cover this many of its last changes. With a trial every ten seconds
+#: a circuit makes fewer in two days.
 SUMMED: Final = 40_000
 
-
-#: The same for each incident of a list over all circuits.
+#: In a list over all circuits, sums cover this many of the last changes of each incident.
 SUMMED_EACH: Final = 2_000
 
-#: The changes that begin an incident.
+#: Matches the changes that begin an incident.
 OPENS: Final = Q(from_state=State.CLOSED.value, to_state=State.OPEN.value)
 
-#: The changes out of closed that come after another one of the same circuit.
+#: Changes of the same circuit out of closed that come after the outer change.
 _LATER: Final = Transition.objects.filter(
     circuit=OuterRef("circuit"),
     from_state=State.CLOSED.value,
     generation__gt=OuterRef("generation"),
 )
 
-#: Those whose incident goes on.
+#: Matches the openings whose incident still goes on.
 GOES_ON: Final = ~Q(circuit__state=State.CLOSED.value) & ~Exists(_LATER)
 
 
@@ -42,10 +41,11 @@ class Incident:
 
     Args:
         opening: The change that began it.
-        last: The last change of it so far; None where that is no longer kept.
-        refusals: Calls refused in it, up to the last flush of each process.
-        failed_trials: How often it was tried and opened again.
-        is_cut: Whether the two are of its end only.
+        last: Its last change so far; None if that is no longer kept.
+        last_generation: The generation of its last change.
+        refusals: How many calls it refused, up to the last flush of each process.
+        failed_trials: How many trials failed.
+        is_cut: Whether ``refusals`` and ``failed_trials`` leave out its beginning.
         is_over: Whether it has ended.
     """
 
@@ -59,21 +59,21 @@ class Incident:
 
     @property
     def closing(self) -> Transition | None:
-        """The change that ended it, if that is kept."""
+        """The change that ended the incident, if it has ended and that change is kept."""
         return self.last if self.is_over else None
 
     @property
     def is_observed(self) -> bool:
-        """Whether it began in the mode observe, in which no call is refused."""
+        """Whether the incident began in the mode observe, in which no call is refused."""
         return self.opening.to_mode == Mode.OBSERVE
 
     @property
     def changes(self) -> int:
-        """How many changes it has."""
+        """How many changes the incident consists of."""
         return self.last_generation - self.opening.generation + 1
 
     def history(self) -> QuerySet[Transition]:
-        """Return its changes, the oldest first."""
+        """Return the incident's changes that are kept, the oldest first."""
         kept = Transition.objects.filter(
             circuit_id=self.opening.circuit_id,
             generation__range=(self.opening.generation, self.last_generation),
@@ -82,7 +82,7 @@ class Incident:
 
 
 def recent(circuit: Circuit, number: int) -> list[Incident]:
-    """Return the last incidents of a circuit, the newest first, in three queries.
+    """Return the last ``number`` incidents of a circuit, the newest first, in three queries.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -92,7 +92,7 @@ def recent(circuit: Circuit, number: int) -> list[Incident]:
 
 
 def one(circuit: Circuit, generation: int) -> Incident | None:
-    """Return the incident that a generation is part of, or None where there is none, or no longer.
+    """Return the incident that a generation is part of; None if none is, or it is not kept.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -103,9 +103,9 @@ def one(circuit: Circuit, generation: int) -> Incident | None:
 
 
 def begun_by(openings: Sequence[Transition]) -> dict[int, Incident]:
-    """Return the incidents that changes of any circuits began, by the changes' keys.
+    """Return the incidents that some openings began, by the primary keys of the openings.
 
-    Of each no more than its last :data:`SUMMED_EACH` changes are added up. It takes three queries.
+    The sums of each incident cover its last :data:`SUMMED_EACH` changes. Takes three queries.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -116,15 +116,15 @@ def begun_by(openings: Sequence[Transition]) -> dict[int, Incident]:
 
 
 def _openings(circuit: Circuit) -> QuerySet[Transition]:
-    """Return what began incidents of a circuit, the newest first."""
+    """Return the openings of a circuit, the newest first."""
     return _with_end(history_of(circuit).filter(OPENS))
 
 
 def _with_end(openings: QuerySet[Transition]) -> QuerySet[Transition]:
-    """Return changes that began incidents, each with the generation of the last change in it."""
+    """Annotate openings with ``last_generation``, that of the last change of their incident."""
     changes = Transition.objects.filter(circuit=OuterRef("circuit")).values("generation")
     after = changes.filter(from_state=State.CLOSED, generation__gt=OuterRef("generation"))
-    # What follows the closing is the next change out of closed, into whatever.
+    # The generation after a closing is that of the next change out of closed, to any state.
     return openings.annotate(
         last_generation=Coalesce(
             Subquery(after.order_by("generation")[:1]) - 1,
@@ -135,10 +135,10 @@ def _with_end(openings: QuerySet[Transition]) -> QuerySet[Transition]:
 
 
 def _read(openings: QuerySet[Transition], since: Callable[[Any], int]) -> list[Incident]:
-    """Return the incidents that changes began.
+    """Return the incidents that some openings began.
 
     Args:
-        since: Returns the generation of the first change of an incident that is added up.
+        since: A function that returns, for an opening, the generation at which its sums begin.
     """
     found: list[Any] = list(openings)
     if not found:
@@ -166,14 +166,14 @@ def _incident(
         refusals=refusals,
         failed_trials=failed_trials,
         is_cut=opening.generation < since(opening),
-        # The newest change of a circuit is always kept.
+        # A circuit's newest change is always kept, so a missing one was followed by another.
         is_over=last is None or last.to_state == State.CLOSED,
     )
 
 
 def _sums(openings: Sequence[Any], since: Callable[[Any], int]) -> list[tuple[int, int]]:
     """Return the refusals and the failed trials of each incident."""
-    # Not grouped, which would be a sort of all the rows.
+    # Columns for each incident instead of a GROUP BY, which would sort all the rows.
     columns: dict[str, Any] = {}
     kept = []
     for index, each in enumerate(openings):

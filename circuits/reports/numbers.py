@@ -1,4 +1,4 @@
-"""Numbers and lengths of time in sentences, with as many digits as an estimate has."""
+"""Writes numbers and lengths of time for sentences, with no more digits than an estimate has."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from django.utils.translation import gettext as _
 from ..core import latency
 from .words import DAY, HOUR, MINUTE, duration, grouped
 
-#: Seconds beyond which a length of time is told no closer.
+#: Seconds beyond which a length of time is only called "more than a hundred years".
 LIFETIME: Final = 100 * 365 * DAY
 
 
-def about(seconds: float) -> str:
-    """Return a length of time for an estimate: ``0.4 seconds``, ``3 months, 2 weeks``."""
+def approximate_time(seconds: float) -> str:
+    """Return an estimated length of time: ``0.4 seconds``, ``3 months, 2 weeks``."""
     if isinf(seconds) or seconds > LIFETIME:
         return _("more than a hundred years")
     if seconds < 10 and round(seconds, 1) % 1:
-        return _("%(number)s seconds") % {"number": short(seconds)}
+        return _("%(number)s seconds") % {"number": rounded(seconds)}
     return duration(round(seconds))
 
 
 def percent(share: float) -> str:
-    """Return a share from 0 to 1 in percent, with two digits: ``0.42 %``."""
-    return _("%(number)s %%") % {"number": short(100 * share)}
+    """Return a share, from 0 to 1, in percent with two digits: ``0.42 %``."""
+    return _("%(number)s %%") % {"number": rounded(100 * share)}
 
 
-def short(number: float) -> str:
-    """Return a number with two digits, or all before the point: ``0.042``, ``7.5``, ``612``."""
+def rounded(number: float) -> str:
+    """Return a number with two digits, or as a whole number: ``0.042``, ``7.5``, ``612``."""
     if isinf(number):
         return "∞"
     if number >= 10:
         return grouped(round(number))
-    # A Decimal is written in full, whatever its size.
+    # Unlike a float, a Decimal is never written with an exponent.
     return number_format(Decimal(f"{number:.2g}").normalize())
 
 
 def answered_within(seconds: float) -> str:
     """Return how long an answer took: ``120 ms``, ``1.5 s``, ``more than 20 s``."""
     if seconds >= latency.BOUNDS[-1]:
-        return _("more than %(time)s") % {"time": spell(latency.BOUNDS[-1])}
+        return _("more than %(time)s") % {"time": exact_time(latency.BOUNDS[-1])}
     if seconds < 1:
-        return _("%(number)s ms") % {"number": short(max(1.0, 1_000 * seconds))}
-    return spell(float(f"{seconds:.2g}"))
+        return _("%(number)s ms") % {"number": rounded(max(1.0, 1_000 * seconds))}
+    return exact_time(float(f"{seconds:.2g}"))
 
 
-def spell(seconds: float) -> str:
-    """Return a length of time as it was set: ``2.5 s``, ``90 s``, ``5 min``, ``2 h``."""
+def exact_time(seconds: float) -> str:
+    """Return a length of time exactly, as it was set: ``2.5 s``, ``90 s``, ``5 min``, ``2 h``."""
     if seconds >= HOUR and seconds % HOUR == 0:
         return _("%(number)s h") % {"number": grouped(round(seconds / HOUR))}
     if seconds >= 2 * MINUTE and seconds % MINUTE == 0:

@@ -1,4 +1,4 @@
-"""A policy in plain sentences: what it says, and which of its values do not go together."""
+"""Describes a policy in plain sentences, and warns of values that do not go together."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from django.utils.translation import ngettext
 from .. import conf
 from ..core.forecast import Plan
 from ..core.policy import Policy, Strategy
-from .numbers import percent, short, spell
+from .numbers import exact_time, percent, rounded
 
-#: How many flushes a window of time must span, or a large part of its calls would be dated wrongly.
+#: How many flushes a time window must span; in a shorter one, many calls would be dated wrongly.
 LEAST_FLUSHES = 3
 
 
 def in_words(plan: Plan) -> str:
-    """Return what a policy says, in two or three sentences."""
+    """Return two or three sentences that describe a policy."""
     policy = plan.policy
     sentences = [_opening(policy), _delay(policy), _closing(policy)]
     if policy.max_concurrent:
@@ -34,12 +34,12 @@ def _opening(policy: Policy) -> str:
             "It opens after %(number)s failures in a row%(slow)s.",
             policy.threshold,
         )
-        return sentence % {"number": short(policy.threshold), "slow": _slow_as_failure(policy)}
+        return sentence % {"number": rounded(policy.threshold), "slow": _slow_as_failure(policy)}
     values = {
         "rate": percent(policy.failure_rate),
-        "calls": short(policy.window_calls),
-        "time": spell(policy.window_seconds),
-        "least": short(policy.minimum_calls),
+        "calls": rounded(policy.window_calls),
+        "time": exact_time(policy.window_seconds),
+        "least": rounded(policy.minimum_calls),
         "slow": _slow_as_share(policy),
     }
     if policy.window_calls:
@@ -56,7 +56,7 @@ def _slow_as_failure(policy: Policy) -> str:
     if not policy.slow_call_seconds:
         return ""
     sentence = _(" (a call of %(time)s or more counts as one)")
-    return sentence % {"time": spell(policy.slow_call_seconds)}
+    return sentence % {"time": exact_time(policy.slow_call_seconds)}
 
 
 def _slow_as_share(policy: Policy) -> str:
@@ -65,15 +65,15 @@ def _slow_as_share(policy: Policy) -> str:
     sentence = _(", or %(rate)s have taken %(time)s or more")
     return sentence % {
         "rate": percent(policy.slow_call_rate),
-        "time": spell(policy.slow_call_seconds),
+        "time": exact_time(policy.slow_call_seconds),
     }
 
 
 def _delay(policy: Policy) -> str:
     values = {
-        "time": spell(policy.delay),
-        "factor": short(policy.backoff_factor),
-        "most": spell(max(policy.max_delay, policy.delay)),
+        "time": exact_time(policy.delay),
+        "factor": rounded(policy.backoff_factor),
+        "most": exact_time(max(policy.max_delay, policy.delay)),
     }
     if policy.backoff_factor == 1:
         return _("Then it refuses calls for %(time)s before it tries again.") % values
@@ -95,9 +95,9 @@ def _closing(policy: Policy) -> str:
     ramp = ""
     if policy.ramp_up_seconds:
         ramp = _(", and lets all calls pass again over %(time)s") % {
-            "time": spell(policy.ramp_up_seconds)
+            "time": exact_time(policy.ramp_up_seconds)
         }
-    return sentence % {"number": short(policy.success_threshold), "ramp": ramp}
+    return sentence % {"number": rounded(policy.success_threshold), "ramp": ramp}
 
 
 def _limit(policy: Policy) -> str:
@@ -105,9 +105,9 @@ def _limit(policy: Policy) -> str:
     wait = ""
     if policy.max_wait_seconds:
         wait = _("; one more waits up to %(time)s for a place") % {
-            "time": spell(policy.max_wait_seconds)
+            "time": exact_time(policy.max_wait_seconds)
         }
-    return sentence % {"number": short(policy.max_concurrent), "wait": wait}
+    return sentence % {"number": rounded(policy.max_concurrent), "wait": wait}
 
 
 def _enforcement(policy: Policy) -> str:
@@ -124,7 +124,7 @@ def _enforcement(policy: Policy) -> str:
 
 
 def cautions(plan: Plan) -> Iterator[str]:
-    """Yield a sentence for each two values that do not go together; it names both fields."""
+    """Yield a sentence for each pair of values that do not go together, naming both fields."""
     policy, flush = plan.policy, conf.get().flush_seconds
     grows = policy.backoff_factor > 1 or policy.respect_retry_after
     if policy.lease_seconds < plan.timeout:
@@ -150,7 +150,7 @@ def _of_window(policy: Policy, flush: float) -> Iterator[str]:
         yield _(
             "The window in calls (%(first)s) is smaller than the minimum of calls (%(second)s): "
             "the rate counts once the window is full."
-        ) % {"first": short(policy.window_calls), "second": short(policy.minimum_calls)}
+        ) % {"first": rounded(policy.window_calls), "second": rounded(policy.minimum_calls)}
     if not policy.window_calls and policy.window_seconds < LEAST_FLUSHES * flush:
         yield _(
             "The window in seconds (%(first)s) is shorter than three times FLUSH_SECONDS "
@@ -159,4 +159,4 @@ def _of_window(policy: Policy, flush: float) -> Iterator[str]:
 
 
 def _both(first: float, second: float) -> dict[str, str]:
-    return {"first": spell(first), "second": spell(second)}
+    return {"first": exact_time(first), "second": exact_time(second)}

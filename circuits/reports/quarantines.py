@@ -1,4 +1,4 @@
-"""The processes that alone cannot reach a remote, in words."""
+"""Reports the processes in quarantine: those that cannot reach a remote while others can."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..storage.rows import policy_of, status_of
 from .readings import Reading
 
 
-class Loner(NamedTuple):
-    """A process that alone cannot reach a remote.
+class QuarantinedProcess(NamedTuple):
+    """A process that cannot reach a remote while others can.
 
     Args:
         host: The name of its host.
@@ -26,22 +26,22 @@ class Loner(NamedTuple):
     retry_in: float
 
 
-def loners(reading: Reading) -> list[Loner]:
-    """Return the processes that alone cannot reach the remote of a circuit."""
+def quarantined_processes(reading: Reading) -> list[QuarantinedProcess]:
+    """Return the processes that cannot reach a circuit's remote while others can."""
     circuit, now = reading.circuit, reading.now
     if not circuit.quarantines:
         return []
     status = status_of(circuit)
     live = conviction.live_quarantines(status, policy_of(circuit), now)
     return [
-        Loner(*identity.parts(each.process), conviction.remaining(each, now))
+        QuarantinedProcess(*identity.parts(each.process), conviction.remaining(each, now))
         for each in live
         if each.tries
     ]
 
 
 def sentences(reading: Reading) -> list[str]:
-    """Return a sentence about each process that alone cannot reach the remote."""
+    """Return a sentence about each process that is in quarantine for a circuit."""
     sentence = _("worker %(pid)s on %(host)s alone cannot reach %(name)s; the others can")
     name = reading.circuit.name
-    return [sentence % {**each._asdict(), "name": name} for each in loners(reading)]
+    return [sentence % {**each._asdict(), "name": name} for each in quarantined_processes(reading)]

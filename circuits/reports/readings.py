@@ -1,4 +1,4 @@
-"""Reads circuits for people: each row with the database's time at that moment."""
+"""Reads circuits for people, each with the database's time at which it was read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HIDDEN: Final = frozenset({"id", "leases", "refusals_before"})
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A circuit's row and when it was read, in seconds on the database's clock."""
+    """A circuit, and the time at which it was read, in seconds on the database's clock."""
 
     circuit: Circuit
     now: float
@@ -33,9 +33,9 @@ class Reading:
 
     @property
     def since(self) -> datetime:
-        """When the circuit last left closed, or else when its state or mode last changed.
+        """When the circuit went down; if it is not down, when its state or mode last changed.
 
-        A failed trial does not change it.
+        A failed trial does not change this time.
         """
         circuit = self.circuit
         if circuit.state != State.CLOSED and circuit.down_since is not None:
@@ -44,7 +44,7 @@ class Reading:
 
     @property
     def down_for(self) -> float:
-        """Seconds since then."""
+        """Seconds since :attr:`since`."""
         return max(0.0, self.now - to_seconds(self.since, until=self.now))
 
     @property
@@ -56,7 +56,7 @@ class Reading:
 
     @property
     def retry_in(self) -> float | None:
-        """Seconds until an open circuit lets a call through; None where time changes nothing."""
+        """Seconds until an open circuit lets a call through; None if it does not wait for that."""
         circuit = self.circuit
         waits = circuit.state == State.OPEN and circuit.mode != Mode.FORCED_OPEN
         if not waits or circuit.retry_at is None:
@@ -65,7 +65,7 @@ class Reading:
 
     @property
     def mode_ends_in(self) -> float | None:
-        """Seconds until the mode ends by itself; None where it does not."""
+        """Seconds until the mode ends by itself; None if it does not."""
         until = status_of(self.circuit).mode_until
         return None if until is None else max(0.0, until - self.now)
 
@@ -76,7 +76,7 @@ class Reading:
         return len(machine.live_leases(status_of(self.circuit), seconds, self.now))
 
     def values(self) -> dict[str, Any]:
-        """Return everything there is to know, by the names of the fields."""
+        """Return the fields of the circuit and what follows from them, by name."""
         return {
             **_values(self.circuit, _HIDDEN),
             "time_in_state": round(self.time_in_state, 3),
@@ -87,22 +87,22 @@ class Reading:
 
 
 def reading_of(circuit: Any) -> Reading:
-    """Return a row that was read with ``db_now`` as a reading."""
+    """Return the reading of a row that was annotated by :func:`with_clock`."""
     return Reading(circuit, circuit.db_now / 1_000_000)
 
 
 def read_circuits(*conditions: Q, **lookups: Any) -> list[Reading]:
-    """Return the circuits that fit, by name."""
+    """Read the circuits that match, in the order of their names."""
     return [reading_of(row) for row in _rows(*conditions, **lookups)]
 
 
 def read_most_urgent(most: int | None, **lookups: Any) -> list[Reading]:
-    """Return the circuits that fit, in the order of the admin's list, and ``most`` at the most."""
+    """Read at most ``most`` of the circuits that match, in the order of the admin's list."""
     return most_urgent(Circuit.objects.filter(**lookups), most)
 
 
 def most_urgent(circuits: QuerySet[Any], most: int | None) -> list[Reading]:
-    """Return some circuits in the order of the admin's list, and ``most`` at the most."""
+    """Read at most ``most`` of some circuits, in the order of the admin's list."""
     rows = with_clock(circuits).order_by("urgency", "name")
     return [reading_of(row) for row in rows[:most]]
 
@@ -113,7 +113,7 @@ def _rows(*conditions: Q, **lookups: Any) -> QuerySet[Any]:
 
 
 def transition_values(transition: Transition) -> dict[str, Any]:
-    """Return a row of the history, by the names of its fields."""
+    """Return the values of a transition by the names of its fields."""
     return _values(transition, frozenset({"id", "circuit"}))
 
 

@@ -1,4 +1,4 @@
-"""What policies would have done with the recorded calls of a circuit, in numbers and sentences."""
+"""Replays a circuit's recorded calls under other policies, and reports what would have happened."""
 
 from __future__ import annotations
 
@@ -23,32 +23,33 @@ from ..storage.rows import policy_of
 from .trying import with_changes
 from .words import duration, grouped, moment_of_day, percent
 
-#: How many policies are compared, the present one included.
+#: The most policies that are compared, including the present one.
 MOST_POLICIES: Final = 4
 
-#: How many calls are replayed at most.
+#: The most calls that are replayed.
 MOST_CALLS: Final = 1_000_000
 
-#: What stands between two policies that are typed.
+#: The word that separates two typed policies.
 OR: Final = "or"
 
-#: The fields that a replay can change. What the others would have changed no recording tells.
+#: The fields that a replay can change. A recording cannot tell what the others would have changed.
 FIELDS: Final = tuple(
     name
     for name in POLICY_NAMES
     if name not in ("respect_retry_after", "max_concurrent", "max_wait_seconds")
 )
 
-#: The seed of what is left to chance, so that the same recording is replayed the same way.
+#: The seed of the random numbers, so that replaying a recording again gives the same result.
 SEED: Final = 17
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class TriedPolicy:
     """A policy to replay.
 
     Args:
-        words: What was changed; empty for the present policy.
+        circuit: A copy of the circuit that has this policy.
+        words: The changes as they were typed; empty for the present policy.
     """
 
     circuit: Circuit
@@ -57,28 +58,29 @@ class Tried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A recording, and what each policy would have done.
+    """The result of replaying a recording under several policies.
 
     Args:
         since: When the recording began, in seconds since 1970.
-        until: When it ended, or until when it was replayed.
+        until: When the replay ended, in seconds since 1970.
         calls: How many calls were replayed.
-        left_out: How many later ones were not.
-        replays: A policy each.
+        left_out: How many later calls were not replayed.
+        replays: Each policy, and what it would have done.
     """
 
     since: float
     until: float
     calls: int
     left_out: int
-    replays: Sequence[tuple[Tried, Replayed]]
+    replays: Sequence[tuple[TriedPolicy, Replayed]]
 
 
-def tried(circuit: Circuit, typed: Sequence[str]) -> list[Tried]:
-    """Return the present policy and those that were typed.
+def policies_to_try(circuit: Circuit, typed: Sequence[str]) -> list[TriedPolicy]:
+    """Return the present policy, followed by the typed ones.
 
     Args:
-        typed: Such as ``threshold=3 delay=5 or threshold=10``, word by word.
+        typed: The words that were typed, such as those of
+            ``threshold=3 delay=5 or threshold=10``.
 
     Raises:
         InvalidInputError: A field or a value cannot be replayed, or there are too many policies.
@@ -87,16 +89,18 @@ def tried(circuit: Circuit, typed: Sequence[str]) -> list[Tried]:
     if len(parts) >= MOST_POLICIES:
         message = _("At most %(number)s policies can be tried at once.")
         raise InvalidInputError(message, number=MOST_POLICIES - 1)
-    changed = [Tried(with_changes(circuit, part, FIELDS), " ".join(part)) for part in parts]
-    return [Tried(circuit, ""), *changed]
+    changed = [TriedPolicy(with_changes(circuit, part, FIELDS), " ".join(part)) for part in parts]
+    return [TriedPolicy(circuit, ""), *changed]
 
 
-def result(circuit: Circuit, policies: Sequence[Tried], now: float, most: int) -> Result | None:
-    """Return what the policies would have done; None if no calls are recorded.
+def result(
+    circuit: Circuit, policies: Sequence[TriedPolicy], now: float, most: int
+) -> Result | None:
+    """Replay a circuit's recording under some policies; return None if no calls are recorded.
 
     Args:
-        now: The moment, in seconds since 1970 on the database's clock.
-        most: How many calls are replayed at most, about.
+        now: The present time, in seconds since 1970 on the database's clock.
+        most: Roughly the most calls to replay.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -117,12 +121,12 @@ def result(circuit: Circuit, policies: Sequence[Tried], now: float, most: int) -
     )
 
 
-def _replayed(policy: Tried, calls: Sequence[Call], since: float, until: float) -> Replayed:
+def _replayed(policy: TriedPolicy, calls: Sequence[Call], since: float, until: float) -> Replayed:
     return replay(calls, policy_of(policy.circuit), since, until, Random(SEED).random)
 
 
 def as_values(found: Result | None) -> dict[str, Any]:
-    """Return a result as numbers, for JSON."""
+    """Return the numbers of a result, for JSON."""
     if found is None:
         return {"calls": 0, "left_out": 0, "policies": []}
     names = ("openings", "down_seconds", "good", "good_refused", "bad", "bad_spared", "unknown")
@@ -142,7 +146,7 @@ def as_values(found: Result | None) -> dict[str, Any]:
 
 
 def of_recording(circuit: Circuit, now: float) -> Iterator[str]:
-    """Yield what is recorded of a circuit, in sentences."""
+    """Yield sentences on how much of a circuit is recorded."""
     recording = recordings.find(circuit)
     if recording is None:
         yield _(
@@ -177,7 +181,7 @@ def _is_full(recording: Recording) -> bool:
 
 
 def cautions(found: Result) -> Iterator[str]:
-    """Yield what is to be known of a result, in sentences."""
+    """Yield sentences on what limits a result: calls left out, and refused while recorded."""
     if found.left_out:
         text = _("The first %(number)s calls are replayed; %(left_out)s later ones are left out.")
         yield text % {"number": grouped(found.calls), "left_out": grouped(found.left_out)}
@@ -194,19 +198,19 @@ def cautions(found: Result) -> Iterator[str]:
 
 
 def sentences(circuit: Circuit, found: Result | None, now: float) -> Iterator[str]:
-    """Yield all there is to say besides the numbers."""
+    """Yield the sentences about the recording and the limits of its replay."""
     yield from of_recording(circuit, now)
     if found is not None:
         yield from cautions(found)
 
 
 def share_of(part: int, whole: int) -> str:
-    """Return a number of calls, and which share of all that is."""
+    """Return a number of calls and its share of the whole: ``12 (3 %)``."""
     return f"{grouped(part)} ({percent(part / whole)})" if whole and part else grouped(part)
 
 
-def row_of(policy: Tried, replayed: Replayed) -> list[str]:
-    """Return what a policy would have done, as the cells of a row below :func:`titles`."""
+def row_of(policy: TriedPolicy, replayed: Replayed) -> list[str]:
+    """Return a row of the table with what a policy would have done."""
     return [
         policy.words or _("as it is"),
         grouped(replayed.openings),
@@ -217,7 +221,7 @@ def row_of(policy: Tried, replayed: Replayed) -> list[str]:
 
 
 def titles() -> list[str]:
-    """Return what stands above the columns."""
+    """Return the titles of the table's columns."""
     return [
         _("Policy"),
         _("Openings"),

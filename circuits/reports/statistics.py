@@ -1,11 +1,11 @@
-"""Counts of calls through a circuit for each minute, as the charts of the admin show them.
+"""Reads the counts of calls for each minute, as the charts of the admin show them.
 
-Each process writes the calls it has gathered to the minute in which it writes them, so a call is
-at most ``FLUSH_SECONDS`` late; after an outage of the database, by as long as that lasted.
+Each process adds the calls it has gathered to the minute in which it flushes them. A call may thus
+be counted up to ``FLUSH_SECONDS`` late, or later after an outage of the database.
 
-How long calls took is known of those that were answered and timed. Every call over HTTP, every
-async one and every one of the rate strategy is. Of the other ones, each process times the first
-after each renewal of what it knows, so about one in ``SNAPSHOT_SECONDS``.
+Durations are known for calls that were answered and timed. All HTTP calls, all async calls and all
+calls of the rate strategy are timed. Of other calls, each process times the first one after each
+renewal of its snapshot, which makes about one call in ``SNAPSHOT_SECONDS``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DAY_MINUTES: Final = 24 * 60
 
 
 class Calls(NamedTuple):
-    """The number of calls in a period by their outcome; a refused call was not made."""
+    """The numbers of calls in a period. Refused calls were not made."""
 
     successes: int = 0
     failures: int = 0
@@ -33,7 +33,7 @@ class Calls(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """The calls in a period, and how long those took that were timed."""
+    """The calls in a period, and the durations of those that were timed."""
 
     calls: Calls = Calls()
     durations: Histogram = latency.EMPTY
@@ -43,9 +43,9 @@ class Slots(NamedTuple):
     """Consecutive periods of equal length.
 
     Args:
-        first: When the first begins, in minutes since 1970; a multiple of the width.
+        first: The start of the first slot, in minutes since 1970; a multiple of the width.
         number: The number of slots.
-        width: The length of each in minutes.
+        width: The length of each slot in minutes.
     """
 
     first: int
@@ -54,9 +54,9 @@ class Slots(NamedTuple):
 
     @classmethod
     def until(cls, now: float, number: int, width: int) -> Slots:
-        """Return the slots up to the one that ``now``, in seconds since 1970, is in.
+        """Return ``number`` slots, the last of which contains ``now``, in seconds since 1970.
 
-        They begin at multiples of their width, so that a chart drawn a little later has the same
+        Slots begin at multiples of their width, so that a chart drawn a little later has the same
         bars.
         """
         last = int(now // MINUTE_SECONDS) // width
@@ -64,17 +64,17 @@ class Slots(NamedTuple):
 
     @property
     def start(self) -> float:
-        """When the first begins, in seconds since 1970."""
+        """The start of the first slot, in seconds since 1970."""
         return self.first * MINUTE_SECONDS
 
     @property
     def end(self) -> float:
-        """When the last ends, in seconds since 1970."""
+        """The end of the last slot, in seconds since 1970."""
         return self.after * MINUTE_SECONDS
 
     @property
     def after(self) -> int:
-        """The minute after the last, in minutes since 1970."""
+        """The first minute after the last slot, in minutes since 1970."""
         return self.first + self.number * self.width
 
     @property
@@ -87,8 +87,8 @@ def last_hour(circuits: Collection[int], now: float) -> dict[int, list[Calls]]:
     """Return the calls of the last hour in slots of two minutes, the oldest first.
 
     Args:
-        circuits: The keys of the circuits; those without calls are not in the answer.
-        now: In seconds since 1970, by the database's clock.
+        circuits: The primary keys of the circuits; those without calls are left out of the result.
+        now: The present time, in seconds since 1970 on the database's clock.
     """
     return read(circuits, last_hour_slots(now))
 
@@ -99,7 +99,9 @@ def last_hour_slots(now: float) -> Slots:
 
 
 def read(circuits: Collection[int], slots: Slots) -> dict[int, list[Calls]]:
-    """Return the calls of some circuits by their keys, in one query; none of those without calls.
+    """Return the calls of some circuits in each slot, by primary key, in one query.
+
+    Circuits without calls are left out.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -109,7 +111,7 @@ def read(circuits: Collection[int], slots: Slots) -> dict[int, list[Calls]]:
 
 
 def read_timed(circuit: int, slots: Slots) -> list[Timed]:
-    """Return the calls of one circuit, and how long they took, in one query.
+    """Return the calls of one circuit in each slot, and their durations, in one query.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -124,10 +126,10 @@ def read_timed(circuit: int, slots: Slots) -> list[Timed]:
 def _sums(
     circuits: Collection[int], slots: Slots, columns: Sequence[str]
 ) -> dict[int, list[tuple[int, ...]]]:
-    """Return the sums of columns for each slot, by the circuit's key."""
+    """Return the sums of some columns in each slot, by the primary keys of the circuits."""
     rows = (
         Minute.objects.filter(circuit__in=circuits, minute__gte=slots.first, minute__lt=slots.after)
-        # The database adds up: of a day, a row for each slot comes back and not for each minute.
+        # The database adds up, so that it returns a row for each slot, not for each minute.
         .annotate(begin=F("minute") - F("minute") % slots.width)
         .order_by()
         .values_list("circuit_id", "begin")

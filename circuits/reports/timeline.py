@@ -1,4 +1,4 @@
-"""Computes a circuit's states and modes over a period from its history; pure, without a clock."""
+"""Computes a circuit's states and modes over a period from its history. Pure functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Turn(NamedTuple):
-    """A change of a circuit's state or mode, at so many seconds since 1970."""
+    """A change of a circuit's state or mode; ``at`` is in seconds since 1970."""
 
     at: float
     from_state: str
@@ -17,7 +17,7 @@ class Turn(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A time, in seconds since 1970, in which neither the state nor the mode changed."""
+    """A period in which neither the state nor the mode changed, in seconds since 1970."""
 
     state: str
     mode: str
@@ -26,20 +26,20 @@ class Span(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long it lasted."""
+        """The length of the period in seconds."""
         return self.until - self.since
 
 
 def spans(changes: Sequence[Turn], state: str, mode: str, start: float, now: float) -> list[Span]:
-    """Return what a circuit was in from ``start`` to ``now``, without a gap.
+    """Return the states and modes that a circuit was in from ``start`` to ``now``, without gaps.
 
     Args:
-        changes: Its changes in that time, in the order in which they were made. Those from before
+        changes: The changes in that period, in the order in which they were made. Earlier ones
             do no harm.
-        state: The state it is in now.
-        mode: The mode it is in now.
-        start: Seconds since 1970.
-        now: Seconds since 1970, not before ``start``.
+        state: The present state.
+        mode: The present mode.
+        start: The start of the period, in seconds since 1970.
+        now: The end of the period, in seconds since 1970; not before ``start``.
     """
     joined: list[Span] = []
     for span in _pieces(changes, state, mode, start, now):
@@ -53,7 +53,7 @@ def spans(changes: Sequence[Turn], state: str, mode: str, start: float, now: flo
 def _pieces(
     changes: Sequence[Turn], state: str, mode: str, start: float, now: float
 ) -> Iterator[Span]:
-    """What lasted between two changes, if it lasted at all; at the end what there is now."""
+    """Yield the periods between the changes, unless they are empty, and then the present one."""
     since, before = start, (changes[0].from_state, changes[0].from_mode) if changes else ("", "")
     for change, at in zip(changes, _moments(changes, start, now), strict=True):
         if at > since:
@@ -63,7 +63,10 @@ def _pieces(
 
 
 def _moments(changes: Sequence[Turn], start: float, now: float) -> list[float]:
-    """When the changes were made, in order: where a clock was set back, the later one is right."""
+    """Return the times of the changes in ascending order.
+
+    If a clock was set back between two changes, the time of the later change is taken as right.
+    """
     moments, latest = [], now
     for change in reversed(changes):
         latest = max(start, min(change.at, latest))

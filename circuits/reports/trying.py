@@ -1,4 +1,4 @@
-"""Policies that are tried and not saved, as they are typed: ``threshold=3 failure_rate=30%``."""
+"""Applies typed values such as ``threshold=3 failure_rate=30%`` to a circuit without saving it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _YES_OR_NO: Final = {"yes": True, "true": True, "no": False, "false": False}
 def with_changes(
     circuit: Circuit, changes: Sequence[str], fields: Collection[str] = POLICY_FIELDS
 ) -> Circuit:
-    """Return a copy of a circuit with other values, which is not to be saved.
+    """Return a copy of a circuit with some values changed; it must not be saved.
 
     Args:
-        changes: Such as ``threshold=3``.
-        fields: Those that may be changed.
+        changes: The new values, such as ``threshold=3``.
+        fields: The fields that may be changed.
 
     Raises:
-        InvalidInputError: A field is not one of them, or cannot have the value.
+        InvalidInputError: A field may not be changed, or a value is not valid.
     """
     changed = copy(circuit)
     for change in changes:

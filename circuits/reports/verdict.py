@@ -1,4 +1,4 @@
-"""The verdict on a circuit: one sentence on how it stands, wherever a circuit is shown."""
+"""Gives the verdict on a circuit: one sentence on how it stands, used wherever it is shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .readings import Reading
 from .statistics import Calls, last_hour, last_hour_slots
 from .words import FORCED, OBSERVED, UNSTEADY, duration, grouped, moment_of_day, percent
 
-#: How many openings in an hour make a circuit one that flaps.
+#: A circuit that opens this many times in an hour is said to flap.
 FLAPPING: Final = 3
 
 HOUR: Final = timedelta(hours=1)
@@ -29,8 +29,8 @@ class Evidence(NamedTuple):
     """What the last hour says of a circuit.
 
     Args:
-        calls: Its calls in slots of two minutes, the oldest first; empty if there were none.
-        openings: How often it opened.
+        calls: The calls in slots of two minutes, the oldest first; empty if there were none.
+        openings: How often the circuit opened.
     """
 
     calls: Sequence[Calls] = ()
@@ -38,7 +38,7 @@ class Evidence(NamedTuple):
 
     @property
     def refusals(self) -> int:
-        """The number of calls refused, or that would have been."""
+        """How many calls were refused, or would have been."""
         return sum(slot.refusals for slot in self.calls)
 
 
@@ -46,10 +46,10 @@ class Verdict(NamedTuple):
     """One sentence on how a circuit stands.
 
     Args:
-        kind: Its sign and colour, a key of :data:`circuits.reports.words.SIGNS`.
-        lead: How it begins, with ``%(since)s`` for a moment; empty where no moment is told.
-        rest: How it goes on.
-        since: The moment.
+        kind: The key of :data:`circuits.reports.words.SIGNS` that chooses sign and colour.
+        lead: The first part of the sentence, with ``%(since)s`` for a time; may be empty.
+        rest: The other parts of the sentence.
+        since: The time that the sentence names, if any.
     """
 
     kind: str
@@ -57,18 +57,18 @@ class Verdict(NamedTuple):
     rest: tuple[str, ...] = ()
     since: datetime | None = None
 
-    def told(self, since: str) -> str:
-        """Return the sentence with a moment in the reader's form."""
+    def sentence(self, since: str) -> str:
+        """Return the sentence, with its time written as ``since``."""
         lead = [self.lead % {"since": since}] if self.lead else []
         return ", ".join([*lead, *self.rest])
 
     def text(self, now: float) -> str:
         """Return the sentence in plain text; ``now`` is in seconds since 1970."""
-        return self.told("" if self.since is None else moment_of_day(self.since, now))
+        return self.sentence("" if self.since is None else moment_of_day(self.since, now))
 
 
 def gather(readings: Sequence[Reading]) -> dict[int, Evidence]:
-    """Return the evidence about each circuit by its key, in two queries at most.
+    """Return the evidence on each circuit by its primary key, in two queries at most.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -85,9 +85,9 @@ def gather(readings: Sequence[Reading]) -> dict[int, Evidence]:
 
 
 def _openings(circuits: Sequence[Circuit], now: float) -> dict[int, int]:
-    """Return how often circuits opened in the last hour, by their keys."""
+    """Return how often circuits opened in the last hour, by their primary keys."""
     since = to_datetime(now) - HOUR
-    # One that has not changed for an hour has not opened either.
+    # A circuit that has not changed for an hour has not opened either.
     moved = [c.pk for c in circuits if c.state_changed_at and c.state_changed_at >= since]
     if not moved:
         return {}
@@ -129,22 +129,22 @@ def _down(reading: Reading, evidence: Evidence) -> Verdict:
 
 
 def failed_trials_words(number: int) -> str:
-    """Return how many trials have failed; an empty text for none."""
+    """Return words for the number of failed trials; an empty text for 0."""
     return (
         ngettext("%s failed trial", "%s failed trials", number) % grouped(number) if number else ""
     )
 
 
 def enforced(circuit: Circuit) -> float:
-    """Return the share of a circuit's refusals that is real at present."""
+    """Return the share of refusals, from 0 to 1, that a circuit enforces at present."""
     return machine.enforced_share(Mode(circuit.mode), policy_of(circuit))
 
 
 def refused_words(number: int, share: float) -> str:
-    """Return how many calls were refused, or would have been.
+    """Return words for the number of calls that were refused, or would have been.
 
     Args:
-        share: The share of them that is real.
+        share: The share of refusals that is enforced, from 0 to 1.
     """
     values = {"number": grouped(number), "share": percent(share)}
     if share == 1:
@@ -196,7 +196,7 @@ def _openings_words(number: int) -> str:
 
 
 def _share_refused(reading: Reading, evidence: Evidence) -> float:
-    """Return the share of calls refused in the last hour since the circuit last closed."""
+    """Return the share of calls refused since the circuit closed, within the last hour."""
     slots = last_hour_slots(reading.now)
     closed_at = reading.circuit.state_changed_at
     since = 0.0 if closed_at is None else to_seconds(closed_at, until=reading.now)

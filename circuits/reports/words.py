@@ -1,4 +1,4 @@
-"""Numbers, times and states in plain words, wherever they are shown."""
+"""Writes numbers, times and states in plain words; used wherever they are shown."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ MINUTE: Final = 60
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
-#: What circuits can be besides their state.
+#: Kinds of circuits besides their states.
 FORCED: Final = "forced"
 OBSERVED: Final = "observed"
 #: Closed, and yet refusing calls: it ramps up, is at its limit, or was down within the hour.
 UNSTEADY: Final = "unsteady"
-# Signs of different shapes: the colour is never the only one.
+
+#: A sign for each kind. Their shapes differ, so that nobody depends on colours.
 SIGNS: Final[dict[str, str]] = {
     State.CLOSED: "✓",
     State.OPEN: "✕",
@@ -36,7 +37,7 @@ SIGNS: Final[dict[str, str]] = {
 
 
 def number_words(kind: str, number: int) -> str:
-    """Return how many circuits are of a kind."""
+    """Return words for a number of circuits of one kind: ``3 half open``."""
     text = {
         State.CLOSED: ngettext("%s closed", "%s closed", number),
         State.OPEN: ngettext("%s open", "%s open", number),
@@ -49,39 +50,42 @@ def number_words(kind: str, number: int) -> str:
 
 
 def grouped(number: int) -> str:
-    """Return a number as people write it: ``1,234``."""
+    """Return a number with its digits grouped: ``1,234``."""
     return number_format(number, force_grouping=True)
 
 
 def percent(share: float) -> str:
-    """Return a share from 0 to 1 in whole percent: ``75 %``; never 0 for some nor 100 for most."""
+    """Return a share, from 0 to 1, in whole percent: ``75 %``.
+
+    Only a share of exactly 0 is written as 0 %, and only one of exactly 1 as 100 %.
+    """
     whole = 100 * share
     rounded = round(whole) if whole in (0, 100) else min(99, max(1, round(whole)))
     return _("%d %%") % rounded
 
 
 def moment_of_day(moment: datetime, now: float) -> str:
-    """Return a moment to the minute, with its day where that is another one than today."""
+    """Return a time to the minute, with its date unless it is today: ``09:30``, ``3 Nov 09:30``."""
     local, today = local_time(moment), local_time(to_datetime(now))
     return date_format(local, "H:i" if local.date() == today.date() else "j M H:i")
 
 
 def local_time(moment: datetime) -> datetime:
-    """Return a moment by the clock of whoever looks; without ``USE_TZ`` it already is."""
+    """Return a time in the current time zone; without ``USE_TZ`` it already is."""
     return timezone.localtime(moment) if timezone.is_aware(moment) else moment
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as people say it: ``12 seconds``, ``1 hour, 5 minutes``."""
+    """Return a length of time in words: ``12 seconds``, ``1 hour, 5 minutes``."""
     if seconds < MINUTE:
         return ngettext("%d second", "%d seconds", int(seconds)) % int(seconds)
     return timesince(to_datetime(0), to_datetime(seconds))
 
 
 def clock(seconds: float) -> str:
-    """Return what is left of a time as a clock shows it: ``7 s``, ``2:05``, ``1:02:05``.
+    """Return the time left as a clock shows it: ``7 s``, ``2:05``, ``1:02:05``.
 
-    The script that counts down writes the same.
+    The script that counts down on the pages writes the same form.
     """
     left = ceil(seconds)
     if left < MINUTE:

@@ -1,1 +1,1 @@
-"""What people and programs do to a circuit: look at it, reset it, force it, probe it."""
+"""Lets people and programs look at a circuit, reset it, force it and probe it."""

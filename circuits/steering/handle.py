@@ -1,4 +1,4 @@
-"""A handle on one circuit for people and scripts, to look at its state and to steer it."""
+"""A handle on one circuit, by which people and scripts read its state and steer it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CircuitHandle:
         return 0.0 if admission.permit else admission.retry_after or 0.0
 
     def try_now(self, *, actor: str = "", reason: str = "") -> bool:
-        """Let the next call try an open circuit at once. A forced_open one stays as it is."""
+        """Let the next call try an open circuit at once. A forced_open circuit stays as it is."""
         return self._operate(lambda now: machine.try_now(now.status, now.now), actor, reason)
 
     def reset(self, *, actor: str = "", reason: str = "") -> bool:
@@ -121,7 +121,7 @@ class CircuitHandle:
 
     def _operate(self, decide: Callable[[Snapshot], Step], actor: str, reason: str) -> bool:
         def decide_as_seen(row: Snapshot) -> Step:
-            # Checked under the row's lock, so that the second of two people is told.
+            # Checked under the row's lock, so that of two people the second one gets the error.
             if self._seen not in (None, row.status.mode):
                 raise ModeChangedError(self.name, self._seen, row.status.mode)
             return decide(row)

@@ -1,4 +1,4 @@
-"""The operations by which staff steer a circuit. Admin, commands and handle go by this one list."""
+"""The operations by which staff steer a circuit, listed once for the admin and the commands."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Done(NamedTuple):
     """The result of an operation on one circuit.
 
     Args:
-        result: ``unchanged`` means that the circuit was as asked already, ``refused`` that the
-            operation cannot be done as the circuit stands, ``failed`` that a call failed.
-        message: A sentence about it.
-        reason: Why it was refused or failed, in words that hold for other circuits too.
+        result: ``unchanged`` means that the circuit already was as asked, ``refused`` that its
+            present state does not permit the operation, ``failed`` that a call failed.
+        message: One sentence about the result.
+        reason: Why it was refused or failed, in words that do not name this circuit.
     """
 
     result: Result
@@ -37,12 +37,12 @@ class Done(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation(ABC):
-    """One way to steer a circuit, named as the method of the handle that does it.
+    """One way to steer a circuit, named after the method of the handle that does it.
 
     Args:
         label: The label of its button.
         help: A sentence on what it does.
-        takes_reason: Whether whoever asks for it may say why, for the history.
+        takes_reason: Whether the actor may give a reason for the history.
         mode: The mode that it sets, if it sets one.
     """
 
@@ -53,26 +53,26 @@ class Operation(ABC):
 
     @property
     def may_end(self) -> bool:
-        """Whether it may be given a time after which it ends."""
+        """Whether it can be limited to a number of seconds."""
         return self.mode not in (None, Mode.AUTOMATIC)
 
     def has_effect(self, circuit: Circuit) -> bool:
-        """Return whether it would do anything to the circuit as it stands."""
+        """Return whether it would change anything about the circuit at present."""
         return self.may_end or self.mode is None or self.mode != circuit.mode
 
     def help_for(self, circuit: Circuit) -> str:
-        """Return a sentence on what it does to the circuit as it stands."""
+        """Return a sentence on what it would do to the circuit at present."""
         if self.may_end and self.mode == circuit.mode:
             return str(_("It is so already: change how long it lasts."))
         return str(self.help)
 
     @abstractmethod
     def consequences(self, name: str, circuit: Circuit | None = None) -> list[str]:
-        """Return sentences on what will happen to calls, to read before it is confirmed.
+        """Return sentences on what will happen to calls, for whoever has to confirm it.
 
         Args:
-            name: The circuit, or what several are called together.
-            circuit: The circuit as it is now, if it is one.
+            name: The circuit's name, or a phrase such as "3 circuits" for several.
+            circuit: The circuit as it is now; None for several.
         """
 
     @abstractmethod
@@ -85,15 +85,15 @@ class Operation(ABC):
         seconds: int | None = None,
         seen: Mode | None = None,
     ) -> Done:
-        """Steer the circuit; ``actor`` and ``reason`` go into its history.
+        """Perform the operation; ``actor`` and ``reason`` go into the circuit's history.
 
         Args:
-            seconds: Seconds after which the circuit goes back to automatic by itself, where the
-                operation may end.
-            seen: The mode in which ``actor`` has seen the circuit.
+            seconds: Seconds after which the circuit goes back to automatic by itself, if the
+                operation :attr:`may_end`.
+            seen: The mode in which the actor saw the circuit; None does not check.
 
         Raises:
-            ModeChangedError: The circuit is in another mode; nothing was done.
+            ModeChangedError: The circuit is in another mode by now; nothing was done.
         """
 
 
@@ -129,7 +129,7 @@ class Steering(Operation):
         seconds: int | None = None,
         seen: Mode | None = None,
     ) -> Done:
-        """Change the circuit, unless it is so already."""
+        """Change the circuit, unless it already is as asked."""
         span = {"seconds": seconds} if self.may_end else {}
         handle = CircuitHandle(name, seen=seen)
         changed = self.run(handle, actor=actor, reason=reason, **span)
@@ -140,12 +140,12 @@ class Steering(Operation):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset(Steering):
-    """The one change that a circuit may refuse: a forced one is not set free by a reset."""
+    """Closes the circuit. The only change that may be refused: a forced circuit stays forced."""
 
     run: Callable[..., bool] = field(default=CircuitHandle.reset)
 
     def has_effect(self, circuit: Circuit) -> bool:
-        """Return whether the circuit would be closed, or failures forgotten."""
+        """Return whether there is something to close or failures to forget."""
         counted = (circuit.failure_count, circuit.window, circuit.accuser, circuit.quarantines)
         is_closed = circuit.state == State.CLOSED
         return circuit.mode != Mode.FORCED_OPEN and (not is_closed or any(counted))
@@ -166,7 +166,7 @@ class Reset(Steering):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trying(Steering):
-    """One trial of an open circuit at once: a probe where it has a probe URL, or the next call."""
+    """Tries an open circuit at once: by a probe if it has a probe URL, else by the next call."""
 
     run: Callable[..., bool] = field(default=CircuitHandle.try_now)
 
@@ -175,7 +175,7 @@ class Trying(Steering):
         return circuit.state == State.OPEN and circuit.mode != Mode.FORCED_OPEN
 
     def consequences(self, name: str, circuit: Circuit | None = None) -> list[str]:
-        """Return who will try, or that nobody will."""
+        """Return which call will be the trial, or that there will be none."""
         if circuit is None:
             return [*Steering.consequences(self, name), str(_PROBES_IF_IT_CAN), str(_TRIAL_DECIDES)]
         if circuit.mode == Mode.FORCED_OPEN:
@@ -188,22 +188,22 @@ class Trying(Steering):
         return [str(call % {"name": name, "url": circuit.probe_url}), str(_TRIAL_DECIDES)]
 
     def perform(self, name: str, **asked: Any) -> Done:
-        """Let the circuit try, and probe it where it has a probe URL."""
+        """Permit a trial, and probe the circuit if it has a probe URL."""
         done = Steering.perform(self, name, **asked)
         if done.result == "unchanged":
             is_forced = CircuitHandle(name).mode is Mode.FORCED_OPEN
             stays = Done("refused", str(_STAYS_OPEN % {"name": name}), str(_FORCED_OPEN))
             return stays if is_forced else done
-        with suppress(InvalidInputError):  # there is no URL, or none that may be called
+        with suppress(InvalidInputError):  # it has no URL, or one that may not be called
             probed = CircuitHandle(name).probe()
-            if probed.outcome != "refused":  # else the next call of somebody was faster
+            if probed.outcome != "refused":  # if it was refused, another call was the trial
                 return _probed(probed)
         return done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probing(Operation):
-    """A call at once, to the probe URL."""
+    """Calls the probe URL at once."""
 
     takes_reason: bool = False
 
@@ -244,7 +244,7 @@ def _probed(probed: ProbeResult) -> Done:
         "milliseconds": round(probed.seconds * 1000),
         "detail": probed.detail,
     }
-    # The wait differs from circuit to circuit, so it is no part of the reason.
+    # The wait differs from circuit to circuit, so it is not part of the reason.
     reason = str(_("refused, its circuit is open")) if result == "refused" else probed.detail
     return Done(result, str(text % values), reason)
 
@@ -255,7 +255,7 @@ def spoken(seconds: int) -> str:
     return _UNITS[unit](seconds // unit)
 
 
-# Each with a text of its own, which is how translators get to see it.
+# Each unit has a text of its own, so that translators get to see it.
 _UNITS: Final[dict[int, Callable[[int], str]]] = {
     86_400: lambda number: ngettext("%d day", "%d days", number) % number,
     3_600: lambda number: ngettext("%d hour", "%d hours", number) % number,

@@ -1,6 +1,6 @@
-"""Who may see and steer which circuits; every page asks here first.
+"""Decides who may see and steer which circuits. Every page asks here first.
 
-The admin class with which circuits are registered decides. If it overrides
+The admin class that circuits are registered with has the last word. If it overrides
 ``has_view_permission`` or ``has_change_permission``, it may decide differently for each circuit, so
 it is asked about each one. If it does not, one question about the model is enough.
 """
@@ -56,12 +56,12 @@ def has_rule_for_each(circuits: Admin) -> bool:
 
 
 def may_see(circuits: Admin, request: HttpRequest, circuit: Circuit | None = None) -> bool:
-    """Return whether a request may see a circuit; without one, whether it may see any."""
+    """Return whether a request may see a circuit, or any circuit if none is given."""
     return circuits.has_view_or_change_permission(request, circuit)
 
 
 def may_operate(circuits: Any, request: HttpRequest, circuit: Circuit | None = None) -> bool:
-    """Return whether a request may steer a circuit. It must be allowed to see it too."""
+    """Return whether a request may steer a circuit, for which it must be allowed to see it too."""
     is_seen = may_see(circuits, request, circuit)
     return is_seen and bool(circuits.has_operate_permission(request, circuit))
 
@@ -123,9 +123,9 @@ class Sight(NamedTuple):
     """What a member of staff may see outside the admin.
 
     Args:
-        circuits: The circuits.
-        is_all: Whether no circuit is hidden.
-        has_texts: Whether errors and people's reasons may be read too.
+        circuits: The circuits that they may see.
+        is_all: Whether those are all circuits.
+        has_texts: Whether they may also read errors and the reasons that people gave.
     """
 
     circuits: Rows

@@ -1,4 +1,4 @@
-"""Probes a circuit: makes one real call through it at somebody's request."""
+"""Probes a circuit: makes one real call through it because somebody asks."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class ProbeResult:
     """The result of a probe.
 
     Args:
-        url: Where it called, without secrets.
-        outcome: ``refused`` means that the circuit let no call through.
+        url: The URL that was called, without secrets.
+        outcome: ``passed``, ``failed``, or ``refused`` if the circuit let no call through.
         status: The HTTP status, if there was an answer.
         seconds: Seconds that the call took.
         detail: The error or the refusal, without secrets; empty if the call passed.

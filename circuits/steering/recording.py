@@ -18,24 +18,24 @@ RECORDING_SECONDS: Final = Limits(1, 7 * DAY)
 
 
 def record(name: str, seconds: float = DAY) -> None:
-    """Record a circuit's calls for so many seconds, in place of what was recorded before.
+    """Record a circuit's calls for ``seconds``; this deletes its earlier recording.
 
     Raises:
         InvalidInputError: The circuit is unknown, or the time is out of range.
     """
     check_number("seconds", seconds, RECORDING_SECONDS, whole=False)
     recordings.begin(store.shared.alias, _circuit(name), seconds)
-    _look_anew(name)
+    _read_again(name)
 
 
 def stop(name: str) -> bool:
-    """Record no more; return whether a recording was under way. What was recorded is kept.
+    """Stop the recording of a circuit, and keep it; return whether one was under way.
 
     Raises:
         InvalidInputError: The circuit is unknown.
     """
     was_under_way = recordings.end(store.shared.alias, _circuit(name))
-    _look_anew(name)
+    _read_again(name)
     return was_under_way
 
 
@@ -46,8 +46,8 @@ def _circuit(name: str) -> Circuit:
     return found
 
 
-def _look_anew(name: str) -> None:
-    """Have this process ask for the circuit again at its next call; others see it by themselves."""
+def _read_again(name: str) -> None:
+    """Have this process read the circuit at its next call. Other processes notice it in time."""
     known = gates.get(name)
     if known is not None:
         known.expire()

@@ -1,4 +1,4 @@
-"""Tells people, by mail and by a webhook, that a circuit opened or closed."""
+"""Notifies people by mail and by webhook that a circuit opened or closed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WEBHOOK_TIMEOUT: Final = 10.0
 
 
 def tell_all(store: DatabaseStore) -> int:
-    """Send the notices that are due; return how many went out on every channel.
+    """Send the notices that are due; return how many of them all channels have received.
 
     A channel that fails is logged and tried again at a later pass. The others do not get the notice
     twice.
@@ -92,7 +92,7 @@ def _post(notice: Notice) -> None:
             json=payload(notice, account_of(notice)),
             timeout=WEBHOOK_TIMEOUT,
             allow_redirects=False,
-            stream=True,  # the body of the answer is not read
+            stream=True,  # so that the body of the answer is not read
         )
         answer.close()
     if not 200 <= answer.status_code < 300:
@@ -110,7 +110,7 @@ def subject(notice: Notice) -> str:
 
 
 def text(notice: Notice, account: Account | None) -> str:
-    """Return the message: the subject, how it stands, a link, then a line for each change."""
+    """Return the message: the subject, the account with its link, then a line for each change."""
     number = len(notice.changes)
     head = ngettext("%(subject)s.", "%(subject)s, after %(number)d changes.", number)
     lines = [head % {"subject": subject(notice), "number": number}, ""]
@@ -146,6 +146,6 @@ def payload(notice: Notice, account: Account | None) -> dict[str, Any]:
 
 
 def account_of(notice: Notice) -> Account | None:
-    """Return the account of the incident that the last change is part of, if that is kept."""
+    """Return the account of the incident that the last change belongs to, if it is kept."""
     incident = incidents.one(notice.circuit, notice.changes[-1].generation)
     return None if incident is None else Account(incident, reading_of(notice.circuit))

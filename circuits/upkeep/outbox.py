@@ -1,9 +1,9 @@
 """The outbox of notifications: changes in the history that nobody has been notified of yet.
 
-A change waits in its row of the history, so it is not lost when a process dies. The process that
-sends a notice first claims its changes for a while, so each notice goes out once however many hosts
-run the task. If that process dies between sending and noting it, the claim runs out and the notice
-is sent again: at least once, nearly always exactly once.
+A change waits in its row of the history, so it is not lost when a process dies. Before a process
+sends a notice, it claims the changes for a while, so each notice goes out once however many hosts
+run the task. If the process dies before it has noted the delivery, the claim runs out and the
+notice is sent again. Delivery is thus at least once, and nearly always exactly once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..models import Circuit, Transition
 from ..moments import to_datetime, to_seconds
 from ..storage.database import DatabaseStore
 
-#: Seconds for which a claim holds; then another process may send the notice.
+#: Seconds that a claim holds. After that, another process may send the notice.
 CLAIM_SECONDS: Final = 120.0
 
 #: Seconds to wait after a notice could not be sent.
@@ -33,10 +33,11 @@ BATCH: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The changes of one circuit that one notice tells of, the oldest first.
+    """A notice of one circuit.
 
     Args:
         circuit: The circuit as it is now, read with the database's clock.
+        changes: The changes that the notice reports, the oldest first.
     """
 
     circuit: Circuit
@@ -44,7 +45,7 @@ class Notice:
 
     @property
     def delivered_to(self) -> frozenset[str]:
-        """The channels that received it at an earlier attempt, at which another channel failed."""
+        """The channels that received the notice at an earlier attempt, when another one failed."""
         each = [set(filter(None, change.delivered_to.split(","))) for change in self.changes]
         return frozenset(set.intersection(*each))
 
@@ -72,7 +73,7 @@ def _claim_one(store: DatabaseStore, pk: int) -> Notice | None:
 
 
 def _is_claimed(changes: list[Transition], now: float) -> bool:
-    # A claim that lasts longer than a new one was made before the clock was set back.
+    # A claim that would end later than a new one was made before the clock was set back.
     longest = now + CLAIM_SECONDS + CLOCK_SKEW
     return any(
         now < to_seconds(change.claimed_until, until=longest) <= longest
@@ -91,7 +92,7 @@ def _is_quiet(circuit: Circuit, now: float) -> bool:
 
 
 def note_delivered(store: DatabaseStore, notice: Notice, channel: str) -> None:
-    """Note that a channel has the notice, so that a retry leaves that channel out."""
+    """Note that a channel has received the notice, so that a retry leaves that channel out."""
     channels = ",".join(sorted({*notice.delivered_to, channel}))
     for change in notice.changes:
         change.delivered_to = channels
@@ -99,7 +100,7 @@ def note_delivered(store: DatabaseStore, notice: Notice, channel: str) -> None:
 
 
 def note_told(store: DatabaseStore, notice: Notice) -> None:
-    """Note that every channel has the notice, and take it out of the outbox."""
+    """Note that all channels have received the notice, and take it out of the outbox."""
     now = to_datetime(store.now())
     _update(store, notice.changes, pending=False, claimed_until=None)
     Circuit.objects.using(store.alias).filter(pk=notice.circuit.pk).update(notified_at=now)

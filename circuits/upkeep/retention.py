@@ -1,11 +1,12 @@
-"""Prunes the history of the circuits, the counts of each minute, and idle members of families.
+"""Prunes the history, the counts of each minute, recordings, and idle members of families.
 
-A change is deleted once it is older than ``HISTORY_DAYS``, or once there are ``HISTORY_ROWS`` newer
-ones. Two kinds stay whatever their age: a change that waits in the outbox, and the last change of
-each circuit, because it says why the circuit is in its state and who put it there. The counts of a
-minute are deleted once they are older than ``STATISTICS_DAYS``, and so is a recording of calls, a
-day after its end at the earliest; a circuit of a family that is as its family made it is deleted
-once no call has used it for ``IDLE_DAYS``.
+* A change is deleted once it is older than ``HISTORY_DAYS``, or once there are ``HISTORY_ROWS``
+  newer ones. Two kinds are kept whatever their age: changes that wait in the outbox, and the last
+  change of each circuit, which says why the circuit is in its state and who put it there.
+* The counts of a minute are deleted once they are older than ``STATISTICS_DAYS``.
+* So is a recording of calls, but no sooner than a day after its end.
+* A member of a family that is still as its family made it is deleted once no call has used it for
+  ``IDLE_DAYS``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..reports.statistics import MINUTE_SECONDS
 from ..storage.database import DatabaseStore
 from ..storage.room import prune_idle
 
-#: The most rows that one transaction deletes: few enough that nobody waits long for it.
+#: The most rows that one transaction deletes, so few that nobody waits long for it.
 BATCH: Final = 500
 
 #: Seconds after which a pass stops and leaves the rest to the next one.
@@ -33,12 +34,9 @@ DAY: Final = 86_400.0
 
 
 def prune(store: DatabaseStore) -> int:
-    """Delete the rows that are no longer kept, the oldest first.
+    """Delete the rows that need not be kept, the oldest first; return how many.
 
     Any number of processes may run it at once.
-
-    Returns:
-        How many rows this pass has deleted.
     """
     end = monotonic() + PASS_SECONDS
     changes = _stale_changes(store)
@@ -48,12 +46,12 @@ def prune(store: DatabaseStore) -> int:
         )
         + _delete(Minute.objects.using(store.alias), lambda _: _stale_minutes(store), end)
         + _delete_recordings(store, end)
-        + _idle(store, end)
+        + _delete_idle(store, end)
     )
 
 
-def _idle(store: DatabaseStore, end: float) -> int:
-    """Delete the members of families that are idle, until ``end``; return how many."""
+def _delete_idle(store: DatabaseStore, end: float) -> int:
+    """Delete idle members of families until ``end``; return how many."""
     total = 0
     while conf.get().idle_days and monotonic() < end:
         began = monotonic()
@@ -66,7 +64,7 @@ def _idle(store: DatabaseStore, end: float) -> int:
 
 
 def _delete_recordings(store: DatabaseStore, end: float) -> int:
-    """Delete recordings that are no longer kept, their batches first; return how many rows."""
+    """Delete old recordings until ``end``, their batches first; return how many rows."""
     keys = list(_stale_recordings(store)[:BATCH])
     if not keys:
         return 0
@@ -95,23 +93,23 @@ def _delete(
         began = monotonic()
         deleted, _ = rows.filter(pk__in=batch).delete()
         total += deleted
-        # Leave the others as much time again: SQLite has one lock for all writers.
+        # Leave other writers as much time again, since SQLite has one lock for all of them.
         sleep(monotonic() - began)
     return total
 
 
 def _stale_changes(store: DatabaseStore) -> QuerySet[Transition, int]:
-    """Return the keys of the changes to delete, the oldest first.
+    """Return the primary keys of the changes to delete, the oldest first.
 
-    Keys and times rise together, so keys alone bound the rows that are read. The time is compared
-    all the same, because the clock may once have been wrong.
+    Keys and times rise together, so a range of keys is enough to bound the rows that are read. The
+    time is compared all the same, because the clock may have been wrong for a while.
     """
     config = conf.get()
     before = to_datetime(store.now() - config.history_days * DAY)
     keys = Transition.objects.using(store.alias).values_list("pk", flat=True)
     too_old = keys.filter(at__lt=before).order_by("-at").first() or 0
     too_many = keys.order_by("-pk")[config.history_rows :].first() or 0
-    # A subquery, since a database may begin a join with the circuits instead of the keys.
+    # A subquery, since a database might begin a join with the circuits instead of the keys.
     circuit = Circuit.objects.using(store.alias).filter(pk=OuterRef("circuit_id")).order_by()
     return keys.filter(
         Q(at__lt=before) | Q(pk__lte=too_many),
@@ -122,9 +120,9 @@ def _stale_changes(store: DatabaseStore) -> QuerySet[Transition, int]:
 
 
 def _stale_recordings(store: DatabaseStore) -> QuerySet[Recording, int]:
-    """Return the keys of the recordings to delete, whether their circuits are still there or not.
+    """Return the primary keys of the recordings to delete, also of deleted circuits.
 
-    None goes on for longer than a week, so one of a deleted circuit is old before long too.
+    A recording lasts a week at most, so that of a deleted circuit grows old soon enough.
     """
     days = max(1, conf.get().statistics_days)
     before = to_datetime(store.now() - days * DAY)
@@ -133,7 +131,7 @@ def _stale_recordings(store: DatabaseStore) -> QuerySet[Recording, int]:
 
 
 def _stale_minutes(store: DatabaseStore) -> QuerySet[Minute, int]:
-    """Return the keys of the minutes to delete, the oldest first, in the order of an index."""
+    """Return the primary keys of the minutes to delete, the oldest first, in an index's order."""
     before = (store.now() - conf.get().statistics_days * DAY) // MINUTE_SECONDS
     minutes = Minute.objects.using(store.alias).filter(minute__lt=before).order_by("minute")
     return minutes.values_list("pk", flat=True)

@@ -1,4 +1,4 @@
-"""``manage.py check_beat``: for monitoring, whether ``half_open_expired`` runs."""
+"""``manage.py check_beat``: tells monitoring whether ``half_open_expired`` runs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ...reports.health import LATE_SECONDS, beat
 from ..arguments import number
 from ..base import CircuitsCommand
 
-#: Exit status where the task has not run in time.
+#: Exit status when the task has not run in time.
 NOT_RUN: Final = 1
 
 AGE_LIMITS: Final = Limits(0.1, 31_536_000)
 
 
 class Command(CircuitsCommand):
-    """Says when beat's task last ran."""
+    """Report when ``half_open_expired`` last ran."""
 
     help = _(
         "Says when half_open_expired last ran. The exit status is 0 when that was in time, 1 when "
@@ -38,7 +38,7 @@ class Command(CircuitsCommand):
         )
 
     def run(self, **options: Any) -> None:
-        """Look, and end with the exit status that says how it is."""
+        """Print when the task last ran, and exit with the status that monitoring expects."""
         max_age = options["max_age"]
         check_number("max-age", max_age, AGE_LIMITS, whole=False)
         last = beat(max_age)

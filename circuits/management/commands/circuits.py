@@ -1,4 +1,4 @@
-"""``manage.py circuits``: circuits seen and steered from a shell."""
+"""``manage.py circuits``: see and steer circuits from a shell."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from ...storage.nearness import near_misses
 from ...validation import check_name
 from ..arguments import add_base_options, add_json, line, mode_time, number, whole_number, yes_or_no
 from ..base import CircuitsCommand
-from ..forecasting import add_forecast_arguments, as_values, told
+from ..forecasting import add_forecast_arguments, as_values, forecast_lines
 from ..overview import read_overview
 from ..replaying import add_record_arguments, add_replay_arguments, lines_of_recording, replay_table
 from ..reports import fields_table, history_table, list_table, overview_table
 from ..tables import Table, clean
 from ..watching import keep_showing
 
-#: Exit status where an operation was refused, or its call failed.
+#: Exit status when an operation was refused, or its call failed.
 NOT_DONE: Final = 1
 
-#: How many of the last transitions `show` shows.
+#: How many transitions `show` prints, the newest ones.
 LAST_TRANSITIONS: Final = 10
 
-#: For how many unknown names others like them are looked for.
+#: For at most this many unknown names, similar ones are suggested.
 MISTYPED: Final = 5
 
 INTERVAL: Final = 2.0
@@ -56,7 +56,7 @@ COUNT_LIMITS: Final = Limits(1, 1_000_000_000)
 
 
 class Command(CircuitsCommand):
-    """Lists, shows, makes and steers circuits."""
+    """List, show, make and steer circuits."""
 
     help = _(
         "Lists, shows, makes and steers circuits. The exit status is 1 if an operation was refused "
@@ -93,7 +93,7 @@ class Command(CircuitsCommand):
             )
         )
         for key, operation in OPERATIONS.items():
-            added = action(_words(key), operation.help, self._operate)
+            added = action(_dashed(key), operation.help, self._operate)
             _add_operation_arguments(added, operation)
         _add_create_arguments(action("create", _("Make a circuit."), self._create))
         _add_delete_arguments(
@@ -137,7 +137,7 @@ class Command(CircuitsCommand):
             keep_showing(live, read, interval=interval, times=count)
 
     def _show(self, name: str, as_json: bool, **options: Any) -> None:
-        _check_there([name])
+        _check_known([name])
         (reading,) = read_circuits(name=name)
         transitions = list(history_of(reading.circuit)[:LAST_TRANSITIONS])
         if as_json:
@@ -154,18 +154,18 @@ class Command(CircuitsCommand):
             screen.show(history_table(transitions))
 
     def _forecast(self, name: str, changes: list[str], as_json: bool, **options: Any) -> None:
-        _check_there([name])
+        _check_known([name])
         (reading,) = read_circuits(name=name)
         changed = with_changes(reading.circuit, changes) if changes else None
         basis = basis_of(reading.circuit, reading.now)
         if as_json:
             self.say_json(as_values(reading.circuit, changed, basis))
             return
-        for each in told(reading.circuit, changed, basis):
+        for each in forecast_lines(reading.circuit, changed, basis):
             self.say(each)
 
     def _record(self, name: str, seconds: int, stop: bool, **options: Any) -> None:
-        _check_there([name])
+        _check_known([name])
         if stop:
             recording.stop(name)
         else:
@@ -174,9 +174,9 @@ class Command(CircuitsCommand):
             self.say(each)
 
     def _replay(self, name: str, changes: list[str], as_json: bool, **options: Any) -> None:
-        _check_there([name])
+        _check_known([name])
         (reading,) = read_circuits(name=name)
-        tried = replay.tried(reading.circuit, changes)
+        tried = replay.policies_to_try(reading.circuit, changes)
         result = replay.result(reading.circuit, tried, reading.now, replay.MOST_CALLS)
         if as_json:
             self.say_json(replay.as_values(result))
@@ -200,7 +200,7 @@ class Command(CircuitsCommand):
         names = list(dict.fromkeys([*names, *chain.from_iterable(map(_in_family, families))]))
         if not names:
             raise InvalidInputError(_("Name a circuit, or a family with --family."))
-        _check_there(names, or_named=conf.named())
+        _check_known(names, or_named=conf.named())
         operation = OPERATIONS[action.replace("-", "_")]
         who = _system_user() if actor is None else actor
         not_done = False
@@ -218,7 +218,7 @@ class Command(CircuitsCommand):
 
     def _delete(self, names: list[str], interactive: bool, **options: Any) -> None:
         names = list(dict.fromkeys(names))
-        _check_there(names)
+        _check_known(names)
         if interactive and not _is_confirmed(names):
             self.say(_("Nothing was deleted."))
             sys.exit(NOT_DONE)
@@ -303,7 +303,7 @@ def _add_operation_arguments(parser: CommandParser, operation: Operation) -> Non
 def _add_create_arguments(parser: CommandParser) -> None:
     parser.add_argument("name", help=_("the circuit"))
     for name in POLICY_FIELDS:
-        parser.add_argument(_option(name), type=_kind(name), help=_help(name))
+        parser.add_argument(_option(name), type=_type_of(name), help=_help(name))
 
 
 def _add_delete_arguments(parser: CommandParser) -> None:
@@ -318,20 +318,20 @@ def _add_delete_arguments(parser: CommandParser) -> None:
     )
 
 
-def _words(name: str) -> str:
-    """Return a name of code as it is typed at a shell."""
+def _dashed(name: str) -> str:
+    """Return a Python name as it is typed at a shell: ``force-open`` for ``force_open``."""
     return name.replace("_", "-")
 
 
 def _option(field: str) -> str:
-    return f"--{_words(field)}"
+    return f"--{_dashed(field)}"
 
 
 def _help(field: str) -> str:
     return str(getattr(Circuit._meta.get_field(field), "help_text", ""))
 
 
-def _kind(field: str) -> Callable[[str], Any]:
+def _type_of(field: str) -> Callable[[str], Any]:
     if field == "respect_retry_after":
         return yes_or_no
     if field in ("probe_url", "strategy", "failure_statuses"):
@@ -343,27 +343,27 @@ def _system_user() -> str:
     try:
         return clean(getuser())[:ACTOR_LENGTH]
     except (ImportError, KeyError, OSError):
-        return ""  # in a container, a user may have a number only
+        return ""  # in a container, a user may have a number but no name
 
 
 def _lookups(states: list[str], modes: list[str], family: str | None) -> dict[str, list[str]]:
-    """Return the filters that were given."""
+    """Return the given filters as lookups of a queryset."""
     asked = {"state__in": states, "mode__in": modes}
     given = {lookup: some for lookup, some in asked.items() if some}
     return given if family is None else {**given, "name__in": _members(family)}
 
 
 def _members(family: str) -> list[str]:
-    """Return the names of a family's circuits, its own first."""
+    """Return the names of a family's circuits; the circuit named like the family comes first."""
     found = Circuit.objects.filter(Q(family=family) | Q(name=family)).order_by("name")
     return list(found.values_list("name", flat=True))
 
 
 def _in_family(family: str) -> list[str]:
-    """Return the same, of a family that must have some.
+    """Return the names of a family's circuits.
 
     Raises:
-        InvalidInputError: It has none.
+        InvalidInputError: The family has no circuits.
     """
     found = _members(check_name(family))
     if not found:
@@ -374,11 +374,14 @@ def _in_family(family: str) -> list[str]:
 # Work --------------------------------------------------------------------------------------------
 
 
-def _check_there(names: Sequence[str], or_named: Iterable[str] = ()) -> None:
-    """Refuse unknown names, all at once: where one is wrong, nothing is done.
+def _check_known(names: Sequence[str], or_named: Iterable[str] = ()) -> None:
+    """Check that every name is a circuit's, so that one wrong name stops the whole command.
 
     Args:
-        or_named: Names that will do though no circuit of theirs is made yet.
+        or_named: Names to accept although their circuits do not exist yet.
+
+    Raises:
+        InvalidInputError: Some names are unknown; the message lists them all.
     """
     for name in names:
         check_name(name)
@@ -398,7 +401,7 @@ def _about_unknown(names: Sequence[str]) -> Iterator[str]:
 
 
 def _is_confirmed(names: Sequence[str]) -> bool:
-    """Ask whether circuits are to be deleted; without an answer, they are not."""
+    """Ask whether to delete the circuits; the end of the input means no."""
     question = _(
         "The history of %(names)s goes too, and a call to it makes it anew. "
         "Type 'yes' to delete, or 'no' to cancel: "

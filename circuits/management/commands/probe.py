@@ -1,4 +1,4 @@
-"""``manage.py probe``: a real call through a circuit, for people and for monitoring."""
+"""``manage.py probe``: makes a real call through a circuit, for people and for monitoring."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ..base import CircuitsCommand
 from ..reports import state_cell
 from ..tables import Cell, Table
 
-#: Exit status where a probe failed or was refused.
+#: Exit status when a probe failed or was refused.
 NOT_PASSED: Final = 1
 
-#: Exit status of ``--watch`` where Ctrl-C came before the first round was done, as shells have it.
+#: Exit status when Ctrl-C ends ``--watch`` before the first round is done; shells use the same.
 INTERRUPTED: Final = 130
 
 INTERVAL: Final = 2.0
@@ -34,7 +34,7 @@ Report = Callable[[list[ProbeResult]], None]
 
 
 class Command(CircuitsCommand):
-    """Calls remotes through their circuits and says how it went."""
+    """Call remotes through their circuits, and print the outcomes."""
 
     help = _(
         "Makes a call through a circuit and shows how it went. The exit status is 0 when all "
@@ -59,7 +59,7 @@ class Command(CircuitsCommand):
         )
 
     def run(self, **options: Any) -> None:
-        """Probe, and end with the exit status that says how it went."""
+        """Probe, and exit with a status that tells whether all probes passed."""
         check_number("interval", options["interval"], INTERVAL_LIMITS, whole=False)
         probe_round = _chosen(options["name"], options["url"], options["every"])
         if options["watch"]:
@@ -99,7 +99,7 @@ class Command(CircuitsCommand):
 
 
 def _chosen(name: str | None, url: str | None, every: bool) -> Callable[[], list[ProbeResult]]:
-    """Return what probes the circuits that were asked for, once."""
+    """Return a function that probes each chosen circuit once."""
     if every == (name is not None):
         raise InvalidInputError(
             _("Give either the name of a circuit, or --all for every circuit with a probe URL.")

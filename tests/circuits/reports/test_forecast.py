@@ -11,7 +11,7 @@ from circuits.core.forecast import Plan, Traffic
 from circuits.core.policy import Policy
 from circuits.models import Circuit, Minute
 from circuits.reports.forecast import Basis, basis_of, of_traffic, sentences
-from circuits.reports.numbers import about, percent, short, spell
+from circuits.reports.numbers import approximate_time, exact_time, percent, rounded
 from circuits.reports.policies import cautions, in_words
 from tests.factories import CircuitFactory
 
@@ -305,14 +305,18 @@ def test_two_values_that_do_not_go_together_are_both_named(
     [(0, "0"), (0.00004217, "0.000042"), (1, "1"), (7.51, "7.5"), (10.4, "10"), (1234, "1,234")],
 )
 def test_an_estimate_has_two_digits(number: float, written: str) -> None:
-    assert short(number) == written
+    assert rounded(number) == written
 
 
 def test_shares_and_times_as_people_say_them() -> None:
     assert (percent(0.5), percent(0.0042), percent(1)) == ("50 %", "0.42 %", "100 %")
-    assert (about(0.42), about(3.04), about(61)) == ("0.42 seconds", "3 seconds", "1\xa0minute")
-    assert about(float("inf")) == about(1e12) == "more than a hundred years"
-    assert [spell(each) for each in (0.25, 90, 119, 120, 3600, 5400)] == [
+    assert (approximate_time(0.42), approximate_time(3.04), approximate_time(61)) == (
+        "0.42 seconds",
+        "3 seconds",
+        "1\xa0minute",
+    )
+    assert approximate_time(float("inf")) == approximate_time(1e12) == "more than a hundred years"
+    assert [exact_time(each) for each in (0.25, 90, 119, 120, 3600, 5400)] == [
         "0.25 s",
         "90 s",
         "119 s",
