@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.contrib.admin import SimpleListFilter
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Circuit
 from ..steering.permissions import seen
+from ..storage.families import in_family
 
 #: How many families are offered, the largest ones.
 OFFERED: Final = 20
@@ -42,4 +43,4 @@ class FamilyFilter(SimpleListFilter):
         family = self.value()
         if family is None:
             return queryset
-        return queryset.filter(Q(family=family) | Q(name=family))
+        return queryset.filter(in_family(family))

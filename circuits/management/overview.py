@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Q
+
 from ..models import Circuit
 from ..reports import health
 from ..reports.readings import Reading, read_most_urgent
@@ -31,19 +33,19 @@ class Overview:
     left_out: int
 
 
-def read_overview(most: int, **lookups: Any) -> Overview:
-    """Read the overview, with at most ``most`` circuits that match ``lookups``.
+def read_overview(most: int, *conditions: Q, **lookups: Any) -> Overview:
+    """Read the overview, with at most ``most`` circuits that match.
 
     The number of queries does not depend on the number of circuits.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
     """
-    readings = read_most_urgent(most, **lookups)
+    readings = read_most_urgent(most, *conditions, **lookups)
     return Overview(
         health.counted(),
         health.beat(),
         readings,
         gather(readings),
-        max(0, Circuit.objects.filter(**lookups).count() - len(readings)),
+        max(0, Circuit.objects.filter(*conditions, **lookups).count() - len(readings)),
     )

@@ -96,9 +96,9 @@ def read_circuits(*conditions: Q, **lookups: Any) -> list[Reading]:
     return [reading_of(row) for row in _rows(*conditions, **lookups)]
 
 
-def read_most_urgent(most: int | None, **lookups: Any) -> list[Reading]:
+def read_most_urgent(most: int | None, *conditions: Q, **lookups: Any) -> list[Reading]:
     """Read at most ``most`` of the circuits that match, in the order of the admin's list."""
-    return most_urgent(Circuit.objects.filter(**lookups), most)
+    return most_urgent(Circuit.objects.filter(*conditions, **lookups), most)
 
 
 def most_urgent(circuits: QuerySet[Any], most: int | None) -> list[Reading]:

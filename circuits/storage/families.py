@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from .. import conf
 from ..core.families import family_of
@@ -19,6 +19,11 @@ from ..models import POLICY_FIELDS, Circuit
 
 #: The policy fields that a family shares. Each endpoint has a URL of its own.
 SHARED: Final = tuple(name for name in POLICY_FIELDS if name != "probe_url")
+
+
+def in_family(*names: str) -> Q:
+    """Return the condition that finds the circuits of families, and those named like a family."""
+    return Q(family__in=names) | Q(name__in=names)
 
 
 def values_of_new(alias: str, name: str) -> dict[str, Any]:

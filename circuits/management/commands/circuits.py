@@ -29,7 +29,7 @@ from ...reports.verdict import gather, verdict
 from ...steering import recording
 from ...steering.operations import OPERATIONS, Operation
 from ...storage.database import DatabaseStore
-from ...storage.families import values_of_new
+from ...storage.families import in_family, values_of_new
 from ...storage.nearness import near_misses
 from ...validation import check_name
 from ..arguments import add_base_options, add_json, line, mode_time, number, whole_number, yes_or_no
@@ -107,7 +107,7 @@ class Command(CircuitsCommand):
     def _list(
         self, states: list[str], modes: list[str], family: str | None, as_json: bool, **options: Any
     ) -> None:
-        readings = read_most_urgent(None, **_lookups(states, modes, family))
+        readings = read_most_urgent(None, _asked_for(states, modes, family))
         if as_json:
             self.say_json([reading.values() for reading in readings])
         elif readings:
@@ -128,10 +128,10 @@ class Command(CircuitsCommand):
         check_number("interval", interval, INTERVAL_LIMITS, whole=False)
         if count is not None:
             check_number("count", count, COUNT_LIMITS, whole=True)
-        screen, lookups = self.screen(**options), _lookups(states, modes, family)
+        screen, asked = self.screen(**options), _asked_for(states, modes, family)
 
         def read() -> Table:
-            return overview_table(read_overview(screen.most_rows(), **lookups))
+            return overview_table(read_overview(screen.most_rows(), asked))
 
         with screen.live() as live, suppress(KeyboardInterrupt):
             keep_showing(live, read, interval=interval, times=count)
@@ -197,7 +197,7 @@ class Command(CircuitsCommand):
         seconds: int | None = None,
         **options: Any,
     ) -> None:
-        names = list(dict.fromkeys([*names, *chain.from_iterable(map(_in_family, families))]))
+        names = list(dict.fromkeys([*names, *chain.from_iterable(map(_members, families))]))
         if not names:
             raise InvalidInputError(_("Name a circuit, or a family with --family."))
         _check_known(names, or_named=conf.named())
@@ -346,26 +346,21 @@ def _system_user() -> str:
         return ""  # in a container, a user may have a number but no name
 
 
-def _lookups(states: list[str], modes: list[str], family: str | None) -> dict[str, list[str]]:
-    """Return the given filters as lookups of a queryset."""
-    asked = {"state__in": states, "mode__in": modes}
-    given = {lookup: some for lookup, some in asked.items() if some}
-    return given if family is None else {**given, "name__in": _members(family)}
+def _asked_for(states: list[str], modes: list[str], family: str | None) -> Q:
+    """Return the given filters as a condition."""
+    lookups = {"state__in": states, "mode__in": modes}
+    given = Q(**{lookup: some for lookup, some in lookups.items() if some})
+    return given if family is None else given & in_family(family)
 
 
 def _members(family: str) -> list[str]:
-    """Return the names of a family's circuits; the circuit named like the family comes first."""
-    found = Circuit.objects.filter(Q(family=family) | Q(name=family)).order_by("name")
-    return list(found.values_list("name", flat=True))
-
-
-def _in_family(family: str) -> list[str]:
-    """Return the names of a family's circuits.
+    """Return the names of a family's circuits; the circuit named like the family comes first.
 
     Raises:
         InvalidInputError: The family has no circuits.
     """
-    found = _members(check_name(family))
+    rows = Circuit.objects.filter(in_family(check_name(family))).order_by("name")
+    found = list(rows.values_list("name", flat=True))
     if not found:
         raise InvalidInputError(_("No circuit is in the family %(name)r.") % {"name": family})
     return found

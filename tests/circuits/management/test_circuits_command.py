@@ -16,6 +16,7 @@ from pytest_django import Settings
 
 import circuits
 from circuits.core.status import Mode
+from circuits.management import watching
 from circuits.management.commands import circuits as command
 from circuits.models import POLICY_FIELDS, Circuit, Transition
 from tests.commands import Terminal, shell
@@ -90,6 +91,22 @@ def test_a_family_is_listed_and_steered_as_one() -> None:
         "payments/refunds: forced open.",
     ]
     assert circuits.get("users").mode is Mode.AUTOMATIC
+
+
+def test_watch_shows_a_member_that_comes_while_it_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    CircuitFactory.create(name="payments/charges")
+
+    def sleep(seconds: float) -> None:
+        for name in ("payments", "payments/refunds", "users"):
+            CircuitFactory.create(name=name)
+
+    monkeypatch.setattr(watching, "sleep", sleep)
+    said = shell("circuits", "watch", "--family", "payments", "--count", "2").out
+    numbers = {name: said.count(f"{name} ") for name in ("payments/charges", "payments/refunds")}
+    assert numbers == {"payments/charges": 2, "payments/refunds": 1}
+    assert "users" not in said
 
 
 @pytest.mark.parametrize("given", [[], ["--family", "nobody"]])
@@ -530,7 +547,7 @@ def test_create_keeps_to_the_limit() -> None:
 
 
 def test_a_database_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_most_urgent(most: int | None, **lookups: Any) -> None:
+    def read_most_urgent(*args: Any) -> None:
         raise DatabaseError("no such table: circuits_circuit")
 
     monkeypatch.setattr(command, "read_most_urgent", read_most_urgent)
