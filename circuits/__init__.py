@@ -1,8 +1,8 @@
 """Circuit breakers for Django: persistent, shared by every process, run from the admin.
 
 The names here are loaded when they are first used, so importing the package costs next to nothing
-and never touches the app registry. The exceptions are there at once: what rebuilds them by name, as
-Celery does with a task's, looks at what is loaded already.
+and never touches the app registry. Only the exceptions are loaded at once, since code that rebuilds
+them by name, as Celery does with those of a task, looks only at loaded names.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _HOMES = {
 }
 
 
-#: Refusals that are errors of a library or framework too, each with the module that has it.
+#: Refusals that are also errors of a library or framework, each with the module that defines it.
 _REFUSALS = {
     "CircuitBusyAPIError": "integrations.drf",
     "CircuitBusyConnectError": "calls.transports",
@@ -85,12 +85,14 @@ def __getattr__(name: str) -> Any:
 
 
 def _refusal(name: str) -> type[CircuitOpenError]:
-    """Return the class of a refusal; where its library is not to be had, the one it extends."""
+    """Return the class of a refusal; if its library is missing, the class that it extends."""
     try:
         found: type[CircuitOpenError] = getattr(
             import_module(f".{_REFUSALS[name]}", __name__), name
         )
-    except Exception:  # not installed, or Django not set up: who reads a result may be anybody
+    except (
+        Exception
+    ):  # the library is not installed, or whoever reads a result has no Django set up
         return CircuitBusyError if name.startswith("CircuitBusy") else CircuitOpenError
     return found
 

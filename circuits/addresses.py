@@ -15,8 +15,8 @@ _NAT64: Final = IPv6Network("64:ff9b::/96")
 def is_public(address: str) -> bool:
     """Return whether an IP address is on the public Internet.
 
-    Loopback, link-local, private, shared, multicast and reserved addresses are not, nor is an IPv6
-    address that leads to such an IPv4 address.
+    Loopback, link-local, private, shared, multicast and reserved addresses are not. Neither is an
+    IPv6 address that leads to such an IPv4 address.
 
     Args:
         address: An address as ``getaddrinfo`` returns it, perhaps with a zone such as ``%eth0``. A

@@ -1,4 +1,4 @@
-"""The admin of circuits, where staff see and steer them, and of their history."""
+"""The admin of circuits, where staff see and steer them, of their history and their incidents."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ from .storage.families import save_policy
 
 
 def _moment(name: str) -> Callable[[Circuit], str]:
-    """Return a column for a moment in the past."""
+    """Return a column that shows a field with a moment in the past."""
 
     @admin.display(description=Circuit._meta.get_field(name).verbose_name)  # type: ignore[union-attr]
     def show(circuit: Circuit) -> str:
@@ -84,14 +84,14 @@ def _moment(name: str) -> Callable[[Circuit], str]:
 
 
 def _evidence(circuit: Any) -> Evidence:
-    """Return what the list has gathered about a circuit of its page; nothing elsewhere."""
+    """Return the evidence that the list has gathered about a circuit; none outside the list."""
     found: Evidence = getattr(circuit, "evidence", NO_EVIDENCE)
     return found
 
 
 @admin.register(Circuit)
 class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
-    """Circuits: people set their policy and steer them; their state is the machine's."""
+    """The admin of circuits. Staff set the policy and steer; only the machine writes the state."""
 
     form = CircuitForm
     list_display = (
@@ -155,7 +155,7 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
     # Reading
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Circuit]:
-        """Return the circuits, each with the database's clock: what counts must count by that."""
+        """Return the circuits, each with the database's time, by which countdowns must count."""
         rows: QuerySet[Circuit] = with_clock(super().get_queryset(request))
         return rows
 
@@ -184,7 +184,7 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
     def calls(self, circuit: Any) -> str:
         return display.labelled(_("last hour"), sparkline(_evidence(circuit).calls))
 
-    # It stands below the others, across the row, and has no heading to sort by.
+    # Shown below the other columns across the row, so it has no heading to sort by.
     @admin.display(description=_("why"))
     def error(self, circuit: Any) -> str:
         return display.why(reading_of(circuit), getattr(circuit, "by_hand", None))
@@ -196,11 +196,11 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
     # The form
 
     def get_fieldsets(self, request: HttpRequest, obj: Circuit | None = None) -> Any:
-        """Return the policy, and what the machine says once there is a circuit."""
+        """Return the fieldsets of the policy and, once the circuit exists, of its state."""
         return self.policy_fieldsets + (() if obj is None else self._state_fieldsets(obj))
 
     def _state_fieldsets(self, circuit: Circuit) -> Any:
-        """Return the fieldsets of the state, without failures in a row where they open nothing."""
+        """Return the fieldsets of the state, without failures in a row if they open nothing."""
         if circuit.strategy != Strategy.RATE:
             return self.state_fieldsets
         return tuple(
@@ -209,15 +209,15 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Circuit | None = None) -> Any:
-        """Return what is not for people to set. A new name would leave all callers behind."""
+        """Return the state, and the name, since a new name would leave all callers behind."""
         return () if obj is None else ("name", *flatten_fieldsets(self.state_fieldsets))
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Begin a new circuit with the site's defaults."""
+        """Return the site's defaults for a new circuit."""
         return {**conf.get().defaults, **super().get_changeform_initial_data(request)}
 
     def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Return the form, made for this request."""
+        """Return the form, told whether the database refused it and whether to preview it."""
         form: Any = super().get_form(request, *args, **kwargs)
         form.is_refused = getattr(request, "circuits_form_is_refused", False)
         form.is_preview = PREVIEW in request.POST
@@ -229,7 +229,7 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
         return field and form_field(db_field.name, field)
 
     def changeform_view(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Show the form again where the database cannot keep what was entered."""
+        """Show the form again if the database cannot store the values."""
         try:
             return super().changeform_view(request, *args, **kwargs)
         except (DatabaseError, UnicodeError) as error:
@@ -239,11 +239,11 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
             return super().changeform_view(request, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Write what the form holds and no more: the state has gone on since it was read.
+        """Save only the fields of the form, since the state has gone on since it was read.
 
         Raises:
-            PermissionDenied: This circuit is not the user's to change, and a list that is edited
-                has asked for none in particular.
+            PermissionDenied: The user may not change this circuit. An editable list has not asked
+                about each circuit.
         """
         if change and not self.has_change_permission(request, obj):
             raise PermissionDenied
@@ -267,17 +267,17 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Show where the circuit stands above the form, and its last transitions below."""
+        """Show the circuit's state above the form, and its last transitions below."""
         circuit = kwargs.get("obj")
         if circuit is not None:
             context |= self.page_context(request, display.shown_by_name(circuit))
             context |= self._forecast(request, circuit, context["adminform"].form)
-            # Django's place for them is below what our template puts at the top.
+            # Django shows the errors below what our template puts at the top; we show them first.
             context |= {"form_errors": context.get("errors"), "errors": None}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _forecast(self, request: HttpRequest, circuit: Circuit, form: Any) -> dict[str, Any]:
-        """Return what the policy does, and what the values in the form would do."""
+        """Return the forecast of the policy, and of the values in the form."""
         saved = self.get_queryset(request).filter(pk=circuit.pk).first() or circuit
         typed = form.previewed if isinstance(form, CircuitForm) else None
         return {
@@ -286,7 +286,7 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
         }
 
     def page_context(self, request: HttpRequest, circuit: Circuit) -> dict[str, Any]:
-        """Add where the circuit stands, what can be done with it, and its last changes."""
+        """Add the circuit's state, its buttons, charts, incidents and last changes."""
         reading = reading_of(circuit)
         evidence = gather([reading])[circuit.pk]
         may = may_operate(self, request, circuit)
@@ -299,7 +299,7 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
         }
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the permanent addresses of incidents."""
+        """Add the permanent URLs of incidents."""
         view = self.admin_site.admin_view(self.incident_view)
         address = "<path:object_id>/incident/<int:generation>/"
         return [url_path(address, view, name="circuits_circuit_incident"), *super().get_urls()]
@@ -308,13 +308,13 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
     def incident_view(
         self, request: HttpRequest, object_id: str, generation: int
     ) -> TemplateResponse:
-        """Show an incident: when, for how long, why, and what was done."""
+        """Show an incident: when it began, how long it lasted, why, and its changes."""
         circuit = self.get_object(request, unquote(object_id))
         if not may_see(self, request, circuit):
             raise PermissionDenied
         if circuit is None:
             return self.gone(request, _("This circuit is no longer there."))
-        # Any generation of an incident leads to it: a process may not know in which one it began.
+        # Any generation of an incident leads to it, since a link may not know the first one.
         incident = incidents.one(circuit, generation)
         if incident is None:
             sentence = _("This incident of %(circuit)s is not kept, or no longer.")
@@ -332,19 +332,19 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
         return TemplateResponse(request, "admin/circuits/circuit/incident.html", context)
 
     def has_delete_permission(self, request: HttpRequest, obj: Circuit | None = None) -> bool:
-        """Whether the user may delete a circuit, which they have to see for that."""
+        """Return whether the user may delete a circuit. They must be allowed to see it too."""
         may_delete = super().has_delete_permission(request, obj)
         is_hidden = obj is not None and has_rule_for_each(self) and not may_see(self, request, obj)
         return may_delete and not is_hidden
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Let the history go with its circuit, though nobody may delete it by itself."""
+        """Allow the history to be deleted with its circuit, though not by itself."""
         to_delete, count, missing, protected = super().get_deleted_objects(objs, request)
         return to_delete, count, missing - {Transition._meta.verbose_name}, protected
 
 
 class HistoryAdmin(SteadyAdmin):
-    """A list of changes, which nobody may change."""
+    """A read-only list of changes."""
 
     list_per_page = 50
     paginator = BoundedPaginator
@@ -362,7 +362,7 @@ class HistoryAdmin(SteadyAdmin):
         return self._link("change", transition.circuit, transition.circuit_id)
 
     def _link(self, page: str, words: Any, *key: int) -> str:
-        """Return a link to a page of a circuit; just words on a site that has no such pages."""
+        """Return a link to a page of a circuit, or only its text if the site has no such page."""
         name, site = f"admin:circuits_circuit_{page}", self.admin_site.name
         try:
             url = reverse(name, args=key, current_app=site)
@@ -371,12 +371,12 @@ class HistoryAdmin(SteadyAdmin):
         return format_html('<a href="{}">{}</a>', url, words)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Transition]:
-        """Return the changes, their circuits fetched apart: a join may lose the index's order."""
+        """Return the changes. Circuits are prefetched, since a join may lose the index's order."""
         rows: QuerySet[Transition] = super().get_queryset(request)
         return rows.prefetch_related("circuit")
 
     def has_view_permission(self, request: HttpRequest, obj: Transition | None = None) -> bool:
-        """A history belongs to its circuit: who may see that may see this."""
+        """Return whether the user may see the history, as whoever may see the circuit may."""
         names = ("circuits.view_circuit", "circuits.view_transition", "circuits.change_transition")
         may = any(has_perm(request, name) for name in names)
         circuits = circuits_on(self.admin_site)
@@ -391,13 +391,13 @@ class HistoryAdmin(SteadyAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Transition | None = None) -> bool:
-        """A piece of history goes with its circuit only."""
+        """Return false: changes are deleted with their circuit only."""
         return False
 
 
 @admin.register(Transition)
 class TransitionAdmin(HistoryAdmin):
-    """The history of all circuits, which nobody may change."""
+    """The read-only history of all circuits."""
 
     list_display = (
         "moment",
@@ -443,22 +443,22 @@ class TransitionAdmin(HistoryAdmin):
         return display.shortened(transition.detail)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the kind of list that a long history needs."""
+        """Return the list whose cost does not grow with the history."""
         return HistoryList
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address of the download."""
+        """Add the URL of the download."""
         view = self.admin_site.admin_view(self.export_view)
         return [url_path("export/", view, name="circuits_transition_export"), *super().get_urls()]
 
     @method_decorator(require_safe)
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Send all changes that the list's filters and search find, also those it is cut before."""
+        """Send all changes that match the filters and the search, more than the list shows."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
             history: Any = self.get_changelist_instance(request)
-            found = history.all_of_it(request)
+            found = history.all_matching(request)
         except IncorrectLookupParameters:
             return HttpResponseBadRequest(_("This filter cannot be understood."))
         name = f"circuits-history-{local_time(timezone.now()):%Y-%m-%d}.csv"
@@ -486,7 +486,9 @@ class IncidentAdmin(HistoryAdmin):
 
     @admin.display(description=_("lasted"))
     def lasted(self, opening: Any) -> str:
-        words = display.lasted(opening.told["duration"], is_over=opening.told["is_over"])
+        words = display.lasted(
+            opening.incident_in_words["duration"], is_over=opening.incident_in_words["is_over"]
+        )
         return display.labelled(_("lasted"), words)
 
     @admin.display(description=_("why"))
@@ -495,12 +497,16 @@ class IncidentAdmin(HistoryAdmin):
 
     @admin.display(description=_("failed trials"))
     def trials(self, opening: Any) -> str:
-        number = display.at_least(opening.told["failed_trials"], is_cut=opening.told["is_cut"])
+        number = display.at_least(
+            opening.incident_in_words["failed_trials"], is_cut=opening.incident_in_words["is_cut"]
+        )
         return display.labelled(_("failed trials"), number)
 
     @admin.display(description=_("refused"))
     def refused(self, opening: Any) -> str:
-        number = display.at_least(opening.told["refusals"], is_cut=opening.told["is_cut"])
+        number = display.at_least(
+            opening.incident_in_words["refusals"], is_cut=opening.incident_in_words["is_cut"]
+        )
         return display.labelled(_("refused"), number)
 
     @admin.display(description=_("actor"))
@@ -508,15 +514,15 @@ class IncidentAdmin(HistoryAdmin):
         return display.labelled(_("actor"), opening.actor or display.NOTHING)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the changes that began incidents."""
+        """Return the openings."""
         return super().get_queryset(request).filter(incidents.OPENS)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list that knows what became of each opening."""
+        """Return the list that reads the incident of each opening."""
         return IncidentList
 
 
-# The first page of the admin says how many circuits are down. A site that has a first page of its
-# own keeps it, and may use the tag `circuits_panel` there.
+# Show on the admin's first page how many circuits are down. A site with an index template of its
+# own keeps it, and can use the tag `circuits_panel` there.
 if admin.site.index_template is None:
     admin.site.index_template = "admin/circuits/index.html"

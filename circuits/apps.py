@@ -48,7 +48,7 @@ def create_configured(using: str, plan: Sequence[tuple[Any, bool]] = (), **kwarg
         return
     going_back = any(backwards for _migration, backwards in plan)
     if not going_back and _has_columns(using, Circuit):
-        # Through this alias, not the circuits': a test run may not have replaced that one yet.
+        # Through this alias, not that of the circuits, which a test run may not have replaced yet.
         DatabaseStore(using).create_configured()
     if testruns.is_on():
         # Either a test with real commits has ended and its rows are gone. Or the database is new
@@ -58,7 +58,7 @@ def create_configured(using: str, plan: Sequence[tuple[Any, bool]] = (), **kwarg
 
 
 def _has_columns(alias: str, model: type[Model]) -> bool:
-    """Return whether the table has all columns of the model, as after the last migration."""
+    """Return whether the table has all columns of the model, as it has after the last migration."""
     table, introspection = model._meta.db_table, connections[alias].introspection
     with connections[alias].cursor() as cursor:
         if table not in introspection.table_names(cursor):

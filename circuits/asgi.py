@@ -1,4 +1,4 @@
-"""The site's ASGI entry point: Django's application, which also handles the lifespan events."""
+"""The site's ASGI entry point: Django's application, extended to handle lifespan events."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Application = Callable[..., Awaitable[None]]
 
 
 def get_asgi_application() -> Application:
-    """Return Django's application, which writes its tallies when the server shuts down::
+    """Return Django's application, extended to write tallies when the server shuts down::
 
         from circuits.asgi import get_asgi_application
 
         application = get_asgi_application()
 
-    Django's own application does not handle the lifespan events. With it, tallies are written when
-    the process exits.
+    Django's own application does not handle lifespan events. With it, tallies are written when the
+    process exits.
     """
     django: Application = asgi.get_asgi_application()
 

@@ -53,7 +53,7 @@ def check_deployment(
     """Check what matters only in production, for ``check --deploy``."""
     raw = getattr(settings, "CIRCUITS", {})
     if any(conf.problems(raw)):
-        return []  # the other check says so
+        return []  # check_settings reports it
     if 0 < len(conf.load(raw).health_token) < TOKEN_LENGTH:
         return [
             checks.Warning(
@@ -80,7 +80,7 @@ def check_webhook(raw: Mapping[str, Any]) -> list[CheckMessage]:
 
 
 def check_database(alias: str) -> list[CheckMessage]:
-    """Check that no transaction of the site can take back outcomes written to the alias."""
+    """Check that no transaction of the site can roll back outcomes written to the alias."""
     options = settings.DATABASES[alias]
     found: list[CheckMessage] = []
     if options.get("ATOMIC_REQUESTS"):
@@ -127,7 +127,7 @@ def check_routing(alias: str) -> list[CheckMessage]:
         message = f"The circuits are kept in the database {alias!r}, but the routers send them to "
         return [Error(f"{message}{elsewhere}.", hint=hint, id="circuits.E003")]
     found: list[CheckMessage] = []
-    # More than once, since a router may choose among replicas at random.
+    # Asked several times, since a router may choose among replicas at random.
     elsewhere = _others(alias, (router.db_for_read(model) for model in ours for _ in range(20)))
     if elsewhere:
         message = (

@@ -38,7 +38,7 @@ _HOST: Final = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", 
 #: A bearer token as an HTTP header can carry it; empty for none.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]*")
 
-#: Yields a sentence for each thing that is wrong with the value of a key.
+#: A function that yields a sentence for each thing wrong with the value of a key.
 Check = Callable[[str, object], Iterator[str]]
 
 
@@ -49,8 +49,8 @@ class Notify:
     Args:
         emails: Addresses that receive a mail.
         webhook: A URL that receives a POST request; it is a secret.
-        quiet_seconds: Seconds after a notice in which the same circuit causes no other one. Changes
-            in that time are reported together afterwards.
+        quiet_seconds: Seconds after a notice in which the same circuit causes no further notice.
+            Changes in that time are reported together afterwards.
     """
 
     emails: Sequence[str] = ()
@@ -123,11 +123,11 @@ class Config:
     def circuit(self, name: str, shared: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the field values of a new circuit.
 
-        The settings' entry for the name overrides what code has declared, which overrides those of
-        its family, which override the settings' defaults.
+        The settings' entry for the name overrides the values that code has declared. These override
+        the values of its family, and these override the settings' defaults.
 
         Args:
-            shared: The values of its family; None for those that settings and code give it.
+            shared: The values of its family; None for those that settings and code give the family.
         """
         if shared is None:
             family = family_of(name)
@@ -177,7 +177,7 @@ def _check_switch(key: str, value: object) -> Iterator[str]:
 
 
 def _check_token(key: str, value: object) -> Iterator[str]:
-    # The value is a secret, so no sentence repeats it.
+    # The value is a secret, so no message repeats it.
     if not isinstance(value, str):
         yield f"CIRCUITS: {key} must be a text, not {type(value).__name__}."
     elif not _TOKEN.fullmatch(value):
@@ -367,22 +367,22 @@ def alias() -> str | None:
 
 
 def declare(name: str, **policy: Any) -> None:
-    """Remember the policy that code wants for a circuit once it is made."""
+    """Remember the policy that code declares for a circuit, for when the circuit is made."""
     _declared[name] = policy
 
 
 def declared(name: str) -> Mapping[str, Any]:
-    """Return the policy that code wants for a circuit."""
+    """Return the policy that code has declared for a circuit."""
     return _declared.get(name, {})
 
 
 def named() -> set[str]:
-    """Return the names of circuits in settings and code, whether or not they exist yet."""
+    """Return the names of circuits that settings or code name, whether or not they exist yet."""
     return {*get().circuits, *_declared}
 
 
 def forget_declared() -> None:
-    """Forget what code has declared, as a new process would."""
+    """Forget all policies that code has declared."""
     _declared.clear()
 
 
@@ -390,7 +390,7 @@ def load(raw: Any) -> Config:
     """Return a ``CIRCUITS`` setting as a :class:`Config`.
 
     Raises:
-        ImproperlyConfigured: It is wrong; the message says where.
+        ImproperlyConfigured: The setting is wrong; the message says where.
     """
     problem = next(problems(raw), None)
     if problem is not None:

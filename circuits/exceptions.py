@@ -59,17 +59,17 @@ class RemoteCallFailedException(Exception):  # noqa: N818 - a public name, fixed
 
 
 class Standing(NamedTuple):
-    """How a circuit stands, as far as the process knows that refused a call.
+    """The state of a circuit, as far as the process that refused a call knows it.
 
-    It is made from memory and asks no database, so it may lag a little behind.
+    It is taken from memory without asking a database, so it may lag a little behind.
 
     Args:
         state: ``closed``, ``open`` or ``half_open``; empty if the process knows nothing.
         mode: ``automatic``, ``forced_open``, ``forced_closed`` or ``observe``.
         since: When the circuit left closed, in UTC; None while it is closed.
         retry_at: When an open circuit lets a trial through, in UTC; None in any other state.
-        failed_trials: How many trials have failed since then.
-        refused: How many calls all processes together have refused since then.
+        failed_trials: How many trials have failed since ``since``.
+        refused: How many calls all processes together have refused since ``since``.
         last_error: The error of the last failed call, without secrets.
         url: The address of the incident's page; empty without ``CIRCUITS["SITE_URL"]``.
     """
@@ -105,12 +105,12 @@ def _know_nothing(name: str) -> Standing:
     return Standing()
 
 
-#: Returns how a circuit stands by its name. The process's side of the circuits puts its own here.
+#: The function that returns a circuit's standing by its name; ``circuits.process`` replaces it.
 _ask: Callable[[str], Standing] = _know_nothing
 
 
 def ask_for_standing(ask: Callable[[str], Standing]) -> Callable[[str], Standing]:
-    """Let refusals ask a function how their circuit stands; return the one they asked before.
+    """Set the function that refusals ask for their circuit's standing; return the previous one.
 
     The function must not ask a database.
     """
@@ -120,10 +120,10 @@ def ask_for_standing(ask: Callable[[str], Standing]) -> Callable[[str], Standing
 
 
 class _Notes:
-    """The ``__notes__`` of a refusal, made when they are first read.
+    """The ``__notes__`` of a refusal, made when they are first read, so that raising stays cheap.
 
-    A refusal costs nothing for them. Once read or set, they are the exception's own, as
-    :meth:`BaseException.add_note` wants them: it then finds them before this descriptor.
+    Once read or set, they are an attribute of the exception, which Python finds before this
+    descriptor. :meth:`BaseException.add_note` needs that.
     """
 
     def __get__(self, refusal: CircuitOpenError | None, owner: type | None = None) -> Any:
@@ -141,8 +141,8 @@ class CircuitOpenError(Worded, RemoteCallFailedException):
     Args:
         name: The circuit's name.
         retry_after: Seconds until a call may be let through again.
-        is_alone: Whether this process alone cannot reach the remote, while the others can: the
-            circuit is closed for them, and this process tries again by itself.
+        is_alone: Whether only this process cannot reach the remote. The circuit is then closed for
+            the others, and this process tries again by itself.
     """
 
     __notes__: Any = _Notes()
@@ -167,18 +167,18 @@ class CircuitOpenError(Worded, RemoteCallFailedException):
 
     @cached_property
     def standing(self) -> Standing:
-        """How the circuit stood when this was first read."""
+        """The circuit's state when this attribute was first read."""
         try:
             return _ask(self.name)
         except Exception:
-            # Whoever looks at an exception has trouble enough.
+            # Looking at an exception must not raise another one.
             return Standing()
 
 
 class CircuitBusyError(CircuitOpenError):
-    """The call was not made, because this process has ``max_concurrent`` of them under way.
+    """The call was not made, because this process has ``max_concurrent`` calls under way.
 
-    It is a :class:`CircuitOpenError`, so that whoever handles refusals handles this one too.
+    It is a :class:`CircuitOpenError`, so that code that handles refusals handles this one too.
     """
 
     sentence = gettext_noop(

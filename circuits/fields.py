@@ -68,10 +68,10 @@ class NameField(models.CharField):  # type: ignore[type-arg]
 
 
 class FamilyField(NameField):
-    """The family of a circuit, by its name, so that no way to make a circuit forgets it."""
+    """The family of a circuit, derived from its name whenever the circuit is saved."""
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        """Return the family, and set it on the instance."""
+        """Return the family that the name belongs to, and set it on the instance."""
         family = family_of(getattr(model_instance, "name", ""))
         setattr(model_instance, self.attname, family)
         return family
@@ -133,7 +133,7 @@ class MadeAtField(models.DateTimeField):  # type: ignore[type-arg]
         """Return None: the value is set when the row is written."""
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        """Return the time, and set it on the instance."""
+        """Return the given time or else the database's, and set it on the instance."""
         moment = super().pre_save(model_instance, add)
         if moment is None:
             alias = router.db_for_write(type(model_instance), instance=model_instance)

@@ -1,4 +1,4 @@
-"""Which hosts a probe may call."""
+"""Decides which hosts a probe may call."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from .redaction import describe
 
 
 def check_probe_host(url: str) -> None:
-    """Refuse a URL that no probe may call, as far as the URL alone tells.
+    """Refuse a URL that no probe may call, by the URL alone.
+
+    :func:`check_address` checks the address that its host turns out to have.
 
     Raises:
-        InvalidInputError: The URL cannot be called; ``PROBE_HOSTS`` does not list its host; or it
-            lists the host by ``*`` only, and the host is an address that is not public.
+        InvalidInputError: The URL cannot be called; ``PROBE_HOSTS`` does not list its host; or
+            ``PROBE_HOSTS`` lists the host only by ``*``, and it is an address that is not public.
     """
     host = _host_called(url)
     if _is_named(host):
@@ -61,7 +63,7 @@ def _is_named(host: str) -> bool:
 
 
 def _address_written(host: str) -> str | None:
-    """Return the address that a host is, however it is written; None for a name."""
+    """Return the IP address that a host is, in its usual form; None if the host is a name."""
     if host.startswith("["):
         return host[1:-1]
     try:
@@ -71,7 +73,7 @@ def _address_written(host: str) -> str | None:
 
 
 def _host_called(url: str) -> str:
-    """Return the host that requests would connect to; other parsers may find another one."""
+    """Return the host that requests would connect to. Other parsers may find a different one."""
     try:
         prepared = requests.Request("GET", url.strip()).prepare()
         host = urlsplit(prepared.url or "").hostname or ""

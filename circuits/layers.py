@@ -1,4 +1,4 @@
-"""Exceptions within exceptions, as requests and urllib3 wrap them."""
+"""Unwraps exceptions that requests and urllib3 have wrapped in others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ DEEPEST: Final = 5
 
 
 def layers(error: BaseException) -> list[BaseException]:
-    """Return an exception and what requests and urllib3 have wrapped in it, the innermost first.
+    """Return an exception and those that requests and urllib3 have wrapped in it, innermost first.
 
-    It never raises, whatever the exception does when it is looked at.
+    It never raises, even if reading an attribute of the exception does.
     """
     found = [error]
     while len(found) < DEEPEST and (inner := _wrapped(found[-1])) is not None:

@@ -1,4 +1,4 @@
-"""Links to the admin's pages for texts that are read elsewhere: mails, logs, exceptions."""
+"""Makes links to the admin's pages for texts that are read elsewhere: mails, logs, exceptions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from . import conf
 
 
 def incident_link(key: int, generation: int) -> str:
-    """Return the address of a circuit's incident, such as ``https://site.example/admin/...``.
+    """Return the URL of an incident's page, such as ``https://site.example/admin/...``.
 
     Args:
         key: The circuit's primary key.
-        generation: The generation in which the incident began, or any later one of it.
+        generation: Any generation of the incident.
 
     Returns:
         An empty text if ``SITE_URL`` is not set, or if the site has no admin of circuits.
@@ -27,5 +27,5 @@ def incident_link(key: int, generation: int) -> str:
         )
     except NoReverseMatch:
         return ""
-    # In a request, the path begins with what the server puts before it; in a worker, it does not.
+    # During a request, the path begins with the script prefix; in a Celery worker, it does not.
     return f"{site}/{path.removeprefix(get_script_prefix())}"

@@ -17,8 +17,8 @@ class CircuitOpenMiddleware(MiddlewareMixin):
     """Answers 503 with ``Retry-After`` when a view raises :class:`circuits.CircuitOpenError`.
 
     A browser gets the template ``circuits/unavailable.html``; a client that accepts JSON gets JSON.
-    The response does not name the circuit, which is no business of visitors. No refusal is logged
-    as an error of the site, nor are those that Django REST framework answers.
+    The response does not name the circuit, which does not concern visitors. Refusals are not logged
+    as errors of the site, not even those that Django REST framework answers.
     """
 
     # Not process_response, for which Django would run each async request in a thread.
@@ -34,9 +34,10 @@ class CircuitOpenMiddleware(MiddlewareMixin):
         return _heard(await response)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Translate a refusal; leave any other exception alone.
+        """Answer a refusal with 503; leave any other exception alone.
 
-        A group is a refusal if all its exceptions come of circuits and one of them is a refusal.
+        An exception group counts as a refusal if it holds nothing but exceptions of circuits, and
+        one of them is a refusal.
         """
         leaves = list(_leaves(exception))
         refusals = [each for each in leaves if isinstance(each, CircuitOpenError)]
@@ -54,7 +55,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _heard(response: Any) -> Any:
-    """Mark a response that a framework made from a refusal as logged already."""
+    """Keep Django from logging a response as an error if a framework made it from a refusal."""
     if response.status_code == 503:
         data = getattr(response, "data", None)
         detail = data.get("detail") if isinstance(data, dict) else None

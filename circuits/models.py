@@ -1,4 +1,4 @@
-"""The models: circuits, the changes of their state or mode, their calls by the minute, heartbeats.
+"""The models: circuits, their history, their calls by the minute, recordings and heartbeats.
 
 Only :mod:`circuits.storage.database` writes the state of a circuit. People write its policy.
 """
@@ -60,13 +60,13 @@ REASONS = [
     (Reason.MODE_OVER.value, _("time was up")),
 ]
 
-#: The fields that people may set, and the only ones that a form writes.
+#: The fields that people may set. A form writes no others.
 POLICY_FIELDS = (*POLICY_NAMES, "timeout", "failure_statuses", "probe_url")
 
 #: The most characters of an actor's name, as many as Django's user names have.
 ACTOR_LENGTH = 150
 
-#: How long the id of a process may be, see circuits.process.identity.
+#: The most characters of the id of a process; see circuits.process.identity.
 PROCESS_LENGTH = 100
 
 _DEFAULTS = Policy()
@@ -81,7 +81,7 @@ def _policy(kind: type[models.Field[Any, Any]], name: str, label: Any, help_text
     return kind(
         label,
         default=default,
-        # In the database too, so that code older than a field can still make rows.
+        # The database has the default too, so that code older than the field can still make rows.
         db_default=default,
         validators=_validators(POLICY_LIMITS[name]),
         help_text=help_text,
@@ -91,14 +91,14 @@ def _policy(kind: type[models.Field[Any, Any]], name: str, label: Any, help_text
 #: The rank of a closed circuit that has refused calls within the hour.
 UNSTEADY_URGENCY = 3
 
-#: The rank of a circuit that would be down, if any refusal were real.
+#: The rank of a circuit that would be down if its refusals were enforced.
 WOULD_BE_DOWN_URGENCY = 4
 
-#: What refuses nothing, and only counts what it would have refused.
+#: Matches circuits that refuse nothing and only count the calls they would have refused.
 OBSERVED = Q(mode=Mode.OBSERVE.value) | Q(mode=Mode.AUTOMATIC.value, enforce_share=0)
 
-#: The order of the admin's list: what is down, or forced, comes first. A circuit that is observed
-#: refuses nothing, so it never ranks with those that do.
+#: The order of the admin's list: circuits that are down or forced come first. One that only
+#: observes refuses nothing, so it never ranks with those that do.
 _URGENCY = Case(
     When(OBSERVED & ~Q(state=State.CLOSED.value), then=Value(WOULD_BE_DOWN_URGENCY)),
     When(OBSERVED, then=Value(5)),
@@ -293,7 +293,8 @@ class Circuit(models.Model):
     notified_at = models.DateTimeField(_("last told"), null=True, blank=True, editable=False)
     state_changed_at = models.DateTimeField(_("state changed at"), null=True, blank=True)
 
-    # Who says that the remote fails, and who that it does not: see circuits.core.conviction.
+    # Which processes say that the remote fails, and which that it does not; see
+    # circuits.core.conviction.
     run_by = models.CharField(
         _("failing for"), max_length=PROCESS_LENGTH, blank=True, default="", db_default=""
     )
@@ -358,7 +359,7 @@ class Circuit(models.Model):
             # left out, or MariaDB would find circuits by their state, lock them in another order
             # than a change does, and deadlock with it.
             models.Index(fields=["retry_at"], name="circuits_retry_at"),
-            # The same for modes that end by themselves.
+            # Likewise, for modes that end by themselves.
             models.Index(fields=["mode_until"], name="circuits_mode_until"),
             # The order of the admin's list, with the columns of its filters, so that the index
             # answers those too.
@@ -382,7 +383,7 @@ class Circuit(models.Model):
         )
 
     def __str__(self) -> str:
-        # A name from before deceptive characters were refused must not pass for another.
+        # An old name may have deceptive characters, and must not pass for another one.
         return spelled_out(self.name)
 
     def natural_key(self) -> tuple[str]:
@@ -472,7 +473,7 @@ class Opening(Transition):
         verbose_name = _("incident")
         verbose_name_plural = _("incidents")
         ordering = ("-id",)
-        # Who may see a circuit's history may see its incidents.
+        # It needs no permissions: whoever may see a circuit's history may see its incidents.
         default_permissions = ()
 
 
@@ -491,12 +492,12 @@ def _timed() -> Any:
 class Minute(models.Model):
     """The outcomes of one minute's calls, for the charts. A minute without calls has no row.
 
-    Of the calls that were answered and timed, it holds how many took how long, in the buckets of
-    ``circuits.core.latency``: a column for each, since columns add up in any database.
+    The durations of calls that were answered and timed are counted in the buckets of
+    ``circuits.core.latency``. Each bucket is a column, since every database can add up columns.
     """
 
-    # Deleting a circuit does not delete a week of minutes; they are pruned in their time. The
-    # unique constraint has the index.
+    # Deleting a circuit leaves its minutes, which may be many, to be pruned when they are old. The
+    # unique constraint provides the index.
     circuit = models.ForeignKey(
         Circuit,
         models.DO_NOTHING,
@@ -535,16 +536,16 @@ class Minute(models.Model):
         return f"{self.circuit_id}: {self.minute}"
 
 
-#: The columns of a minute's buckets, the shortest durations first.
+#: The columns of :class:`Minute` that count durations, the shortest first.
 BUCKETS = tuple(
     field.name for field in Minute._meta.concrete_fields if field.name.startswith("took_")
 )
 
 
 class Recording(models.Model):
-    """A time in which the calls of a circuit were recorded, to be replayed with other policies."""
+    """A period in which a circuit's calls are recorded, to be replayed under other policies."""
 
-    # Deleting a circuit does not delete its recording; that is pruned in its time.
+    # Deleting a circuit leaves its recording, to be pruned when it is old.
     circuit = models.OneToOneField(
         Circuit,
         models.DO_NOTHING,
@@ -566,7 +567,7 @@ class Recording(models.Model):
 
 
 class RecordedCalls(models.Model):
-    """What one process has recorded between two flushes: see :mod:`circuits.core.recording`."""
+    """Calls that one process recorded between two flushes; see :mod:`circuits.core.recording`."""
 
     recording = models.ForeignKey(
         Recording, models.CASCADE, related_name="batches", verbose_name=_("recording")

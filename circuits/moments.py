@@ -1,4 +1,4 @@
-"""Converts moments: seconds since 1970 in the code, datetimes in the database and the admin."""
+"""Converts times between seconds since 1970, as code has them, and datetimes, as models do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.utils import timezone
 
 
 def to_datetime(seconds: float) -> datetime:
-    """Return seconds since 1970 as the kind of datetime the site's settings ask for."""
+    """Return a time as a datetime: aware with ``USE_TZ``, naive without."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment if settings.USE_TZ else moment.astimezone(_zone()).replace(tzinfo=None)
 
@@ -18,12 +18,12 @@ def to_datetime(seconds: float) -> datetime:
 def to_seconds(moment: datetime, *, until: float = -inf, since: float = -inf) -> float:
     """Return a datetime from the database as seconds since 1970.
 
-    Without ``USE_TZ``, a datetime in the hour that clocks repeat in autumn can mean two moments.
-    The earlier one is returned, unless the arguments say otherwise.
+    Without ``USE_TZ``, a datetime in the hour that clocks repeat in autumn can mean two times. The
+    earlier one is returned, unless the arguments say otherwise.
 
     Args:
-        until: Return the later moment if it is not after this one.
-        since: Return the later moment if the earlier one is before this one.
+        until: Return the later time if it is not after this one.
+        since: Return the later time if the earlier one is before this one.
     """
     if settings.USE_TZ:
         return moment.timestamp()

@@ -13,14 +13,14 @@ _due_at: Final[dict[str, float]] = {}
 
 
 def is_due(trouble: str, now: float | None = None) -> bool:
-    """Return whether a line is due: whether the last one about this trouble is a minute old.
+    """Return whether to log a line now: whether the last one about this trouble is a minute old.
 
-    If it is, the line counts as written. No lock is taken, since a fork could leave it locked; so
-    two threads may both write the line.
+    If so, the line counts as written. No lock is taken, since a fork could leave it locked, so two
+    threads may both log the line.
 
     Args:
         trouble: A name for the kind of trouble.
-        now: Seconds on the monotonic clock; the present by default.
+        now: Seconds on the monotonic clock; by default the present time.
 
     Example::
 
@@ -36,5 +36,5 @@ def is_due(trouble: str, now: float | None = None) -> bool:
 
 
 def forget() -> None:
-    """Begin as a new process does, which has said nothing yet."""
+    """Forget all lines that were logged, for a new process."""
     _due_at.clear()

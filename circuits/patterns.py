@@ -10,13 +10,13 @@ from .exceptions import InvalidInputError, shown
 #: The most characters that a pattern may have.
 PATTERN_LENGTH: Final = 500
 
-#: The most ``?``, and ``|`` within groups, that it may have: each may double the time.
+#: The most ``?``, and ``|`` within groups, that a pattern may have. Each may double its time.
 MOST_CHOICES: Final = 5
 
 #: A character class or an escaped character, either of which matches one character.
 _ONE: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 
-#: The beginning of a group, whose ``?`` makes nothing optional.
+#: The beginning of a group. Its ``?`` does not make anything optional.
 _BEGINNING: Final = re.compile(r"\(\?(?:P<\w+>|<?[=!]|>|[a-zA-Z-]*:)")
 _FLAGS: Final = re.compile(r"\(\?[a-zA-Z]+\)")
 
@@ -39,7 +39,7 @@ def compiled(pattern: object) -> re.Pattern[str]:
     'cust-\\d+'
 
     Raises:
-        InvalidInputError: The pattern is no regular expression, or its time is not bounded.
+        InvalidInputError: The pattern is not a regular expression, or its time is not bounded.
     """
     if isinstance(pattern, re.Pattern):
         flags, pattern = pattern.flags, pattern.pattern
@@ -74,7 +74,7 @@ def _check_time(pattern: re.Pattern[str]) -> None:
 
 
 def _repeats(flat: str) -> int:
-    """Return how many repeats can backtrack for the sake of what follows them."""
+    """Return how many repeats can backtrack because something follows them."""
     found = _REPEAT.finditer(flat)
     return sum(repeat[1] != "+" and repeat.end() < len(flat) for repeat in found)
 

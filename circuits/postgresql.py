@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 
 def cursor_within(seconds: float, cursor: type[Any] = ServerBindingCursor) -> type[Any]:
-    """Return a cursor class that gives up a silent connection::
+    """Return a cursor class that gives up on a silent connection::
 
         "OPTIONS": {"cursor_factory": cursor_within(5), ...}
 
     Args:
-        seconds: Seconds that the connection waits for each answer, also for that of a commit. Make
-            it longer than ``statement_timeout``, so that a healthy server reports the timeout.
+        seconds: How long the connection waits for each answer, including that to a commit. Make it
+            longer than ``statement_timeout``, so that a healthy server reports the timeout.
         cursor: The cursor class to extend. Pass Django's ``Cursor`` if the site does not use
             server-side binding.
     """
@@ -32,7 +32,7 @@ def cursor_within(seconds: float, cursor: type[Any] = ServerBindingCursor) -> ty
     class Cursor(cursor):  # type: ignore[misc]
         def __init__(self, connection: Any, *args: Any, **kwargs: Any) -> None:
             super().__init__(connection, *args, **kwargs)
-            # psycopg runs every exchange with the server as a generator, by this method.
+            # psycopg runs every exchange with the server as a generator, through this method.
             connection.wait = partial(_wait, connection, seconds)
 
     return Cursor
@@ -46,7 +46,7 @@ def _wait(
 
 
 def _within(seconds: float, asking: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Run a generator of psycopg's until the deadline; psycopg resumes it ten times a second."""
+    """Run a generator of psycopg until the deadline. Psycopg resumes it ten times a second."""
     deadline = monotonic() + seconds
     try:
         wanted = next(asking)

@@ -1,4 +1,4 @@
-"""Fixtures for pytest, by the entry point ``circuits``. Nothing is imported before one is used."""
+"""Fixtures for pytest, loaded by the entry point ``circuits``. Imports wait until one is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _circuits_of_no_other_test() -> Iterator[None]:
-    """Begin each test without any known circuit, if the app is loaded."""
+    """Make each test begin without circuits of another test, if the app is loaded."""
     if "circuits.process.runtime" in sys.modules:
         sys.modules["circuits.storage.testruns"].begin_test()
     yield
@@ -22,7 +22,7 @@ def _circuits_of_no_other_test() -> Iterator[None]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call() -> Iterator[None]:
-    """Lend the test's connections, which its fixtures have made by now, to other threads."""
+    """Share the test's connections with other threads, now that its fixtures have made them."""
     if "circuits.process.runtime" in sys.modules:
         sys.modules["circuits.storage.testruns"].lend()
     yield
@@ -32,7 +32,7 @@ def pytest_runtest_call() -> Iterator[None]:
 
 @pytest.fixture
 def circuits_in_memory() -> Iterator[None]:
-    """Keep every circuit in memory for the test: no database is asked."""
+    """Keep all circuits in memory during the test; no database is asked."""
     from .testing import memory_circuits
 
     with memory_circuits():
@@ -41,7 +41,7 @@ def circuits_in_memory() -> Iterator[None]:
 
 @pytest.fixture
 def override_circuit() -> Iterator[Callable[..., None]]:
-    """Put circuits in a state for the test: ``override_circuit("payments", state="open")``."""
+    """Put circuits into a state for the test: ``override_circuit("payments", state="open")``."""
     from . import testing
 
     with ExitStack() as stack:

@@ -23,7 +23,7 @@ MASK: Final = "***"
 
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
-# Where urllib3 says that something went wrong, and the number of the operating system's error.
+# The part of a message in which urllib3 says where an error occurred, and the number of the error.
 _WHERE: Final = re.compile(
     r"^(?:\w+\(host='[^']*', port=\w+\): |<[^>]*>: )?(?:Failed to establish a new connection: )?"
     r"(?:\[Errno -?\d+\] )?"
@@ -34,17 +34,17 @@ _WHERE: Final = re.compile(
 # Everything between the scheme and the last @ of the authority.
 _USER_INFO: Final = re.compile(r"(?<=://)[^\s/?#]*@")
 
-# An authority whose port is no number: the beginning of a password that holds a slash or the like.
+# An authority whose port is not a number. It is the beginning of a password with a slash in it.
 _BROKEN_AUTHORITY: Final = re.compile(r"(?!\[)[^/?#:@]*:(?!\d*(?:[/?#]|$))")
 
-# A path with a query or fragment behind it: of a whole URL, or bare as urllib3 names it. It
-# matches a path without one too, so that a long text is read once and not from every slash anew.
+# A path with a query or fragment, in a whole URL or bare, as urllib3 writes it. It also matches a
+# path without them, so that a long text is read once and not again from every slash.
 _PATH: Final = re.compile(r"(/[^\s?#]*)(?:[?#]\S*)?")
 
-# The authority at the beginning of what _PATH finds in a whole URL.
+# The authority at the beginning of a match of _PATH in a whole URL.
 _AUTHORITY: Final = re.compile(r"//[^/]*")
 
-# What stands between the slashes of a path, without the quotes and brackets of a sentence.
+# A segment of a path, without the quotes and brackets of a sentence around it.
 _SEGMENT: Final = re.compile(r"[^/\\\s'\"<>()\[\]{},;|`]+")
 
 # Within a text -----------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ _KEY: Final = (
 
 #: Masked in this order. If a pattern has a group, the group is kept.
 _PATTERNS: Final = (
-    # Headers, whose value may be several words: to the end of the line, or of the quotes.
+    # Headers. The value may have several words, up to the end of the line or of the quotes.
     re.compile(
         r"(\b(?:proxy-)?(?:authorization|cookie)\b[\"']?\s{0,3}[:=,]\s{0,3})"
         rf"(?:{_QUOTED}|[^\r\n]+)",
@@ -112,7 +112,7 @@ def redact_url(url: str) -> str:
 def describe(error: BaseException) -> str:
     """Return an exception as one short line: its type and its redacted message.
 
-    What requests and urllib3 have wrapped in it leads, since that is the cause::
+    If requests or urllib3 have wrapped another exception in it, that cause comes first::
 
         Connection refused (ConnectionError: HTTPConnectionPool(host='pay.example', ...
     """
@@ -130,7 +130,7 @@ def redact_line(text: str, most: int = ERROR_LENGTH) -> str:
 
 
 def one_line(text: str, most: int = ERROR_LENGTH) -> str:
-    """Return a text as one line that any database can keep, cut to so many characters."""
+    """Return a text as one line that any database can keep, cut to ``most`` characters."""
     return _UNPRINTABLE.sub(" ", text).strip()[:most]
 
 
@@ -145,7 +145,7 @@ def _message(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """Return what the innermost wrapped exception says, not where; "" if none is wrapped."""
+    """Return the message of the innermost wrapped exception; "" if none is wrapped."""
     innermost = layers(error)[0]
     if innermost is error or _is_no_http(error):
         return ""
@@ -161,7 +161,7 @@ def _is_no_http(error: object, depth: int = 0) -> bool:
     return any(_is_no_http(each, depth + 1) for each in held)
 
 
-# What is found -----------------------------------------------------------------------------------
+# Replacements of what the patterns find ----------------------------------------------------------
 
 
 def _redacted_path(found: re.Match[str]) -> str:
@@ -176,7 +176,7 @@ def _redacted_segment(found: re.Match[str]) -> str:
 
 
 def _without_broken_user_info(found: re.Match[str]) -> str:
-    """Return a URL without user info whose password holds characters that should be escaped."""
+    """Return a URL without its user info, even if the password has unescaped characters."""
     word = found[0]
     scheme, slashes, rest = word.partition("://")
     _, at, host = rest.rpartition("@")
@@ -201,7 +201,7 @@ def _without_account_or_query(found: re.Match[str]) -> str:
 
 def _is_account(text: str) -> bool:
     name, colon, password = text.partition(":")
-    # Not a scheme, nor a port.
+    # What follows the colon is not the rest of a URL, nor a port.
     return bool(colon) and name != "mailto" and re.match(r"//|\d+/|$", password) is None
 
 
@@ -209,13 +209,13 @@ def _masked(found: re.Match[str]) -> str:
     return f"{found[1] if found.re.groups else ''}{MASK}"
 
 
-# What the site knows besides ---------------------------------------------------------------------
+# The patterns of the site ------------------------------------------------------------------------
 
 
 def _without_patterns_of_site(text: str) -> str:
-    """Return the beginning of a text, with what ``CIRCUITS['REDACT']`` matches masked.
+    """Return the beginning of a text, with the matches of ``CIRCUITS['REDACT']`` masked.
 
-    The patterns see twice as much as is returned, so that no match is cut short at its end.
+    The patterns see twice as much text as is returned, so that no match is cut short at the end.
     """
     seen = text[: 2 * ERROR_LENGTH]
     parts, end = [], 0

@@ -15,7 +15,7 @@ APP_LABEL = "circuits"
 
 
 def is_forbidden(alias: str) -> bool:
-    """Return whether a Django test is running that may not use the database."""
+    """Return whether a Django test is running that may not use the database ``alias``."""
     testcases = sys.modules.get("django.test.testcases")
     failure: Any = getattr(testcases, "_DatabaseFailure", ())
     mine = connections.all(initialized_only=True)
@@ -23,10 +23,10 @@ def is_forbidden(alias: str) -> bool:
 
 
 class CircuitsRouter:
-    """Routes the circuits to ``CIRCUITS["DATABASE"]``, and everything else away from it.
+    """Routes the app's models to ``CIRCUITS["DATABASE"]``, and all other models away from it.
 
     If that alias is a second connection to the default database, both see the same tables, and a
-    plain ``migrate`` makes them.
+    plain ``migrate`` creates them.
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
@@ -36,10 +36,10 @@ class CircuitsRouter:
     db_for_write = db_for_read
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
-        """Allow the app's tables in their own database only, and no others there.
+        """Allow the app's tables in their own database only, and no other tables there.
 
-        If the site's tables are in that database too, this router has no opinion, so that others
-        decide: that of django-tenants puts the tables into one schema or into each.
+        If the site's tables are in that database too, this router has no opinion and leaves the
+        decision to the others. That of django-tenants puts the tables into one schema or into each.
         """
         alias = conf.alias()
         if db == alias != DEFAULT_DB_ALIAS and is_forbidden(db):

@@ -1,4 +1,4 @@
-"""Finds characters that are invisible or look like others, by which two names look the same.
+"""Finds characters that are invisible or look like others, and so make two names look the same.
 
 It follows Unicode Technical Standard 39, as far as ``unicodedata`` has its data.
 """
@@ -9,8 +9,8 @@ import re
 import unicodedata
 from typing import Final
 
-#: Characters that are not visible, or only by their effect on others, as the inside of a character
-#: class: joiners, direction marks, fillers, tags and variation selectors.
+#: The inside of a character class for characters that are invisible, or visible only by their
+#: effect on others: joiners, direction marks, fillers, tags and variation selectors.
 INVISIBLE: Final = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff"

@@ -1,6 +1,6 @@
-"""The Celery tasks. Circuits work without them: calls also move a circuit to its next state.
+"""The Celery tasks. Circuits work without them, since calls also move a circuit to its next state.
 
-Their results are not stored: nobody reads them, and they would be 76 rows a minute.
+The results are not stored: nobody reads them, and they would make 76 rows a minute.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from celery import shared_task
 from .storage.database import EXPIRE_BATCH, EXPIRY, DatabaseStore
 from .upkeep import notifications, retention
 
-#: Seconds after which a queued ``half_open_expired`` is dropped: the next one is queued already,
-#: and a worker that was away must not find a backlog.
+#: Seconds after which a queued ``half_open_expired`` is dropped. The next one is already queued by
+#: then, and a worker that was away must not find a backlog.
 EXPIRES: Final = 2.0
 
 #: The same for ``notify``.
@@ -34,7 +34,7 @@ def half_open_expired() -> int:
     store = DatabaseStore()
     total = _all_batches(store.expire_due) + _all_batches(store.end_modes)
     store.beat(EXPIRY)
-    # Last, since it may raise: MAX_CIRCUITS must not keep other circuits from recovering.
+    # Last, since MAX_CIRCUITS may make it raise, which must not keep circuits from recovering.
     store.create_configured()
     return total
 
@@ -49,7 +49,7 @@ def _all_batches(expire: Callable[[], int]) -> int:
 
 @shared_task(name="circuits.tasks.notify", expires=NOTIFY_EXPIRES, ignore_result=True)
 def notify() -> int:
-    """Tell people of the circuits that opened and closed, as ``CIRCUITS["NOTIFY"]`` says.
+    """Notify people of circuits that opened or closed, as ``CIRCUITS["NOTIFY"]`` says.
 
     Returns:
         How many notices went out. Safe to run any number of times at once.
@@ -59,7 +59,7 @@ def notify() -> int:
 
 @shared_task(name="circuits.tasks.prune", expires=PRUNE_EXPIRES, ignore_result=True)
 def prune() -> int:
-    """Delete what ``HISTORY_DAYS``, ``HISTORY_ROWS``, ``STATISTICS_DAYS``, ``IDLE_DAYS`` let go.
+    """Delete rows as ``HISTORY_DAYS``, ``HISTORY_ROWS``, ``STATISTICS_DAYS`` and ``IDLE_DAYS`` say.
 
     Returns:
         How many rows were deleted. Safe to run any number of times at once.

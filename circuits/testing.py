@@ -1,4 +1,4 @@
-"""Helpers for a site's tests: circuits in memory, in the state that a test needs.
+"""Helpers for a site's tests: they keep circuits in memory, in the state that a test needs.
 
     from circuits.testing import memory_circuits, override_circuit
 
@@ -9,7 +9,8 @@
 Both work as a context manager and as a decorator, of ``def`` and of ``async def`` alike. With
 pytest, the fixtures ``circuits_in_memory`` and ``override_circuit`` come with the package.
 
-For all tests of a site at once: ``CIRCUITS["TEST_IN_MEMORY"] = True``, or the test runner here.
+To keep circuits in memory in all tests of a site, set ``CIRCUITS["TEST_IN_MEMORY"] = True`` or use
+:class:`MemoryRunner`.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class _Decorator(ContextDecorator):
 
 
 class memory_circuits(_Decorator):  # noqa: N801 - used like a function
-    """Keep all circuits in this process's memory for the length of a block; they begin as new."""
+    """Keep all circuits in this process's memory during a block. They begin as new ones."""
 
     def __enter__(self) -> None:
         self._was_pinned = store.pinned
@@ -75,7 +76,7 @@ class memory_circuits(_Decorator):  # noqa: N801 - used like a function
 
 
 class MemoryCircuits(_Runner):
-    """A mixin for a test runner: circuits are in memory, and new for each test."""
+    """A mixin for test runners that keeps circuits in memory, new for each test."""
 
     def setup_test_environment(self, **kwargs: Any) -> None:
         """Set up the test environment, with the circuits in memory."""
@@ -84,20 +85,20 @@ class MemoryCircuits(_Runner):
 
 
 class MemoryRunner(MemoryCircuits, DiscoverRunner):
-    """Django's test runner with circuits in memory, new for each test.
+    """Django's test runner, with circuits kept in memory, new for each test.
 
     Set ``TEST_RUNNER = "circuits.testing.MemoryRunner"``.
     """
 
 
 class override_circuit(_Decorator):  # noqa: N801 - used like a function
-    """Put a circuit in a state for the length of a block; all circuits are in memory meanwhile.
+    """Put a circuit into a state during a block. All circuits are in memory meanwhile.
 
     Args:
         name: The circuit's name.
         state: ``closed``, ``open`` or ``half_open``.
         mode: ``automatic``, ``forced_open``, ``forced_closed`` or ``observe``.
-        retry_after: Seconds an open circuit refuses calls.
+        retry_after: For how many seconds an open circuit refuses calls.
         policy: Any policy field, such as ``threshold=1``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Recognises words that a machine made up at random: keys, tokens, hashes, UUIDs."""
+"""Recognises words that a machine made at random: keys, tokens, hashes, UUIDs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import unquote
 #: A word shorter than this is never taken for a token.
 SHORTEST: Final = 8
 
-#: The mean length of runs of one case or of digits below which a word is not a person's.
+#: If runs of one case or of digits are shorter than this on average, no person wrote the word.
 _DENSE: Final = 2.4
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -23,12 +23,12 @@ _WRITTEN: Final = re.compile(r"\d{8}T\d{4,6}Z?|\d+x\d+\w?", re.IGNORECASE)
 
 
 def looks_random(segment: str) -> bool:
-    """Return whether a segment of a path looks like a token, or holds a word that does.
+    """Return whether a segment of a path looks like a token, or contains a word that does.
 
     >>> looks_random("x9Ck2PpQ7secretZ1"), looks_random("customers"), looks_random("2024-05-01")
     (True, False, False)
 
-    Numbers are never taken for one, and UUIDs always are.
+    Numbers are never taken for tokens, and UUIDs always are.
     """
     if len(segment) < SHORTEST:
         return False
@@ -65,7 +65,7 @@ def _mean_run(word: str) -> float:
 
 
 def _is_gibberish(word: str) -> bool:
-    """Return whether letters are no words: cases change too often, or vowels are too few."""
+    """Return whether letters form no word: the case changes too often, or vowels are too few."""
     if len(word) < 12:
         return False
     vowels = sum(letter in "aeiouyAEIOUY" for letter in word) / len(word)

@@ -1,8 +1,8 @@
-"""The response to a visitor whose page needs a call that a circuit refuses: 503, ``Retry-After``.
+"""Answers 503 with ``Retry-After`` to a visitor whose page needs a call that a circuit refuses.
 
-Django logs each 5xx response as an error, which its default logging mails to ``ADMINS``: in an
-outage, one mail for each request. So these responses are marked as logged, and each process logs
-one warning for each opening instead.
+Django logs each 5xx response as an error, and its default logging mails errors to ``ADMINS``. In an
+outage that would be one mail for each request. So these responses are marked as logged, and each
+process logs one warning for each opening instead.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _noted: Final[dict[str, int | None]] = {}
 
 
 def answer(request: HttpRequest, refusal: CircuitOpenError) -> HttpResponse:
-    """Return the response to a request whose call was refused; log it once for each opening.
+    """Return the response to a request whose call was refused; log once for each opening.
 
-    The middleware uses it. A framework that keeps exceptions from middleware can call it from its
-    own handler of :class:`CircuitOpenError`.
+    The middleware calls it. For a framework that keeps exceptions from middleware, call it in the
+    framework's own handler of :class:`CircuitOpenError`.
 
     Args:
         request: The request, whose ``Accept`` header selects HTML, JSON or plain text.
@@ -64,7 +64,7 @@ def answer(request: HttpRequest, refusal: CircuitOpenError) -> HttpResponse:
 
 
 def note(refusal: CircuitOpenError) -> None:
-    """Log a refusal that becomes a response, unless its opening has been logged already."""
+    """Log a refusal that was answered, unless one of the same opening was logged already."""
     opening = opening_of(refusal.name)
     if refusal.name in _noted and _noted[refusal.name] == opening:
         return

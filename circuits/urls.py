@@ -1,4 +1,4 @@
-"""The addresses of the pages for monitoring; include them where you like."""
+"""The URLs of the pages for monitoring, to include in a site's own."""
 
 from django.urls import path
 

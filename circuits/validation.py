@@ -1,4 +1,4 @@
-"""Checks of names, URLs and statuses that people or code give. Each error names the fix."""
+"""Checks names, URLs and statuses that people or code give. Each error names the fix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME_LENGTH: Final = 100
 #: The longest probe URL, in characters.
 URL_LENGTH: Final = 500
 
-#: The HTTP statuses there are: three digits. Some remotes have made up their own beyond 599.
+#: HTTP statuses have three digits. Some remotes use statuses of their own beyond 599.
 LEAST_STATUS: Final = 100
 MOST_STATUS: Final = 999
 
@@ -34,8 +34,8 @@ def check_name(name: object) -> str:
     """Return the name if it can be a circuit's.
 
     Raises:
-        InvalidInputError: It is not a string of 1 to 100 characters; begins or ends with white
-            space; or holds control characters, invisible ones, or ones that look like others.
+        InvalidInputError: The name is not a string of 1 to 100 characters; begins or ends with
+            white space; or has control characters, invisible ones, or ones that look like others.
     """
     if not isinstance(name, str):
         raise InvalidInputError(
@@ -71,7 +71,7 @@ def check_url(url: object) -> str:
     """Return a URL that can be called: http or https, with a host.
 
     Raises:
-        InvalidInputError: It is anything else. The message does not repeat the URL's secrets.
+        InvalidInputError: The URL cannot be called. The message does not repeat its secrets.
     """
     if not isinstance(url, str):
         raise InvalidInputError(_("A URL must be a string, not %(kind)s."), kind=type(url).__name__)
@@ -99,8 +99,8 @@ def check_probe_url(url: object) -> str:
     """Return a URL that can be stored with a circuit: callable and without secrets.
 
     Raises:
-        InvalidInputError: It cannot be called, is too long, or has user info, a query string or
-            a fragment, which are never kept.
+        InvalidInputError: The URL cannot be called, is too long, or has user info, a query string
+            or a fragment, which are never kept.
     """
     parts = urlsplit(check_url(url).strip())
     if "@" in parts.netloc:
@@ -122,7 +122,7 @@ def parse_statuses(text: str) -> frozenset[int]:
     """Return the HTTP statuses that a text such as ``500-599, 429`` lists; none for an empty one.
 
     Raises:
-        InvalidInputError: It is not a list of statuses and ranges from 100 to 999.
+        InvalidInputError: The text is not a list of statuses and ranges from 100 to 999.
     """
     found: set[int] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -138,7 +138,7 @@ def parse_statuses(text: str) -> frozenset[int]:
 
 
 def _has_unprintable(text: str) -> bool:
-    # isprintable() is a fast answer for nearly all names, but it refuses more than we do.
+    # isprintable() decides quickly for nearly all names, but it refuses more than we do.
     return not text.isprintable() and any(
         unicodedata.category(character) in _UNPRINTABLE for character in text
     )

@@ -23,10 +23,10 @@ View = Callable[[HttpRequest], HttpResponse]
 
 
 def for_monitoring(view: View) -> View:
-    """Let staff and requests with the token read a page, and nobody else."""
+    """Return a view that only staff and requests with the health token may read."""
 
-    # Not in a transaction, which would only open a connection to the site's database. Exempt from
-    # LoginRequiredMiddleware, which does not know the token.
+    # Not atomic, since a transaction would only open a connection to the site's database. Exempt
+    # from LoginRequiredMiddleware, which does not know the token.
     @login_not_required
     @non_atomic_requests
     @wraps(view)
@@ -70,7 +70,7 @@ def _sentence(sentence: str, status: int) -> JsonResponse:
 
 @for_monitoring
 def health(request: HttpRequest) -> HttpResponse:
-    """Return the circuits that are not as they should be, and whether beat runs."""
+    """Return the circuits that are out of order, and whether beat runs, as JSON."""
     # Errors are redacted, but they quote remotes, so only users who may view circuits see them.
     if _bears_token(request):
         return JsonResponse(report(with_errors=False))
@@ -80,7 +80,7 @@ def health(request: HttpRequest) -> HttpResponse:
 
 @for_monitoring
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Return the metrics for Prometheus, if they are on."""
+    """Return the metrics for Prometheus, if the settings turn them on."""
     if not setup.counts(conf.get()):
         return _sentence(_("Metrics are off; CIRCUITS['PROMETHEUS'] turns them on."), 404)
     if not (_bears_token(request) or sight_of(request).is_all):

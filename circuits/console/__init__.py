@@ -1,1 +1,1 @@
-"""The pages of the admin: lists, a circuit's page, charts, and the ways to steer."""
+"""The pages of the admin: lists, the pages of circuits and incidents, charts, confirmations."""

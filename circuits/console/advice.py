@@ -1,4 +1,4 @@
-"""What the page of a circuit suggests to press, if anything."""
+"""Suggests an operation on the page of a circuit, if one would help."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ..core.status import Mode, State
 from ..reports.readings import Reading
 from ..reports.verdict import FLAPPING, NO_EVIDENCE, Evidence
 
-#: Seconds until the next trial from which it is worth saying that nobody has to wait for it.
+#: If the next trial is at least this many seconds away, the page says that nobody has to wait.
 LONG_WAIT: Final = 60.0
 
 
 class Advice(NamedTuple):
-    """What is suggested.
+    """A suggestion to whoever looks at a circuit.
 
     Args:
-        key: The operation, a key of :data:`circuits.steering.operations.OPERATIONS`; empty for
-            none.
-        words: One or two sentences; empty where there is nothing to say.
+        key: The suggested operation, a key of
+            :data:`circuits.steering.operations.OPERATIONS`; empty for none.
+        words: One or two sentences; empty if there is nothing to say.
     """
 
     key: str = ""
@@ -28,7 +28,7 @@ class Advice(NamedTuple):
 
 
 def advice(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> Advice:
-    """Return what to press as a circuit stands, and why."""
+    """Return which operation would help a circuit at present, and why."""
     circuit = reading.circuit
     if circuit.mode != Mode.AUTOMATIC:
         return _of_mode(Mode(circuit.mode))

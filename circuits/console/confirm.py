@@ -15,15 +15,15 @@ from ..models import MODES
 from ..redaction import ERROR_LENGTH
 from ..steering.operations import OPERATIONS, spoken
 
-#: For how many seconds a mode may be set from the admin; the command takes any time.
+#: The choices for how long a mode lasts, in seconds. The command accepts any time.
 TIMES: Final = (300, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400)
 
-#: For how many seconds an operation is proposed: nobody is to forget one that refuses every call.
+#: The choice that is preselected, so that nobody forgets a circuit that refuses every call.
 PROPOSED: Final = {"force_open": 3_600}
 
 
 class ConfirmationForm(forms.Form):
-    """What is asked before an operation is done."""
+    """The form that is shown before an operation: the reason, and how long it is to last."""
 
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
@@ -41,7 +41,7 @@ class ConfirmationForm(forms.Form):
     )
 
     def __init__(self, key: str, *args: Any, **kwargs: Any) -> None:
-        """Ask what there is to ask about an operation."""
+        """Keep only the fields that the operation ``key`` has a use for."""
         super().__init__(*args, **kwargs)
         times: Any = self.fields["seconds"]
         times.choices = [
@@ -69,11 +69,11 @@ class ConfirmationForm(forms.Form):
 
 
 def mode_seen(value: str) -> Mode | None:
-    """Return the mode that a form says was seen; None where it says none."""
+    """Return the mode that a form was made in, by its hidden field; None if it does not say."""
     return Mode(value) if value in list(Mode) else None
 
 
 def several(number: int) -> str:
-    """Return what so many circuits are called in a sentence."""
+    """Return a phrase for a number of circuits, to put into a sentence."""
     text = ngettext("this circuit", "these %(number)d circuits", number)
     return text % {"number": number}

@@ -1,4 +1,4 @@
-"""Circuits and their histories in words and HTML, for the admin."""
+"""Shows circuits and their histories in words and HTML, for the admin."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from ..reports.words import (
     number_words,
 )
 
-#: What stands where there is nothing to say.
+#: Shown where there is no value.
 NOTHING: Final = "—"
 
-#: How many characters of a text a list has room for.
+#: The most characters of a text that a list shows.
 SHORT: Final = 60
 
 
@@ -47,12 +47,12 @@ _MODES: Final[dict[str, Any]] = dict(MODES)
 
 
 def state_badge(state: str) -> SafeString:
-    """Return a state as a sign, a word and a colour."""
+    """Return a state with its sign, in its colour."""
     return _badge(state, _STATES[state])
 
 
 def badge(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> SafeString:
-    """Return a circuit's state with the sign and the colour of the verdict on it."""
+    """Return a circuit's state, with the sign and colour of the verdict on the circuit."""
     kind, state = verdict(reading, evidence).kind, reading.circuit.state
     if kind == OBSERVED and state != State.CLOSED:
         return _badge(OBSERVED, _("would be %(state)s") % {"state": _STATES[state]})
@@ -60,13 +60,13 @@ def badge(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> SafeString:
 
 
 def observed_badge() -> SafeString:
-    """Return the sign of what only would have happened."""
+    """Return the badge of the mode observe, in which nothing is really refused."""
     return _badge(OBSERVED, _MODES[Mode.OBSERVE])
 
 
 def number_of(kind: str, number: int) -> SafeString:
-    """Return how many circuits are in a state, forced or observed, with a sign and a colour."""
-    # What is not there is as quiet as what is well.
+    """Return a badge with the number of circuits of one kind."""
+    # A count of zero is drawn like a closed circuit, which does not ask for attention.
     return _badge(kind, number_words(kind, number), kind if number else State.CLOSED)
 
 
@@ -80,14 +80,14 @@ def _badge(kind: str, words: str, colour: str | None = None) -> SafeString:
 
 
 def mode_words(mode: str) -> str:
-    """Return a mode in words, emphasised where somebody has a hand in it."""
+    """Return a mode in words, emphasised unless it is automatic."""
     if mode == Mode.AUTOMATIC:
         return str(_MODES[mode])
     return format_html('<strong class="circuits-mode">{}</strong>', _MODES[mode])
 
 
 def mode_and_end(reading: Reading) -> str:
-    """Return a mode in words, and how long it goes on where it ends by itself."""
+    """Return a mode in words, followed by the time left if it ends by itself."""
     words = mode_words(reading.circuit.mode)
     seconds, until = reading.mode_ends_in, reading.circuit.mode_until
     if seconds is None or until is None:
@@ -96,8 +96,8 @@ def mode_and_end(reading: Reading) -> str:
     return format_html("{} {}", words, wait.until(until, seconds))
 
 
-def now_is(circuit: Circuit) -> str:
-    """Return the sentence in which a change is told: what became of the circuit."""
+def announcement(circuit: Circuit) -> str:
+    """Return the announcement of a change: ``payments is now open.``"""
     text = {
         Mode.AUTOMATIC: _("%(name)s is now %(state)s."),
         Mode.OBSERVE: _("%(name)s is now %(state)s and refuses nothing."),
@@ -110,7 +110,7 @@ def now_is(circuit: Circuit) -> str:
 
 
 def change(transition: Transition) -> str:
-    """Return what changed: the state, the mode or both; of a mode that got another end, which."""
+    """Return what changed: ``closed → open``; if only the end of the mode changed, the mode."""
     sides = (
         (_STATES, transition.from_state, transition.to_state),
         (_MODES, transition.from_mode, transition.to_mode),
@@ -122,7 +122,7 @@ def change(transition: Transition) -> str:
 
 
 def outlook(reading: Reading) -> str:
-    """Return one sentence: what becomes of calls now, and what happens next."""
+    """Return one sentence on what happens to calls now, and what happens next."""
     circuit = reading.circuit
     if circuit.mode != Mode.AUTOMATIC:
         return _by_mode(reading)
@@ -172,7 +172,7 @@ def _wait(reading: Reading) -> str:
 
 
 def status(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> dict[str, Any]:
-    """Return what a circuit's page says at its top."""
+    """Return the context of the top of a circuit's page."""
     circuit = reading.circuit
     return {
         "badge": badge(reading, evidence),
@@ -185,8 +185,8 @@ def status(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> dict[str, Any]
     }
 
 
-def past(transition: Transition) -> dict[str, Any]:
-    """Return what a circuit's page says of a change."""
+def change_context(transition: Transition) -> dict[str, Any]:
+    """Return the context of one change in the history on a page."""
     return {
         "at": at(transition.at),
         "change": change(transition),
@@ -201,7 +201,7 @@ def past(transition: Transition) -> dict[str, Any]:
 
 
 def cause(opening: Transition) -> str:
-    """Return why a circuit opened: the reason and the error or the words; observed is said so."""
+    """Return why a circuit opened: the reason and its detail, with a badge if it only observes."""
     reason = dict(REASONS)[opening.reason]
     words = f"{reason}: {opening.detail}" if opening.detail else str(reason)
     if opening.to_mode != Mode.OBSERVE:
@@ -210,14 +210,14 @@ def cause(opening: Transition) -> str:
 
 
 def lasted(time: str, *, is_over: bool) -> str:
-    """Return how long an incident lasted, and whether it goes on."""
+    """Return how long an incident lasted, emphasised if it goes on."""
     if is_over:
         return time
     return format_html("<strong>{}</strong>", _("%(duration)s, and goes on") % {"duration": time})
 
 
 def at_least(number: int, *, is_cut: bool) -> str:
-    """Return a number, or that it is more than that."""
+    """Return a number, or ``more than 12`` if it leaves some out."""
     return _("more than %(number)s") % {"number": grouped(number)} if is_cut else grouped(number)
 
 
@@ -225,18 +225,18 @@ def at_least(number: int, *, is_cut: bool) -> str:
 
 
 class Wait(NamedTuple):
-    """A time that is waited for, as a text that a script counts down.
+    """A text with a time left, which a script counts down.
 
     Args:
-        text: What is said while it lasts, with ``%s`` for what is left.
-        over: What is said afterwards.
+        text: The text while the time lasts, with ``%s`` for the time left.
+        over: The text afterwards.
     """
 
     text: str
     over: str
 
     def until(self, moment: datetime, seconds: float) -> str:
-        """Return what is said of a moment that many seconds from now: ``in 7 s``."""
+        """Return the text for a moment that is ``seconds`` away: ``in 7 s``."""
         if seconds <= 0:
             return self.over
         if seconds >= DAY:
@@ -254,17 +254,17 @@ class Wait(NamedTuple):
 
 
 def exact(moment: datetime) -> str:
-    """Return a moment to the second, in the time zone of whoever looks."""
+    """Return a moment to the second, in the current time zone."""
     return date_format(local_time(moment), "Y-m-d H:i:s T")
 
 
 def zone(seconds: float) -> str:
-    """Return the time zone of whoever looks, as far as the server knows, at a moment."""
+    """Return the abbreviation of the current time zone at a moment, in seconds since 1970."""
     return date_format(local_time(to_datetime(seconds)), "T")
 
 
 def at(moment: datetime) -> SafeString:
-    """Return a moment to the second, as the page shows it."""
+    """Return a moment to the second, which a script rewrites in the browser's time zone."""
     return format_html(
         '<time datetime="{}"{}>{}</time>',
         aware(moment).isoformat(),
@@ -274,7 +274,7 @@ def at(moment: datetime) -> SafeString:
 
 
 def since(reading: Reading) -> SafeString:
-    """Return since when the circuit is down, or in its state and mode, and for how long."""
+    """Return when the circuit went down, or else last changed, and how long ago that was."""
     return _filled(
         _("%(moment)s (%(time)s)"),
         moment=_moment_of_day(reading.since, reading.now),
@@ -283,13 +283,13 @@ def since(reading: Reading) -> SafeString:
 
 
 def standing(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> str:
-    """Return what a list says of a circuit: the verdict, or since when all has been well."""
+    """Return the verdict on a circuit for a list, or since when it has been well if it is."""
     is_well = verdict(reading, evidence).kind == State.CLOSED
     return labelled(_("since"), since(reading)) if is_well else sentence(reading, evidence)
 
 
 def sentence(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> SafeString:
-    """Return the verdict on a circuit, its moment in the time zone of whoever looks."""
+    """Return the verdict on a circuit as HTML, with its time as a time element."""
     found = verdict(reading, evidence)
     moment = "" if found.since is None else _moment_of_day(found.since, reading.now)
     return SafeString(
@@ -310,7 +310,7 @@ def _moment_of_day(moment: datetime, now: float) -> SafeString:
 
 
 def retry_in(reading: Reading) -> str:
-    """Return when an open circuit lets a call through to try."""
+    """Return when an open circuit lets a trial call through."""
     seconds, moment = reading.retry_in, reading.circuit.retry_at
     if seconds is None or moment is None:
         return NOTHING
@@ -328,14 +328,14 @@ def why(reading: Reading, by_hand: Transition | None = None) -> str:
     """Return why a circuit is as it is: its mode, who set it and why, and its last error.
 
     Args:
-        by_hand: The change that a person made to it, if it is as it is by that.
+        by_hand: The change by which a person put the circuit into this state or mode, if any.
     """
     parts = [part for part in (_by_whom(reading, by_hand), _error_and_age(reading)) if part]
     return format_html_join(" · ", '<span class="circuits-why">{}</span>', zip(parts)) or NOTHING
 
 
 def _by_whom(reading: Reading, change: Transition | None) -> str:
-    """Return the mode and its end, or what was done, with who did it and their reason."""
+    """Return the mode and its end, or the operation, with the actor and their reason."""
     is_steered = reading.circuit.mode != Mode.AUTOMATIC
     if change is None:
         return mode_and_end(reading) if is_steered else ""
@@ -350,7 +350,7 @@ def _by_whom(reading: Reading, change: Transition | None) -> str:
 
 
 def _error_and_age(reading: Reading) -> str:
-    """Return the last error and how long ago it was; nothing where it is over."""
+    """Return the last error and its age; nothing if it is old and the circuit is closed."""
     circuit, moment = reading.circuit, reading.circuit.last_failure_at
     if not circuit.last_error or moment is None:
         return circuit.last_error
@@ -376,9 +376,10 @@ def _time(moment: datetime, words: str) -> SafeString:
 
 
 def _rewritten(place: str) -> SafeString:
-    """Return what lets a script write a time in the browser's zone, and where.
+    """Return the attribute that lets a script rewrite a time in the browser's time zone.
 
-    A site that has activated another zone than its default has found out that of the user.
+    If the site has activated another zone than its default, it knows the user's zone, and the
+    attribute is left out.
     """
     if timezone.get_current_timezone_name() != timezone.get_default_timezone_name():
         return SafeString()
@@ -389,13 +390,13 @@ def _rewritten(place: str) -> SafeString:
 
 
 def shown_by_name(circuit: Circuit) -> Circuit:
-    """Let a page show a circuit that it has read by a name that passes for no other."""
+    """Give a circuit that is only shown a name that cannot be mistaken for another one's."""
     circuit.name = str(circuit)
     return circuit
 
 
 def shortened(text: str) -> str:
-    """Return the beginning of a text, with all of it as title where that is more."""
+    """Return the beginning of a text; if it is cut, with the whole text as a tooltip."""
     short = Truncator(text).chars(SHORT)
     if short == text:
         return text or NOTHING
@@ -403,14 +404,14 @@ def shortened(text: str) -> str:
 
 
 def labelled(label: Any, words: str) -> str:
-    """Return what a list's cell says, with the heading that it has where there is no table."""
+    """Return the text of a list's cell, with the heading that narrow screens show before it."""
     if words == NOTHING:
         return words
     return format_html('<span data-circuits-label="{}">{}</span>', label, words)
 
 
 def _filled(text: str, **parts: str) -> SafeString:
-    """Fill a translated text, all of it escaped but for what is HTML already."""
+    """Fill the placeholders of a translated text, escaping everything that is not HTML already."""
     return SafeString(
         escape(text) % {name: conditional_escape(part) for name, part in parts.items()}
     )

@@ -1,4 +1,4 @@
-"""What the page of a circuit says of its policy, and of one that is typed but not saved."""
+"""Forecasts a circuit's policy on its page, and the values that are typed but not saved."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..reports.policies import cautions, in_words
 
 
 def of_policy(saved: Circuit, now: float, typed: Circuit | None = None) -> dict[str, Any]:
-    """Return what the page says of a policy.
+    """Return the context of the page's forecast.
 
     Args:
         saved: The circuit as it is.
-        now: The moment, in seconds since 1970 on the database's clock.
-        typed: The circuit with other values, which are not saved.
+        now: The present time, in seconds since 1970 on the database's clock.
+        typed: A copy of the circuit with the typed values, which are not saved; None for none.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -25,7 +25,7 @@ def of_policy(saved: Circuit, now: float, typed: Circuit | None = None) -> dict[
     policies = [saved, typed] if is_other else [saved]
     return {
         "traffic": of_traffic(basis) if basis else "",
-        "policies": [_told(each, basis) for each in policies],
+        "policies": [_in_words(each, basis) for each in policies],
         "is_unchanged": typed is not None and not is_other,
     }
 
@@ -34,7 +34,7 @@ def _policy(circuit: Circuit | None) -> list[Any]:
     return [getattr(circuit, name) for name in POLICY_FIELDS]
 
 
-def _told(circuit: Any, basis: Basis | None) -> dict[str, Any]:
+def _in_words(circuit: Any, basis: Basis | None) -> dict[str, Any]:
     plan = plan_of(circuit)
     return {
         "words": in_words(plan),

@@ -1,4 +1,4 @@
-"""Writes the admin's own log about circuits, in characters that its database can store."""
+"""Writes entries of the admin's log in characters that its database can store."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ..storage.texts import fitted
 
 
 class LoggedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Circuits whose names and reasons go into the log, whatever its table can keep.
+    """An admin that can log any circuit, even if the log's table lacks characters of its name.
 
-    What is logged has been done. A circuit's name may have characters that the log's table has
-    not: the name is kept as UTF-8 on MySQL too, whatever the database's own character set.
+    The log entry comes after the act, so it must not fail. A circuit's name is stored as UTF-8 on
+    MySQL too, but the log's table may have the database's own, smaller character set.
     """
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Circuit pages that refresh themselves: the answers to the requests of their script."""
+"""Answers the script by which the list and the page of a circuit refresh themselves."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from . import display
 from .changelist import CircuitList
 from .rates import Rate
 
-#: What keeps pages up to date, and writes times in the zone of the browser.
+#: The script that keeps pages up to date, and rewrites times in the browser's time zone.
 SCRIPT: Final = Script("circuits/live.js", defer=True)
 
-#: How often one user is answered, in each process: many more times than an open page asks.
+#: How often each process answers one user: far more often than an open page asks.
 RATE: Final = Rate(5)
 
 SUMMARY: Final = "admin/circuits/circuit/summary.html"
@@ -45,9 +45,9 @@ Payload: TypeAlias = dict[str, Any]
 
 
 class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Circuits whose list and pages show what is new without being loaded again."""
+    """An admin of circuits whose list and pages stay up to date without being reloaded."""
 
-    #: Seconds between two looks of an open page.
+    #: Seconds between two requests of an open page.
     poll_seconds = 3.0
 
     #: The sections of a circuit's page that are kept up to date, and their templates.
@@ -57,11 +57,11 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     }
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list that knows what its circuits come to."""
+        """Return the list that adds up its circuits in a summary."""
         return CircuitList
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the addresses that the script of a page asks."""
+        """Add the URLs that the script of a page requests."""
         wrap = self.admin_site.admin_view
         return [
             url_path("live/", wrap(self.live_view), name="circuits_circuit_live"),
@@ -73,12 +73,12 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             *super().get_urls(),
         ]
 
-    # An outage of the circuits' database is to be answered, not to be met while a transaction of
-    # the request is begun on it.
+    # Not atomic, or an outage of the circuits' database would raise while the request's transaction
+    # begins, before the view can answer.
     @non_atomic_requests
     @method_decorator((require_GET, gzip_page))
     def live_view(self, request: HttpRequest) -> JsonResponse:
-        """Answer what the list with the same query says now."""
+        """Return the present content of the list that has the same query string."""
         if not may_see(self, request):
             raise PermissionDenied
         return self._answer(request, lambda: self._list_now(request))
@@ -86,19 +86,19 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @non_atomic_requests
     @method_decorator((require_GET, gzip_page))
     def live_one_view(self, request: HttpRequest, object_id: str) -> JsonResponse:
-        """Answer what the page of a circuit says now."""
+        """Return the present content of a circuit's page."""
         return self._answer(request, lambda: self._page_now(request, unquote(object_id)))
 
     def live_of_list(self, circuits: Iterable[Circuit]) -> Payload:
-        """Return what the script of the list begins with."""
+        """Return what the script needs to know to start on the list."""
         return self._live(circuits, "circuits_circuit_live")
 
     def live_of(self, circuit: Circuit) -> Payload:
-        """Return what the script of a circuit's page begins with."""
+        """Return what the script needs to know to start on a circuit's page."""
         return self._live([circuit], "circuits_circuit_live_one", circuit.pk)
 
     def page_context(self, request: HttpRequest, circuit: Circuit) -> Payload:
-        """Return what the sections of a circuit's page are rendered with, at first and live."""
+        """Return the context of the sections of a circuit's page, both at first and live."""
         return {"opts": self.opts, "original": circuit, "live": self.live_of(circuit)}
 
     def _live(self, circuits: Iterable[Circuit], address: str, *args: Any) -> Payload:
@@ -111,14 +111,14 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def _answer(self, request: HttpRequest, read: Callable[[], Payload]) -> JsonResponse:
         request.current_app = self.admin_site.name
         if not RATE.allows(request.user.pk):
-            return _sorry(_("This is asked for too often; it goes on in a moment."), status=429)
+            return _error(_("This is asked for too often; it goes on in a moment."), status=429)
         try:
             return JsonResponse(read())
         except Error as error:
             note_unreadable(error)
-            return logged(_sorry(_("The circuits' database cannot be read."), status=503))
+            return logged(_error(_("The circuits' database cannot be read."), status=503))
         except (Http404, IncorrectLookupParameters):
-            return _sorry(_("What this page shows is not there any more."), status=404)
+            return _error(_("What this page shows is not there any more."), status=404)
 
     def _list_now(self, request: HttpRequest) -> Payload:
         shown: Any = self.get_changelist_instance(request)
@@ -149,7 +149,7 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             yield name, render_to_string(template, context, request)
 
     def _fields(self, request: HttpRequest, circuit: Circuit) -> Iterator[tuple[str, str]]:
-        """Yield what the form shows and nobody sets."""
+        """Yield the names and contents of the form's read-only fields."""
         form = self.get_form(request, circuit)(instance=circuit)
         for name in self.get_readonly_fields(request, circuit):
             field = AdminReadonlyField(form, name, is_first=False, model_admin=self)
@@ -162,9 +162,9 @@ def _announcement(circuit: Circuit) -> Payload:
         "pk": circuit.pk,
         "generation": circuit.generation,
         "seconds": round(reading_of(circuit).time_in_state, 1),
-        "words": display.now_is(circuit),
+        "words": display.announcement(circuit),
     }
 
 
-def _sorry(sentence: str, status: int) -> JsonResponse:
+def _error(sentence: str, status: int) -> JsonResponse:
     return JsonResponse({"error": sentence}, status=status)

@@ -1,4 +1,4 @@
-"""The pages of the admin that steer circuits: each asks before it does anything."""
+"""The pages of the admin that steer circuits. Each asks for confirmation first."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from .confirm import ConfirmationForm, mode_seen, several
 from .journal import LoggedAdmin
 from .paging import BoundedPaginator
 
-#: Seconds after which no further circuit of a selection is begun: the page must come back.
+#: Seconds after which no further circuit of a selection is steered, so that the page is answered.
 OPERATE_SECONDS: Final = 20.0
 
-#: How many circuits of a selection are named before it is confirmed.
+#: The most circuits of a selection that the confirmation page names.
 NAMED: Final = 50
 
 
@@ -47,7 +47,7 @@ def _action(key: str, label: Any) -> Callable[..., HttpResponse]:
     def act(
         circuits: OperatingAdmin, request: HttpRequest, chosen: QuerySet[Circuit]
     ) -> HttpResponse:
-        # Of all that a filter finds, those that the list has counted.
+        # No more circuits than the list counts, even if "select all" means more.
         return circuits.confirm_many(request, key, list(chosen[: BoundedPaginator.limit]))
 
     act.__name__ = key
@@ -55,19 +55,20 @@ def _action(key: str, label: Any) -> Callable[..., HttpResponse]:
 
 
 class OperatingAdmin(LoggedAdmin):
-    """Circuits that are steered, one or many, once it is confirmed."""
+    """An admin of circuits that steers one or many of them, after a confirmation."""
 
     actions = tuple(_action(key, operation.label) for key, operation in OPERATIONS.items())
 
     def has_operate_permission(self, request: HttpRequest, obj: Circuit | None = None) -> bool:
-        """Whether the user may steer a circuit, which is apart from editing its policy.
+        """Return whether the user may steer a circuit, or any circuit if none is given.
 
-        Without one, whether there may be any. Whoever may not see it may not steer it either.
+        This is a permission apart from that to edit its policy. Nobody may steer a circuit that
+        they may not see; :func:`circuits.steering.permissions.may_operate` asks for both.
         """
         return has_perm(request, "circuits.operate_circuit")
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the addresses of the confirmation pages."""
+        """Add the URLs of the confirmation pages."""
         one = self.admin_site.admin_view(self.operate_view)
         many = self.admin_site.admin_view(self.operate_many_view)
         return [
@@ -84,11 +85,11 @@ class OperatingAdmin(LoggedAdmin):
         if key not in OPERATIONS:
             raise Http404
 
-    # A probe waits for a remote: no transaction of the site's may be held open for it.
+    # Not atomic, since a probe waits for a remote, and no transaction must be open meanwhile.
     @non_atomic_requests
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def operate_view(self, request: HttpRequest, object_id: str, key: str) -> HttpResponse:
-        """Say what an operation will do; once that is confirmed, do it and go back to the page."""
+        """Show what an operation will do; once confirmed, do it and redirect to the circuit."""
         circuit = self.get_object(request, unquote(object_id))
         self._check_operation(request, key, circuit)
         if circuit is None:
@@ -124,16 +125,16 @@ class OperatingAdmin(LoggedAdmin):
     def confirm_many(
         self, request: HttpRequest, key: str, circuits: Sequence[Circuit]
     ) -> HttpResponse:
-        """Ask about a selection of the list."""
+        """Ask for confirmation of an operation on the circuits that were selected in the list."""
         allowed = self._allowed(request, circuits)
         return self._ask_many(request, key, ConfirmationForm(key), allowed)
 
     @non_atomic_requests
     @method_decorator(require_POST)
     def operate_many_view(self, request: HttpRequest, key: str) -> HttpResponse:
-        """Steer each circuit of a selection and say how it went.
+        """Steer each circuit of a selection and report the results.
 
-        What there was no time for is asked about again.
+        If time runs out, ask for confirmation of the rest.
         """
         self._check_operation(request, key)
         modes = _modes_seen(request)
@@ -151,7 +152,7 @@ class OperatingAdmin(LoggedAdmin):
         return HttpResponseRedirect(self._list_url(request))
 
     def _allowed(self, request: HttpRequest, circuits: Sequence[Circuit]) -> Sequence[Circuit]:
-        """Return the circuits that the user may steer; say which others there are."""
+        """Return the circuits that the user may steer, and warn of the others."""
         answers = [may_operate(self, request, circuit) for circuit in circuits]
         names = [str(circuit) for circuit, may in zip(circuits, answers, strict=True) if not may]
         if names:
@@ -167,10 +168,10 @@ class OperatingAdmin(LoggedAdmin):
         asked: dict[str, Any],
         modes: Mapping[int, Mode | None],
     ) -> Sequence[Circuit]:
-        """Steer the circuits while there is time; return those that there was none for.
+        """Steer the circuits until time runs out; return those that are left.
 
         Args:
-            modes: The mode that each was seen in, by its key.
+            modes: The mode that each circuit was seen in, by its primary key.
         """
         end = monotonic() + OPERATE_SECONDS
         reports = []
@@ -260,7 +261,7 @@ class OperatingAdmin(LoggedAdmin):
     def gone(
         self, request: HttpRequest, sentence: Any, circuit: Circuit | None = None
     ) -> TemplateResponse:
-        """Say that something is not there, or no longer."""
+        """Return a page with status 404 that says what is not there, or no longer."""
         request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
@@ -277,7 +278,7 @@ class OperatingAdmin(LoggedAdmin):
         return self._with_filters(request, reverse(name, current_app=self.admin_site.name))
 
     def _with_filters(self, request: HttpRequest, url: str) -> str:
-        """Let an address remember what the list was filtered by."""
+        """Return a URL that keeps the filters of the list."""
         filters = self.get_preserved_filters(request)
         return add_preserved_filters({"preserved_filters": filters, "opts": self.opts}, url)
 
@@ -287,11 +288,11 @@ def _posted(request: HttpRequest) -> QueryDict | None:
 
 
 def _modes_seen(request: HttpRequest) -> dict[int, Mode | None]:
-    """Return the mode that each circuit of a selection was seen in, by its key.
+    """Return the mode that each circuit of a selection was seen in, by its primary key.
 
-    They are no more than a list has.
+    The result has no more circuits than a list counts.
     """
-    # In one field: Django takes no more than a thousand.
+    # All keys are in one field, since Django accepts no more than 1,000 fields.
     keys = re.findall(r"\b[0-9]{1,18}\b", request.POST.get("keys", ""))
     modes = request.POST.get("modes", "").split(",")
     pairs = zip_longest(keys[: BoundedPaginator.limit], modes[: len(keys)], fillvalue="")

@@ -1,4 +1,4 @@
-"""What the pages of a circuit and of its incidents show: charts, incidents and changes."""
+"""Makes the context of the pages of a circuit and of an incident: charts, incidents, changes."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from .charts import (
     timeline_chart,
 )
 
-#: How many of the last changes and incidents a circuit's page shows.
+#: How many changes and incidents a circuit's page shows, the newest ones.
 CHANGES: Final = 20
 INCIDENTS: Final = 10
 
-#: How many changes an incident's page shows of its beginning, and as many of its end.
+#: An incident's page shows this many of its first changes, and as many of its last ones.
 ENDS: Final = 20
 
-#: How many changes are read for a timeline: those of two days with a trial every ten seconds.
+#: The most changes read for a timeline. With a trial every ten seconds, two days have fewer.
 TURNS: Final = 40_000
 CHUNK: Final = 1_000
 
-#: Into how many slots an incident is cut at most, and how many minutes a slot may have.
+#: The most slots in the charts of an incident, and the widths of a slot to choose from, in minutes.
 MOST_SLOTS: Final = 96
 WIDTHS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 240, 720, statistics.DAY_MINUTES)
 
@@ -48,7 +48,7 @@ WIDTHS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 240, 720, statistics.DAY_MINUTES)
 
 
 def of_circuit(reading: Reading) -> dict[str, Any]:
-    """Return what is below the top of a circuit's page.
+    """Return the context of a circuit's page below its top.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -59,7 +59,7 @@ def of_circuit(reading: Reading) -> dict[str, Any]:
         "ring": _ring(reading),
         "charts": _charts(reading),
         "incidents": [incident_in_words(each, now) for each in found],
-        "history": [display.past(each) for each in history_of(circuit)[:CHANGES]],
+        "history": [display.change_context(each) for each in history_of(circuit)[:CHANGES]],
     }
 
 
@@ -86,16 +86,16 @@ def _timed(reading: Reading, slots: Slots) -> list[Timed]:
 
 
 def _calls_charts(timed: list[Timed], slots: Slots, period: Any) -> SafeString:
-    """Return the charts of how calls went and how long they took, one below the other."""
+    """Return the chart of outcomes and below it that of durations."""
     place = slots.start, slots.seconds, period
     calls, durations = zip(*timed, strict=True)
     return outcome_chart(calls, *place) + latency_chart(durations, *place)
 
 
 def _spans_since(reading: Reading, start: float) -> list[Span]:
-    """Return what a circuit was in since then, of the changes that are looked at.
+    """Return the states and modes of a circuit since ``start``, or since it was made.
 
-    Before it was made it was in nothing.
+    If there are more than :data:`TURNS` changes, they begin at the oldest one that is read.
     """
     circuit, now = reading.circuit, reading.now
     changes = list(takewhile(lambda turn: turn.at >= start, _newest_turns(circuit, now)))
@@ -106,7 +106,7 @@ def _spans_since(reading: Reading, start: float) -> list[Span]:
 
 
 def _newest_turns(circuit: Circuit, now: float) -> Iterator[Turn]:
-    """Yield changes, the newest first, and read no more of a long history than is asked for."""
+    """Yield a circuit's changes, the newest first, reading them in chunks as they are used."""
     for last in range(circuit.generation, circuit.generation - TURNS, -CHUNK):
         chunk = history_of(circuit).filter(generation__gt=last - CHUNK, generation__lte=last)
         rows = list(chunk.values_list(*_TURN))
@@ -127,7 +127,7 @@ def _turn(row: Any, now: float) -> Turn:
 
 
 def of_incident(incident: Incident, reading: Reading) -> dict[str, Any]:
-    """Return what the page of an incident shows.
+    """Return the context of an incident's page.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -139,14 +139,14 @@ def of_incident(incident: Incident, reading: Reading) -> dict[str, Any]:
     return {
         "incident": incident_in_words(incident, reading.now),
         "charts": _incident_charts(incident, reading),
-        "first": [display.past(each) for each in first],
+        "first": [display.change_context(each) for each in first],
         "left_out": left_out,
-        "last": [display.past(each) for each in last],
+        "last": [display.change_context(each) for each in last],
     }
 
 
 def incident_in_words(incident: Incident, now: float) -> dict[str, Any]:
-    """Return an incident in one sentence."""
+    """Return the values of an incident in words, for templates."""
     opening, closing = incident.opening, incident.closing
     began, ended = _times(incident, now)
     return {
@@ -173,7 +173,7 @@ def incident_in_words(incident: Incident, now: float) -> dict[str, Any]:
 
 
 def _times(incident: Incident, now: float) -> tuple[float, float]:
-    """Return when an incident began and when it ended, or now."""
+    """Return when an incident began and ended, or now if it lasts, in seconds since 1970."""
     began = to_seconds(incident.opening.at, until=now)
     closing = incident.closing
     return began, now if closing is None else to_seconds(closing.at, since=began)
@@ -192,7 +192,7 @@ def _incident_charts(incident: Incident, reading: Reading) -> dict[str, Any]:
 
 
 def slots_over(began: float, ended: float) -> Slots:
-    """Return slots from a little before to a little after."""
+    """Return slots from a little before ``began`` to a little after ``ended``."""
     minutes = (ended - began) / statistics.MINUTE_SECONDS + 2
     width = next((width for width in WIDTHS if minutes <= width * (MOST_SLOTS - 2)), WIDTHS[-1])
     end = ended + width * statistics.MINUTE_SECONDS
@@ -200,7 +200,7 @@ def slots_over(began: float, ended: float) -> Slots:
 
 
 def _incident_timeline(incident: Incident, slots: Slots, began: float, ended: float) -> str:
-    """Return the band of states, unless there are more than can be seen."""
+    """Return the timeline of an incident; empty if it has too many changes or they are not kept."""
     if incident.changes > TURNS or incident.last is None:
         return ""
     turns = [_turn(row, ended) for row in incident.history().values_list(*_TURN)]

@@ -1,4 +1,4 @@
-"""Lists for the admin whose cost does not grow with their table."""
+"""Lists of the admin whose cost does not grow with their table."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ..storage.database import DatabaseStore
 from .lists import SteadyList
 from .page import incident_in_words
 
-#: How many rows are counted, and can be paged through, at most.
+#: The most rows that are counted and can be paged through.
 LIMIT: Final = 10_000
 
-#: How many of the newest changes are looked at, where those of all circuits are asked for.
+#: How many changes a list over all circuits looks at, the newest ones.
 WINDOW: Final = 50_000
 
-#: The parameter of the list that asks for the changes of one circuit, by its key.
+#: The parameter of the list's URL that selects the changes of one circuit, by its primary key.
 OF_CIRCUIT: Final = "circuit__id__exact"
 
 #: The reasons for which a circuit opens.
@@ -37,40 +37,39 @@ _CAUSES: Final = frozenset(
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Pages of no more than the first rows of a query."""
+    """A paginator that counts and shows no more than the first :data:`LIMIT` rows of a query."""
 
     limit = LIMIT
 
     @cached_property
     def count(self) -> int:
-        """How many rows there are to be paged through."""
+        """The number of rows that can be paged through."""
         return min(self._found, self.limit)
 
     @property
     def is_cut(self) -> bool:
-        """Whether there are more rows than that."""
+        """Whether the query has more rows than that."""
         return self._found > self.limit
 
     @cached_property
     def _found(self) -> int:
-        # In the order they are shown in: without it, a database may go through all the rows that
-        # are not asked for before it comes to those that are.
+        # The order stays, or a database might first go through all rows that do not match.
         rows: Any = self.object_list
         return int(rows.values("pk")[: self.limit + 1].count())
 
 
 class HistoryList(SteadyList):
-    """The changes of one circuit, or else the newest of all circuits, the newest first.
+    """A list of the changes of one circuit, or of the newest changes of all, the newest first.
 
-    A circuit's own have an index. Of those of all circuits no more than :data:`WINDOW` are looked
-    at, so that a search for what is rare, or not there at all, comes to an end.
+    An index finds those of one circuit. Of those of all circuits, the list looks at no more than
+    :data:`WINDOW`, so that a search for something rare comes to an end.
     """
 
     window = WINDOW
 
     @property
     def is_cut(self) -> bool:
-        """Whether there are older changes that are not looked at."""
+        """Whether there are older changes that the list does not look at."""
         return OF_CIRCUIT not in self.params and self._newest > self.window
 
     @cached_property
@@ -79,35 +78,35 @@ class HistoryList(SteadyList):
         return newest or 0
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """Return the one order that has an index."""
+        """Return the only order that an index supports."""
         return ["-generation" if OF_CIRCUIT in self.params else "-pk"]
 
     def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet[Any]:
-        """Return the changes that are asked for, of those that are looked at."""
-        found = self.all_of_it(*args, **kwargs)
+        """Return the changes that the filters match, among those that the list looks at."""
+        found = self.all_matching(*args, **kwargs)
         return found.filter(pk__gt=self._newest - self.window) if self.is_cut else found
 
-    def all_of_it(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
-        """Return the changes that are asked for, however old, of circuits that may be seen."""
+    def all_matching(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        """Return all changes that the filters match, of circuits that the user may see."""
         found = super().get_queryset(request, *args, **kwargs)
         circuits = circuits_on(self.model_admin.admin_site)
         return seen_history(circuits, request, found, self.params.get(OF_CIRCUIT))
 
 
 class IncidentList(HistoryList):
-    """The incidents of one circuit, or else the newest of all circuits, the newest first."""
+    """A list of the incidents of one circuit, or of the newest incidents of all circuits."""
 
     def get_results(self, request: HttpRequest) -> None:
-        """Read the page's openings, and what became of each."""
+        """Read the openings of the page, and the incident of each."""
         super().get_results(request)
         openings: Any = self.result_list
         begun = incidents.begun_by(list(openings))
         now = DatabaseStore().now() if begun else 0.0
         for opening in openings:
-            opening.told = incident_in_words(begun[opening.pk], now)
+            opening.incident_in_words = incident_in_words(begun[opening.pk], now)
 
     def url_for_result(self, result: Any) -> str:
-        """Return the address of an incident's page; of its opening on a site without such pages."""
+        """Return the URL of an incident's page, or of its opening if the site has no such page."""
         key = (result.circuit_id, result.generation)
         name, site = "admin:circuits_circuit_incident", self.model_admin.admin_site.name
         try:
@@ -117,7 +116,7 @@ class IncidentList(HistoryList):
 
 
 class GoesOnFilter(admin.SimpleListFilter):
-    """Lists the incidents that go on, or those that are over."""
+    """Filters incidents by whether they are over."""
 
     title = gettext_lazy("end")
     parameter_name = "end"
@@ -127,13 +126,13 @@ class GoesOnFilter(admin.SimpleListFilter):
         return [("no", _("not yet: it goes on")), ("yes", _("over"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the incidents of the choice that is made."""
+        """Return the incidents that match the choice."""
         chosen = {"no": incidents.GOES_ON, "yes": ~incidents.GOES_ON}.get(self.value() or "")
         return queryset if chosen is None else queryset.filter(chosen)
 
 
 class CauseFilter(admin.SimpleListFilter):
-    """Lists the incidents that began for a reason."""
+    """Filters incidents by the reason of their opening."""
 
     title = gettext_lazy("reason")
     parameter_name = "reason"
@@ -143,12 +142,12 @@ class CauseFilter(admin.SimpleListFilter):
         return [(reason, words) for reason, words in REASONS if reason in _CAUSES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the incidents of the reason that is chosen."""
+        """Return the incidents that opened for the chosen reason."""
         return queryset.filter(reason=self.value()) if self.value() else queryset
 
 
 class OpenedFilter(admin.DateFieldListFilter):
-    """Lists the incidents that began today, in the last days, and so on."""
+    """Filters incidents by the day of their opening."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

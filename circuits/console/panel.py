@@ -23,9 +23,9 @@ from .paging import BoundedPaginator
 
 
 def of_request(request: HttpRequest) -> dict[str, Any]:
-    """Return what the panel shows; nothing for who may see no circuits on this admin site.
+    """Return the context of the panel; empty for users who may not see circuits on this admin site.
 
-    An outage of the circuits' database is told there: the admin's first page must not fail by it.
+    If the circuits' database is down, the panel says so, since the first page must not fail.
     """
     circuits = _circuits(request)
     if circuits is None or not may_see(circuits, request):
@@ -38,7 +38,7 @@ def of_request(request: HttpRequest) -> dict[str, Any]:
 
 
 def _circuits(request: HttpRequest) -> Any:
-    """Return the admin of circuits on the site of a request's page; None if it has none."""
+    """Return the admin of circuits on the admin site of the request; None if it has none."""
     site = getattr(resolve(request.path_info).func, "admin_site", admin.site)
     return circuits_on(site)
 
@@ -59,9 +59,9 @@ def _panel(circuits: Any, request: HttpRequest) -> dict[str, Any]:
 
 
 def _worst(rows: QuerySet[Any]) -> Reading | None:
-    """Return the circuit that has been down for the longest, one that nobody has forced open first.
+    """Return the worst circuit: the one that has been down for the longest.
 
-    One that is open comes before one that lets trials through.
+    Open circuits come before half-open ones, and those that nobody forced open come first.
     """
     down = with_clock(rows).exclude(state=State.CLOSED.value).exclude(mode=Mode.OBSERVE.value)
     is_forced = Case(When(mode=Mode.FORCED_OPEN.value, then=1), default=0)

@@ -17,14 +17,14 @@ from ..fields import validate_number
 from ..models import Circuit
 from ..storage.database import DatabaseStore
 
-#: The name of the button that asks for a forecast of what the form holds.
+#: The name of the button that asks for a forecast of the values in the form.
 PREVIEW: Final = "_preview"
 
 _SECONDS: Final = pgettext_lazy("unit", "seconds")
 _CALLS: Final = pgettext_lazy("unit", "calls")
 _TRIALS: Final = pgettext_lazy("unit", "trials")
 
-#: The unit of each field that has one. Shares are asked for in percent.
+#: The unit of each field that has one. Shares are entered in percent.
 UNITS: Final[dict[str, Any]] = {
     **dict.fromkeys(("timeout", "delay", "max_delay", "lease_seconds"), _SECONDS),
     **dict.fromkeys(("ramp_up_seconds", "window_seconds", "slow_call_seconds"), _SECONDS),
@@ -35,7 +35,7 @@ UNITS: Final[dict[str, Any]] = {
     "backoff_factor": pgettext_lazy("unit", "times"),
 }
 
-#: The fields that hold a share, with what their help says of percents.
+#: The fields that hold a share, with the help text that speaks of percent.
 SHARES: Final[dict[str, Any]] = {
     "failure_rate": _("Share of failed calls that opens the circuit."),
     "slow_call_rate": _("Share of slow calls that opens the circuit."),
@@ -47,7 +47,7 @@ SHARES: Final[dict[str, Any]] = {
 
 
 class UnitWidget(forms.Widget):
-    """A widget with its unit beside it, which screen readers say with the field.
+    """A widget with a unit beside it, which screen readers read out with the field.
 
     Args:
         inner: The widget for the value.
@@ -74,7 +74,7 @@ class UnitWidget(forms.Widget):
 
 
 class PercentField(forms.FloatField):
-    """A share from 0 to 1, which people see and write in percent."""
+    """A share from 0 to 1, which people see and enter in percent."""
 
     def __init__(self, *, name: str, **kwargs: Any) -> None:
         limits = POLICY_LIMITS[name]
@@ -87,11 +87,11 @@ class PercentField(forms.FloatField):
         ]
 
     def prepare_value(self, value: Any) -> Any:
-        """Return a share in percent; what was typed stays as it is."""
+        """Return a share in percent; a typed text is returned as it is."""
         return f"{100 * value:.10g}" if isinstance(value, (int, float)) else value
 
     def to_python(self, value: Any) -> Any:
-        """Return what was typed as a share.
+        """Return typed percents as a share from 0 to 1.
 
         Raises:
             ValidationError: It is no number, or out of range.
@@ -105,7 +105,7 @@ class PercentField(forms.FloatField):
 
 
 def form_field(name: str, field: Any) -> Any:
-    """Return a field of the model's form as people are asked for it."""
+    """Return a field of the policy's form with its unit, and a share as a field in percent."""
     if name in SHARES:
         asked: Any = PercentField(
             name=name,
@@ -123,20 +123,20 @@ def form_field(name: str, field: Any) -> Any:
 
 
 class CircuitForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The policy of a circuit."""
+    """The form of a circuit's policy."""
 
-    #: Whether the database has refused what was entered.
+    #: Whether the database has refused the values.
     is_refused = False
 
     #: Whether the values are only to be forecast.
     is_preview = False
 
     def is_valid(self) -> bool:
-        """Return whether the values may be saved, which those of a preview may not."""
+        """Return whether the values may be saved; those of a preview may not."""
         return super().is_valid() and not self.is_preview
 
     def clean(self) -> dict[str, Any] | None:
-        """Refuse a new circuit where there are too many already, and what cannot be kept."""
+        """Refuse a new circuit if there are too many, and values that the database refused."""
         if self.is_refused:
             refusal_of_text = _(
                 "The database has no characters for what was entered: write it in ASCII."

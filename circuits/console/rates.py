@@ -1,4 +1,4 @@
-"""Limits how often one user may ask for something, in this process."""
+"""Limits how often a user may ask one process for something."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from time import monotonic
 
 
 class Rate:
-    """So many times in each stretch of time, for each who asks.
+    """A limit of ``most`` times in ``seconds`` for each user.
 
-    It keeps those who have asked in the present stretch, and no others.
+    Only the users who have asked in the present period are kept in memory.
 
     >>> rate = Rate(2, seconds=60, clock=lambda: 0.0)
     >>> [rate.allows("ann") for _ in range(3)], rate.allows("bob")
     ([True, True, False], True)
 
     Args:
-        most: How many times.
-        seconds: How long a stretch is.
-        clock: A clock that nobody sets, in seconds.
+        most: How often each user may ask in one period.
+        seconds: The length of a period.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Rate:
         self._asked: Counter[Hashable] = Counter()
 
     def allows(self, who: Hashable) -> bool:
-        """Count that somebody asks; return whether they may."""
+        """Count a request of ``who``; return whether it is within the limit."""
         with self._lock:
             stretch = int(self._clock() // self._seconds)
             if stretch != self._stretch:

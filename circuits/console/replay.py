@@ -31,25 +31,25 @@ from .charts import outcome_chart, timeline_chart
 from .journal import LoggedAdmin
 from .page import slots_over
 
-#: How many calls are replayed while somebody waits for the page.
+#: The most calls that are replayed while somebody waits for the page.
 MOST_CALLS: Final = 50_000
 
-#: The longest text of policies that is read.
+#: The most characters of typed policies that are read.
 MOST_TYPED: Final = 1_000
 
 
 class ReplayAdmin(LoggedAdmin):
-    """Circuits whose calls can be recorded and replayed."""
+    """An admin of circuits whose calls can be recorded and replayed."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address of the page."""
+        """Add the URL of the page."""
         view = self.admin_site.admin_view(self.replay_view)
         address = url_path("<path:object_id>/replay/", view, name="circuits_circuit_replay")
         return [address, *super().get_urls()]
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def replay_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show what policies would have done; record, or stop that, if asked to."""
+        """Show what policies would have done; on POST, start or stop a recording."""
         circuit = self.get_object(request, unquote(object_id))
         if not may_see(self, request, circuit):
             raise PermissionDenied
@@ -93,7 +93,7 @@ class ReplayAdmin(LoggedAdmin):
 
 
 def _page(reading: Reading, typed: str) -> dict[str, Any]:
-    """Return what the page shows.
+    """Return the context of the page.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.

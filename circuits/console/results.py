@@ -1,4 +1,4 @@
-"""The buttons of a circuit, and the messages about what the operations came to."""
+"""Offers the operations of a circuit as buttons, performs them, and words the results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEVELS: Final[dict[Result, int]] = {
     "failed": messages.ERROR,
 }
 
-#: How many circuits a sentence names, and how many reasons are told apart.
+#: The most circuits that a sentence names, and the most reasons with a message of their own.
 NAMED: Final = 20
 REASONS: Final = 10
 
@@ -34,9 +34,9 @@ class Report(NamedTuple):
 
     Args:
         name: The circuit.
-        level: A level of Django's messages; from a warning on, it did not work.
-        text: A sentence.
-        reason: Why it did not work, in words that hold for other circuits too.
+        level: A level of Django's messages; ``WARNING`` or above means that it did not work.
+        text: One sentence about the result.
+        reason: Why it did not work, in words that do not name this circuit.
     """
 
     name: str
@@ -55,10 +55,10 @@ class Button(NamedTuple):
 
 
 def buttons(reading: Reading, suggested: str = "") -> Iterator[Button]:
-    """Yield the operations that would do something to a circuit.
+    """Yield a button for each operation that would have an effect on a circuit.
 
     Args:
-        suggested: The key of the one that is suggested, if any.
+        suggested: The key of the suggested operation, if any.
     """
     for key, operation in OPERATIONS.items():
         is_in_vain = key == "probe" and _refuses_a_probe(reading)
@@ -68,7 +68,7 @@ def buttons(reading: Reading, suggested: str = "") -> Iterator[Button]:
 
 
 def _refuses_a_probe(reading: Reading) -> bool:
-    """Return whether a circuit would refuse a probe, as any other call."""
+    """Return whether a circuit would refuse a probe, as it would any other call."""
     mode = reading.circuit.mode
     return mode == Mode.FORCED_OPEN or (mode == Mode.AUTOMATIC and bool(reading.retry_in))
 
@@ -88,12 +88,12 @@ def steer(
     """Perform an operation on a circuit.
 
     Args:
-        reason: Why, for the history.
-        seconds: How long the mode is to last; None for until somebody sets it back.
-        seen: The mode in which the circuit was when the button was pressed.
+        reason: The actor's reason, for the history.
+        seconds: How long the mode lasts; None until somebody sets it back.
+        seen: The mode that the circuit was in when the actor saw it.
 
     Raises:
-        ModeChangedError: It is in another mode by now; nothing was done.
+        ModeChangedError: The circuit is in another mode by now; nothing was done.
     """
     operation = OPERATIONS[key]
     try:
@@ -109,7 +109,7 @@ def steer(
 
 
 def outdated(name: str) -> Report:
-    """Return the result for a circuit whose mode somebody else has changed meanwhile."""
+    """Return the report on a circuit whose mode somebody else has changed meanwhile."""
     text = _("%(name)s: nothing was done, its mode has changed meanwhile.") % {"name": name}
     return Report(name, messages.WARNING, text, _("the mode has changed meanwhile"))
 
@@ -125,10 +125,10 @@ class Message(NamedTuple):
 
 
 def summarised(key: str, reports: Sequence[Report], left: int = 0) -> list[Message]:
-    """Return what did not work, by reason and by name, and how many of the others there are.
+    """Return messages that name the circuits that failed, by reason, and count the others.
 
     Args:
-        left: For how many circuits there was no time.
+        left: The number of circuits that there was no time for.
     """
     if len(reports) == 1 and not left:
         return [Message(reports[0].level, reports[0].text)]
@@ -140,7 +140,7 @@ def summarised(key: str, reports: Sequence[Report], left: int = 0) -> list[Messa
 
 
 def _failures(failed: dict[tuple[int, str], list[str]]) -> Iterator[Message]:
-    """Yield a message for each reason, those of most circuits first."""
+    """Yield a message for each reason, the most frequent first."""
     ordered = sorted(failed.items(), key=lambda item: -len(item[1]))
     for (level, reason), names in ordered[:REASONS]:
         values = {"names": listed(names), "reason": reason.rstrip(".")}
@@ -152,7 +152,7 @@ def _failures(failed: dict[tuple[int, str], list[str]]) -> Iterator[Message]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names in a sentence, and beyond a screenful how many more there are."""
+    """Return the first names as a list in a sentence, and how many more there are."""
     named, more = ", ".join(names[:NAMED]), len(names) - NAMED
     if more <= 0:
         return named

@@ -1,1 +1,1 @@
-"""What templates of the admin's own pages need of circuits."""
+"""Template tags for the admin's own pages."""
