@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from ..core.policy import Strategy
 from ..models import REASONS, Circuit, history_of
 from ..moments import to_seconds
 from ..reports import incidents, statistics
@@ -76,8 +77,8 @@ def _charts(reading: Reading) -> dict[str, Any]:
     return {
         "zone": display.zone(reading.now),
         "timeline": timeline_chart(_spans_since(reading, day.start), day.start, day.end, LAST_DAY),
-        "day": _calls_charts(_timed(reading, day), day, LAST_DAY),
-        "hour": _calls_charts(_timed(reading, hour), hour, LAST_HOUR),
+        "day": _calls_charts(reading.circuit, _timed(reading, day), day, LAST_DAY),
+        "hour": _calls_charts(reading.circuit, _timed(reading, hour), hour, LAST_HOUR),
     }
 
 
@@ -85,11 +86,16 @@ def _timed(reading: Reading, slots: Slots) -> list[Timed]:
     return statistics.read_timed(reading.circuit.pk, slots)
 
 
-def _calls_charts(timed: list[Timed], slots: Slots, period: Any) -> SafeString:
+def _calls_charts(circuit: Circuit, timed: list[Timed], slots: Slots, period: Any) -> SafeString:
     """Return the chart of outcomes and below it that of durations."""
     place = slots.start, slots.seconds, period
     calls, durations = zip(*timed, strict=True)
-    return outcome_chart(calls, *place) + latency_chart(durations, *place)
+    return outcome_chart(calls, *place, rate_limit(circuit)) + latency_chart(durations, *place)
+
+
+def rate_limit(circuit: Circuit) -> float | None:
+    """Return the share of failures that opens a circuit; None if only failures in a row do."""
+    return circuit.failure_rate if circuit.strategy == Strategy.RATE else None
 
 
 def _spans_since(reading: Reading, start: float) -> list[Span]:
@@ -187,7 +193,7 @@ def _incident_charts(incident: Incident, reading: Reading) -> dict[str, Any]:
     return {
         "zone": display.zone(began),
         "timeline": _incident_timeline(incident, slots, began, ended),
-        "calls": is_any and _calls_charts(timed, slots, _("this time")),
+        "calls": is_any and _calls_charts(reading.circuit, timed, slots, _("this time")),
     }
 
 

@@ -29,7 +29,7 @@ from ..storage import recordings
 from . import display
 from .charts import outcome_chart, timeline_chart
 from .journal import LoggedAdmin
-from .page import slots_over
+from .page import rate_limit, slots_over
 
 #: The most calls that are replayed while somebody waits for the page.
 MOST_CALLS: Final = 50_000
@@ -135,6 +135,10 @@ def _of_result(reading: Reading, result: Result) -> dict[str, Any]:
         "zone": display.zone(result.since),
         "charts": charts,
         "calls": outcome_chart(
-            calls or [Calls()] * slots.number, slots.start, slots.seconds, period
+            calls or [Calls()] * slots.number,
+            slots.start,
+            slots.seconds,
+            period,
+            rate_limit(reading.circuit),
         ),
     }

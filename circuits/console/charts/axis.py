@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 from math import ceil
 from typing import Final
 
@@ -49,14 +48,14 @@ def axis(start: float, until: float, top: int) -> SafeString:
             '<line x1="{0}%" x2="{0}%" y1="{1}" y2="{2}"/>'
             '<text x="{0}%" y="{3}" text-anchor="{4}">{5}</text>',
             (
-                (f"{share:.4g}", top, top + 4, top + AXIS - 3, _anchor(share), label)
+                (f"{share:.4g}", top, top + 4, top + AXIS - 3, anchor(share), label)
                 for share, label in marks
             ),
         ),
     )
 
 
-def _anchor(share: float) -> str:
+def anchor(share: float) -> str:
     """Return where a label has its mark: one at an end must not go beyond it."""
     if share < 4:
         return "start"
@@ -93,7 +92,7 @@ def line(name: str, y: int) -> SafeString:
 
 
 def slot_titles(words: Sequence[str], start: float, seconds: float, height: int) -> SafeString:
-    """Return an unseen shape over each slot that says what it holds to who points at it.
+    """Return an unseen shape over each slot, with the slot's time and content as its title.
 
     Args:
         words: What each slot holds.
@@ -101,12 +100,10 @@ def slot_titles(words: Sequence[str], start: float, seconds: float, height: int)
         seconds: How long each is.
         height: How high the shapes are.
     """
-    moments = [start + index * seconds for index in range(len(words) + 1)]
-    form = moment_form("H:i", moments[-1] - start)
-    clocks = [moment_text(moment, form) for moment in moments]
+    times = [slot_time(index, len(words), start, seconds) for index in range(len(words))]
     titles = [
         _("%(since)s to %(until)s: %(calls)s") % {"since": since, "until": until, "calls": held}
-        for (since, until), held in zip(pairwise(clocks), words, strict=True)
+        for (since, until), held in zip(times, words, strict=True)
     ]
     return format_html(
         '<g class="circuits-slots">{}</g>',
@@ -116,6 +113,13 @@ def slot_titles(words: Sequence[str], start: float, seconds: float, height: int)
             ((index, height, each) for index, each in enumerate(titles)),
         ),
     )
+
+
+def slot_time(index: int, number: int, start: float, seconds: float) -> tuple[str, str]:
+    """Return when one of a chart's slots begins and ends, by the clock of whoever looks."""
+    form = moment_form("H:i", number * seconds)
+    since = start + index * seconds
+    return moment_text(since, form), moment_text(since + seconds, form)
 
 
 def moment_form(clock: str, length: float) -> str:

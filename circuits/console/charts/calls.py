@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ...reports.statistics import Calls
-from ...reports.words import grouped
-from .axis import AXIS, LAST_DAY, LAST_HOUR, axis, line, slot_titles
+from ...reports.words import grouped, percent
+from .axis import AXIS, LAST_DAY, LAST_HOUR, axis, line, slot_time, slot_titles
 
 #: The height of the smallest bar: one failure in a million calls is seen. Sizes are in pixels.
 LEAST: Final = 2
@@ -28,6 +28,10 @@ SPARK_HEIGHT: Final = 20
 #: The room above a chart for its maximum, and the height of its bars.
 HEAD: Final = 16
 PLOT: Final = 80
+
+#: The room above the shares of failures for what they are, and the height of a share of 100 %.
+SHARES_HEAD: Final = 18
+SHARES_PLOT: Final = 32
 
 _SERIES: Final = Calls._fields
 
@@ -57,37 +61,51 @@ def sparkline(slots: Sequence[Calls], period: Any = LAST_HOUR) -> SafeString:
 
 
 def outcome_chart(
-    slots: Sequence[Calls], start: float, slot_seconds: float, period: Any = LAST_DAY
+    slots: Sequence[Calls],
+    start: float,
+    slot_seconds: float,
+    period: Any = LAST_DAY,
+    limit: float | None = None,
 ) -> SafeString:
     """Return a chart of calls as wide as its place, with axes and a legend.
+
+    If any call failed, a second plot below shows the share of failures in each slot. There a slot
+    with few calls is as easy to read as a busy one.
 
     Args:
         slots: How the calls went, the oldest first.
         start: When the first slot began, in seconds since 1970.
         slot_seconds: How long each slot is.
-        period: What time that is, as it is called in a sentence.
+        period: What that time is called in a sentence.
+        limit: The share of failures, from 0 to 1, that opens the circuit, if any does.
     """
     words = _in_words(slots, period)
     most = _round_up(_busiest(slots))
+    shares = list(map(_share, slots)) if any(each.failures for each in slots) else []
+    room = PLOT + (SHARES_HEAD + SHARES_PLOT if shares else 0)
     return format_html(
         '<figure class="circuits-chart"><svg role="img" aria-label="{}" width="100%" height="{}">'
-        '<text x="0" y="{}">{}</text>{}{}<svg y="{}" width="100%" height="{}"'
-        ' viewBox="0 0 {} {}" preserveAspectRatio="none" stroke-width="0.8">{}{}</svg>{}</svg>'
-        "<figcaption>{}</figcaption></figure>",
-        words,
-        HEAD + PLOT + AXIS,
+        '<text x="0" y="{}">{}</text>{}{}{}<svg y="{}" width="100%" height="{}"'
+        ' viewBox="0 0 {} {}" preserveAspectRatio="none" stroke-width="0.8">{}{}{}</svg>{}{}</svg>'
+        "<figcaption>{}{}</figcaption></figure>",
+        f"{words} {_worst_in_words(slots, start, slot_seconds)}".strip() if shares else words,
+        HEAD + room + AXIS,
         HEAD - 5,
         _calls(most) if most else words,
         line("circuits-grid", HEAD),
         line("circuits-base", HEAD + PLOT),
+        _shares_frame() if shares else "",
         HEAD,
-        PLOT,
+        room,
         max(1, len(slots)),
-        PLOT,
+        room,
         _bars(slots, most, 1, PLOT),
-        slot_titles([_some_in_words(each) for each in slots], start, slot_seconds, PLOT),
-        axis(start, start + slot_seconds * len(slots), HEAD + PLOT),
+        _share_bars(shares, room),
+        slot_titles([_some_in_words(each) for each in slots], start, slot_seconds, room),
+        _limit_line(limit) if shares and limit else "",
+        axis(start, start + slot_seconds * len(slots), HEAD + room),
         _calls_legend(slots),
+        _limit_legend(limit) if shares and limit else "",
     )
 
 
@@ -115,6 +133,70 @@ def _heights(calls: Calls, most: int, room: int) -> list[int]:
     tallest = heights.index(max(heights))
     heights[tallest] -= max(0, sum(heights) - room)
     return heights
+
+
+# The share of failures ---------------------------------------------------------------------------
+
+
+def _share(calls: Calls) -> float:
+    """Return the share of failures of the calls that were made; refused ones were not."""
+    made = calls.successes + calls.failures
+    return calls.failures / made if made else 0.0
+
+
+def _shares_frame() -> SafeString:
+    """Return the plot of shares without its bars: its heading, and lines at 100 % and 0 %."""
+    top = HEAD + PLOT + SHARES_HEAD
+    return format_html(
+        '<text x="0" y="{0}">{1}</text><text x="100%" y="{0}" text-anchor="end">{2}</text>{3}{4}',
+        top - 5,
+        _("share of failures"),
+        percent(1),
+        line("circuits-grid", top),
+        line("circuits-base", top + SHARES_PLOT),
+    )
+
+
+def _share_bars(shares: Sequence[float], floor: int) -> SafeString:
+    bars = "".join(
+        f"M{index + 0.5:g} {floor}v-{max(LEAST, round(share * SHARES_PLOT))}"
+        for index, share in enumerate(shares)
+        if share
+    )
+    return format_html('<path class="circuits-share" d="{}"/>', bars) if bars else SafeString("")
+
+
+def _limit_line(limit: float) -> SafeString:
+    floor = HEAD + PLOT + SHARES_HEAD + SHARES_PLOT
+    return line("circuits-limit", floor - round(limit * SHARES_PLOT))
+
+
+def _limit_legend(limit: float) -> SafeString:
+    return format_html(
+        '<span><svg class="circuits-swatch" width="18" height="12" aria-hidden="true">'
+        '<path class="circuits-limit" d="M0 6h18"/></svg> {}</span>',
+        _("opens at %(share)s failures") % {"share": percent(limit)},
+    )
+
+
+def _worst_in_words(slots: Sequence[Calls], start: float, slot_seconds: float) -> str:
+    """Return when the share of failures was highest; of equal shares, that of the most calls."""
+    worst = max(range(len(slots)), key=lambda index: (_share(slots[index]), sum(slots[index])))
+    since, until = slot_time(worst, len(slots), start, slot_seconds)
+    return _("The highest share of failures was %(share)s, from %(since)s to %(until)s.") % {
+        "share": _share_in_words(slots[worst]),
+        "since": since,
+        "until": until,
+    }
+
+
+def _share_in_words(calls: Calls) -> str:
+    made = calls.successes + calls.failures
+    text = ngettext("%(share)s of %(number)s call", "%(share)s of %(number)s calls", made)
+    return text % {"share": percent(_share(calls)), "number": grouped(made)}
+
+
+# In words ----------------------------------------------------------------------------------------
 
 
 def _calls_legend(slots: Sequence[Calls]) -> SafeString:
@@ -151,7 +233,10 @@ def _in_words(slots: Sequence[Calls], period: Any) -> str:
 
 
 def _some_in_words(calls: Calls) -> str:
-    some = zip(calls, _each_in_words(calls), strict=True)
+    successes, failures, refusals = _each_in_words(calls)
+    if calls.failures:
+        failures = f"{failures} ({_share_in_words(calls)})"
+    some = zip(calls, (successes, failures, refusals), strict=True)
     return ", ".join(words for count, words in some if count) or _("no calls")
 
 

@@ -221,21 +221,26 @@ def test_more_calls_are_never_a_lower_bar(numbers: list[int]) -> None:
 def test_every_chart_of_calls_stays_within_its_frame(slots: list[Calls], seconds: int) -> None:
     chart = parse(outcome_chart(slots, START, seconds))
     frame = view_box(plot(chart))
-    assert (frame.x, frame.y, frame.height) == (0, 0, 80)
+    has_shares = any(calls.failures for calls in slots)
+    height = 130 if has_shares else 80
+    assert (frame.x, frame.y, frame.height) == (0, 0, height)
     assert frame.width == max(1, len(slots))
+    assert all(2 <= bar.height <= 32 for bar in bars(plot(chart), "share").values())
+    assert sorted(bars(plot(chart), "share")) == [
+        index + 0.5 for index, calls in enumerate(slots) if calls.failures
+    ]
     check_piles(plot(chart), slots, step=1, floor=80)
     (group,) = by_class(plot(chart), "circuits-slots")
     pointed = [_box(rect) for rect in group]
     assert [(box.x, box.width, box.height) for box in pointed] == [
-        (index, 1, 80) for index in range(len(slots))
+        (index, 1, height) for index in range(len(slots))
     ]
     assert all(0 <= place <= 100 for place, _label in marks(chart))
 
 
 def test_the_room_between_axis_and_maximum_is_all_of_it() -> None:
     chart = parse(outcome_chart([Calls(1_200), Calls(600, 200), Calls(2_000)], START, 900))
-    (top,) = drawn(chart).findall("text")
-    assert top.text == "2,000 calls"
+    assert drawn(chart).findtext("text") == "2,000 calls"
     assert [bar.height for (bar, *_rest) in piles(plot(chart)).values()] == [48, 24, 80]
     assert plot(chart).get("y") == "16"
     lines = {name: by_class(chart, f"circuits-{name}")[0].get("y1") for name in ("grid", "base")}
@@ -252,11 +257,14 @@ def test_the_maximum_is_easy_to_read(busiest: int, most: str) -> None:
 
 def test_a_chart_of_calls_is_said_in_words() -> None:
     chart = parse(outcome_chart([Calls(3, 1), Calls(), Calls(0, 0, 1_000)], START, 900))
-    assert words(chart) == "3 successes, 1 failure and 1,000 refusals in the last day."
+    assert words(chart) == (
+        "3 successes, 1 failure and 1,000 refusals in the last day. "
+        "The highest share of failures was 25 % of 4 calls, from 00:00 to 00:15."
+    )
     assert legend(chart) == ["3 successes", "1 failure", "1,000 refusals"]
     (group,) = by_class(chart, "circuits-slots")
     assert [_box(rect).title for rect in group] == [
-        "00:00 to 00:15: 3 successes, 1 failure",
+        "00:00 to 00:15: 3 successes, 1 failure (25 % of 4 calls)",
         "00:15 to 00:30: no calls",
         "00:30 to 00:45: 1,000 refusals",
     ]
@@ -274,6 +282,53 @@ def test_slots_of_more_than_a_day_are_told_with_their_days() -> None:
     chart = parse(outcome_chart([Calls()] * 6, START + HOUR, DAY / 2))
     (group,) = by_class(chart, "circuits-slots")
     assert _box(group[1]).title == "15 Jan 13:00 to 16 Jan 01:00: no calls"
+
+
+# The share of failures ---------------------------------------------------------------------------
+
+
+def test_the_share_of_failures_is_seen_where_a_slot_has_few_calls_beside_a_busy_one() -> None:
+    chart = parse(outcome_chart([Calls(35, 26, 9), Calls(10_000), Calls(9_999, 1)], START, 900))
+    floor = view_box(plot(chart)).height
+    shares = bars(plot(chart), "share")
+    assert {x: (bar.height, bar.floor) for x, bar in shares.items()} == {
+        0.5: (14, floor),  # of 32, which stands for all calls
+        2.5: (2, floor),
+    }
+    assert bars(plot(chart), "failures")[0.5].height < 5
+    (group,) = by_class(plot(chart), "circuits-slots")
+    assert _box(group[0]).title.endswith("35 successes, 26 failures (43 % of 61 calls), 9 refusals")
+    assert words(chart).endswith(" was 43 % of 61 calls, from 00:00 to 00:15.")
+
+
+def test_of_equal_shares_of_failures_that_of_the_most_calls_is_told() -> None:
+    chart = parse(outcome_chart([Calls(0, 1), Calls(0, 70), Calls(0, 2)], START, 900))
+    assert words(chart).endswith(" was 100 % of 70 calls, from 00:15 to 00:30.")
+
+
+def test_calls_that_were_not_made_have_no_share_of_failures() -> None:
+    chart = parse(outcome_chart([Calls(0, 0, 9), Calls(3, 1)], START, 900))
+    assert list(bars(plot(chart), "share")) == [1.5]
+
+
+def test_without_failures_there_is_no_plot_of_their_share() -> None:
+    chart = parse(outcome_chart([Calls(9)], START, 900, limit=0.5))
+    assert view_box(plot(chart)).height == 80
+    assert not by_class(chart, "circuits-limit")
+    assert legend(chart) == ["9 successes", "0 failures", "0 refusals"]
+
+
+@pytest.mark.parametrize(("limit", "y"), [(1.0, "114.5"), (0.5, "130.5"), (0.25, "138.5")])
+def test_the_limit_of_a_policy_by_rate_is_a_line_through_the_shares(limit: float, y: str) -> None:
+    chart = parse(outcome_chart([Calls(3, 1)], START, 900, limit=limit))
+    drawn_line, swatch = by_class(chart, "circuits-limit")
+    assert (drawn_line.get("y1"), drawn_line.get("y2"), swatch.tag) == (y, y, "path")
+    assert legend(chart)[-1] == f"opens at {limit:.0%} failures".replace("%", " %")
+
+
+def test_failures_in_a_row_have_no_limit_as_a_share() -> None:
+    chart = parse(outcome_chart([Calls(3, 1)], START, 900))
+    assert not by_class(chart, "circuits-limit")
 
 
 # The time axis -----------------------------------------------------------------------------------
@@ -420,13 +475,92 @@ def test_a_moment_in_which_it_was_open_is_seen() -> None:
     assert "half_open" not in found  # the worst of what a piece holds is what it shows
 
 
-def test_many_short_openings_are_one_block_that_counts_them() -> None:
+def flaps(openings: int, seconds: float, *, since: float = START) -> list[Span]:
+    """Return a circuit's states while it opens again and again, a trial before each recovery."""
+    spans = []
+    for number in range(openings):
+        at = since + number * seconds
+        spans += [
+            Span("open", "automatic", at, at + seconds / 4),
+            Span("half_open", "automatic", at + seconds / 4, at + seconds / 2),
+            Span("closed", "automatic", at + seconds / 2, at + seconds),
+        ]
+    return spans
+
+
+def combs(chart: ET.Element) -> list[Box]:
+    return blocks(chart, ["flapping"]).get("flapping", [])
+
+
+@pytest.mark.parametrize("openings", [8, 10, 12, 15, 60, 720])
+def test_an_hour_of_flapping_is_a_comb_with_its_count(openings: int) -> None:
     spans = [
-        Span("open" if second % 2 else "closed", "automatic", START + second, START + second + 1)
-        for second in range(20)
+        Span("closed", "automatic", START, START + 6 * HOUR),
+        *flaps(openings, HOUR / openings, since=START + 6 * HOUR),
+        Span("closed", "automatic", START + 7 * HOUR, END),
     ]
-    (block,) = blocks(parse(timeline_chart(spans, START, END)), STATES)["open"]
-    assert block.title == "open 10 times from 00:00:01 to 00:00:20 (10 seconds in all)"
+    chart = parse(timeline_chart(spans, START, END))
+    assert "open" not in blocks(chart, STATES), "it looks like one long outage"
+    (comb,) = combs(chart)
+    assert 13 <= comb.width <= 15
+    assert f"opened {openings} times from 06:00:00 to 06:" in comb.title
+    assert [each.text for each in by_class(chart, "circuits-times")] == [f"{openings}\xd7"]
+    assert f"Open {openings} times in the last day, 15\xa0minutes in all." in words(chart)
+    assert f"Flapping: opened {openings} times from 06:00 to 06:" in words(chart)
+    assert f"flapping: opened {openings} times" in legend(chart)
+
+
+def test_the_teeth_of_a_comb_are_as_high_as_an_outage() -> None:
+    chart = parse(timeline_chart(flaps(60, 60), START, END))
+    (teeth, swatch) = by_class(chart, "circuits-teeth")
+    assert (teeth.get("d"), teeth.get("stroke-width")) == ("M0 12.0h15", "24")
+    assert swatch.get("stroke-width") == "12"
+
+
+def test_an_outage_with_failed_trials_is_one_outage() -> None:
+    spans = [Span("closed", "automatic", START, START + HOUR)]
+    for second in range(0, HOUR, 20):
+        at = START + HOUR + second
+        spans.append(Span("open", "automatic", at, at + 19))
+        spans.append(Span("half_open", "automatic", at + 19, at + 20))
+    spans.append(Span("closed", "automatic", START + 2 * HOUR, END))
+    chart = parse(timeline_chart(spans, START, END))
+    (block,) = blocks(chart, ["open"])["open"]
+    assert (block.x, block.width, combs(chart)) == (15, 15, [])
+    assert block.title == "open from 01:00:00 to 01:59:59 (57\xa0minutes)"
+    assert words(chart) == "Open once in the last day, for 57\xa0minutes."
+
+
+def test_a_long_outage_is_no_part_of_the_flapping_before_it() -> None:
+    spans = [*flaps(60, 60), Span("open", "automatic", START + HOUR, START + 5 * HOUR)]
+    chart = parse(timeline_chart(spans, START, END))
+    (comb,) = combs(chart)
+    (block,) = blocks(chart, ["open"])["open"]
+    assert (comb.right, block.x, block.right) == (15, 15, 75)
+    assert "opened 60 times" in comb.title
+    assert block.title == "open from 01:00:00 to 05:00:00 (4\xa0hours)"
+    assert "Open 61 times" in words(chart)
+
+
+def test_outages_with_a_moment_between_them_are_told_apart() -> None:
+    one = Span("open", "automatic", START, START + 5 * HOUR + 60)
+    moment = Span("closed", "automatic", one.until, one.until + 30)
+    other = Span("open", "automatic", moment.until, END)
+    chart = parse(timeline_chart([one, moment, other], START, END))
+    assert [box.width for box in combs(chart)] == [1]
+    assert [box.width for box in blocks(chart, ["open"])["open"]] == [75, 284]
+
+
+def test_numbers_above_combs_keep_apart_and_the_greatest_is_shown() -> None:
+    spans = [
+        span
+        for hour, openings in enumerate((30, 90, 60))
+        for span in flaps(openings, 1_800 / openings, since=START + hour * HOUR)
+    ]
+    chart = parse(timeline_chart(spans, START, END))
+    assert len(combs(chart)) == 3
+    assert [each.text for each in by_class(chart, "circuits-times")] == ["90\xd7"]
+    assert words(chart).count("Flapping: ") == 3
 
 
 def test_a_mode_is_shown_beneath_unless_it_is_automatic() -> None:
@@ -486,14 +620,15 @@ def test_every_timeline_stays_within_its_frame_and_nothing_overlaps(
     chart = parse(timeline_chart(spans, START, START + seconds))
     frame = view_box(plot(chart))
     for values in (STATES, MODES):
-        row = sorted(box for boxes in blocks(chart, values).values() for box in boxes)
+        shapes = [*values, "flapping"] if values is STATES else values
+        row = sorted(box for boxes in blocks(chart, shapes).values() for box in boxes)
         assert all(one.right <= other.x for one, other in pairwise(row))
         assert all(frame.x <= box.x and box.right <= frame.width for box in row)
         assert all(frame.y <= box.y and box.floor <= frame.height for box in row)
         assert all(box.width >= 1 and box.height >= 2 and box.title for box in row)
     visible = [span for span in spans if span.until > START and span.since < START + seconds]
     if any(span.state == "open" for span in visible):
-        assert blocks(chart, ["open"])
+        assert blocks(chart, ["open", "flapping"])
 
 
 def test_there_is_nothing_after_now() -> None:
@@ -569,6 +704,8 @@ BUSY: Final = {
         START,
         END,
     ),
+    "flapping": timeline_chart(flaps(1_440, 60), START, END),
+    "limit": outcome_chart([FULL] * 96, START, 900, limit=0.5),
     "ring": countdown_ring(5, 10),
 }
 

@@ -1,0 +1,103 @@
+"""The charts of a circuit's page as they are drawn: a day with an hour of flapping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import pairwise
+from typing import Final
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from circuits.core.status import Mode, Reason, State
+from circuits.models import Circuit, Minute, Transition
+from tests.browser.browser import DESKTOP, PHONE, Browser, Device, Theme
+from tests.factories import CircuitFactory
+
+#: The way of a circuit that opens and recovers, each change with its reason.
+ROUND: Final = (State.CLOSED, State.OPEN, State.HALF_OPEN, State.CLOSED)
+REASONS: Final = (Reason.FAILURE_RATE, Reason.DELAY_PASSED, Reason.TRIAL_SUCCEEDED)
+
+
+@pytest.fixture
+def flapping() -> Circuit:
+    """A circuit by rate that opened 60 times in an hour, and had few calls but for one minute."""
+    now = timezone.now()
+    circuit = CircuitFactory.create(
+        name="payments", strategy="rate", failure_rate=0.25, generation=180
+    )
+    Circuit.objects.update(created_at=now - timedelta(days=2))
+    Transition.objects.bulk_create(_rounds(circuit, 60))
+    minute = int(now.timestamp() // 60)
+    Minute.objects.create(circuit=circuit, minute=minute - 600, successes=35, failures=26)
+    Minute.objects.create(circuit=circuit, minute=minute - 300, successes=20_000)
+    return circuit
+
+
+def _rounds(circuit: Circuit, number: int) -> Iterator[Transition]:
+    since = timezone.now() - timedelta(hours=6)
+    for index in range(number):
+        for step, (one, other) in enumerate(pairwise(ROUND)):
+            yield Transition(
+                circuit=circuit,
+                generation=3 * index + step + 1,
+                at=since + timedelta(minutes=index, seconds=10 * step),
+                from_state=one,
+                to_state=other,
+                from_mode=Mode.AUTOMATIC,
+                to_mode=Mode.AUTOMATIC,
+                reason=REASONS[step],
+            )
+
+
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=str)
+@pytest.mark.parametrize("theme", Theme)
+def test_flapping_is_a_comb_with_its_count(
+    browser: Browser, flapping: Circuit, theme: Theme, device: Device
+) -> None:
+    browser.become(theme, device)
+    browser.visit(reverse("admin:circuits_circuit_change", args=[flapping.pk]))
+    teeth = browser.one(".circuits-charts .circuits-teeth")
+    dashes = teeth.value_of_css_property("stroke-dasharray")
+    assert dashes == "3px, 3px"
+    assert teeth.rect["width"] >= 12, "there is room for two teeth"
+    assert browser.one(".circuits-times").text == "60\xd7"
+    assert "flapping: opened 60 times" in browser.one(".circuits-charts").text
+    assert browser.content_width <= device.width
+    assert browser.errors() == []
+    assert browser.violations() == []
+
+
+#: Whose title is said to who points at the middle of an element.
+POINTED: Final = """
+arguments[0].scrollIntoView({block: "center"});
+const {left, top, width, height} = arguments[0].getBoundingClientRect();
+const pointed = document.elementFromPoint(left + width / 2, top + height / 2);
+return pointed.querySelector("title").textContent;
+"""
+
+
+def test_who_points_between_two_teeth_is_told_of_the_comb(
+    browser: Browser, flapping: Circuit
+) -> None:
+    browser.visit(reverse("admin:circuits_circuit_change", args=[flapping.pk]))
+    comb = browser.one(".circuits-was-flapping")
+    assert "opened 60 times" in browser.chrome.execute_script(POINTED, comb)
+
+
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=str)
+def test_the_share_of_failures_is_seen_beside_a_busy_time(
+    browser: Browser, flapping: Circuit, device: Device
+) -> None:
+    browser.become(Theme.LIGHT, device)
+    browser.visit(reverse("admin:circuits_circuit_change", args=[flapping.pk]))
+    share = browser.one(".circuits-share")
+    limit = browser.one("line.circuits-limit")
+    assert share.rect["height"] == 14, "43 % of 32 pixels"
+    assert limit.value_of_css_property("stroke-dasharray") == "6px, 3px"
+    assert share.rect["y"] < limit.rect["y"] < share.rect["y"] + 14, "it is above the limit"
+    words = browser.one(".circuits-charts").text
+    assert "share of failures" in words
+    assert "opens at 25 % failures" in words
