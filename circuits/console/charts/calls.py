@@ -181,7 +181,7 @@ def _limit_legend(limit: float) -> SafeString:
 
 def _worst_in_words(slots: Sequence[Calls], start: float, slot_seconds: float) -> str:
     """Return when the share of failures was highest; of equal shares, that of the most calls."""
-    worst = max(range(len(slots)), key=lambda index: (_share(slots[index]), sum(slots[index])))
+    worst = max(range(len(slots)), key=lambda index: (_share(slots[index]), slots[index].failures))
     since, until = slot_time(worst, len(slots), start, slot_seconds)
     return _("The highest share of failures was %(share)s, from %(since)s to %(until)s.") % {
         "share": _share_in_words(slots[worst]),
