@@ -15,6 +15,7 @@ from circuits.storage.database import DatabaseStore
 
 #: The modules that look at the monotonic clock.
 MODULES = (
+    "process.asking",
     "process.entry",
     "process.flushing",
     "process.gate",

@@ -106,7 +106,7 @@ async def ajudge(
 
 def _answer(ticket: Ticket, response: Any, url: str, decided: bool | None) -> Answer:
     status: int = response.status_code
-    failed = status in ticket.gate.failure_statuses if decided is None else decided
+    failed = status in ticket.gate.view.failure_statuses if decided is None else decided
     return Answer(status, url, failed, asked_for(ticket.gate, status, response.headers))
 
 
@@ -115,7 +115,7 @@ def asked_for(gate: Gate, status: int | None, headers: Any) -> float | None:
 
     Return None if it asks for no time.
     """
-    if status not in RETRY_STATUSES or not gate.heeds_retry_after:
+    if status not in RETRY_STATUSES or not gate.view.heeds_retry_after:
         return None
     return seconds_to_wait(headers, gate.clock)
 

@@ -302,7 +302,7 @@ def _with_async_fallback(
 def _falls_back(name: str, error: Exception, failures: Failures) -> bool:
     if isinstance(error, CircuitOpenError):
         return True
-    return failures.judge(error, gate(name).failure_statuses) is CallOutcome.FAILURE
+    return failures.judge(error, gate(name).view.failure_statuses) is CallOutcome.FAILURE
 
 
 class CircuitBreaker:
@@ -375,7 +375,7 @@ class CircuitBreaker:
         try:
             return await _awaited(self.name, awaitable, self.failures, ticket)
         except Exception as error:
-            outcome = self.failures.judge(error, gate(self.name).failure_statuses)
+            outcome = self.failures.judge(error, gate(self.name).view.failure_statuses)
             if isinstance(error, CircuitOpenError) or outcome is not CallOutcome.FAILURE:
                 raise
             raise failed(self.name, error) from error

@@ -120,7 +120,7 @@ def call_by(
     """
     ticket = begin_own(name)
     try:
-        seconds = _ended(timeout, ticket.gate.timeout)
+        seconds = _ended(timeout, ticket.gate.view.timeout)
         response, by_hook = hooks.send(session(), method, url, timeout=seconds, **requests_kwargs)
         answer = judge(ticket, response, url, is_failure)
     except BaseException as error:
@@ -206,7 +206,7 @@ async def _acall(
     ticket = await abegin(name)
     try:
         client = await clients.of_loop()
-        seconds = _aended(timeout, ticket.gate.timeout)
+        seconds = _aended(timeout, ticket.gate.view.timeout)
         response = await client.request(method, url, timeout=seconds, **httpx_kwargs)
         answer = await ajudge(ticket, response, url, is_failure)
     except BaseException as error:

@@ -18,7 +18,7 @@ from .libraries import headers_of, response_of, status_of
 def settle_error(ticket: Ticket, error: BaseException, failures: Failures) -> bool:
     """Report the exception that a call ended with; return whether it counted as a failure."""
     try:
-        outcome = failures.judge(error, ticket.gate.failure_statuses)
+        outcome = failures.judge(error, ticket.gate.view.failure_statuses)
     except BaseException:  # of a callable that names exceptions
         results.release(ticket)
         raise
@@ -37,7 +37,7 @@ def settle_error(ticket: Ticket, error: BaseException, failures: Failures) -> bo
 async def asettle_error(ticket: Ticket, error: BaseException, failures: Failures) -> bool:
     """Report an exception as :func:`settle_error` does, without blocking the event loop."""
     try:
-        outcome = failures.judge(error, ticket.gate.failure_statuses)
+        outcome = failures.judge(error, ticket.gate.view.failure_statuses)
     except BaseException:
         await _arelease(ticket)
         raise
@@ -53,7 +53,7 @@ async def asettle_error(ticket: Ticket, error: BaseException, failures: Failures
 
 def _asked_for(ticket: Ticket, error: BaseException) -> float | None:
     """Return the seconds that the answer behind an exception asks callers to wait, if it does."""
-    if not ticket.gate.heeds_retry_after:
+    if not ticket.gate.view.heeds_retry_after:
         return None  # so that most exceptions are looked at once, when they are judged
     return answers.asked_for(ticket.gate, status_of(error), headers_of(error))
 

@@ -14,7 +14,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from .. import conf
 from ..storage.contract import Snapshot
-from . import forks, nesting, results, threads
+from . import asking, forks, nesting, results, threads
 from .gate import Gate, PlacesTakenError, Ticket
 from .nesting import held
 from .runtime import gate, gates
@@ -163,7 +163,7 @@ async def astore_success(ticket: Ticket) -> None:
     """Do what :func:`results.store_success` does, without blocking the event loop."""
     gate = ticket.gate
     if results.needs_only_a_look(ticket):
-        await threads.in_thread_for_all(gate, gate.current)
+        await threads.in_thread_for_all(gate, asking.current, gate)
         if not gate.view.is_counting:
             return
     await threads.in_thread(results.store_success, ticket)
@@ -172,7 +172,7 @@ async def astore_success(ticket: Ticket) -> None:
 def _admit_by_store(name: str) -> Ticket:
     try:
         with _perhaps_new(name) as known:
-            return known.admit()
+            return asking.admit(known)
     except SynchronousOnlyOperation:
         raise SynchronousOnlyOperation(
             f"The circuit {name} must ask its database, which a sync call may not do in an event "
@@ -182,7 +182,7 @@ def _admit_by_store(name: str) -> Ticket:
 
 def _current(name: str) -> tuple[Gate, Snapshot]:
     with _perhaps_new(name) as known:
-        return known, known.current()
+        return known, asking.current(known)
 
 
 @contextmanager

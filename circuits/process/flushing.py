@@ -173,11 +173,11 @@ def _gather(gate: Gate) -> Gathered | None:
         return None
     tally = Tally(
         name=gate.name,
-        at=gate.shared_time(now),
+        at=gate.view.shared_time(now),
         successes=taken.successes if taken else 0,
         failures=taken.failures if taken else 0,
         refused=taken.refused if taken else {},
-        last_success_at=gate.shared_time(taken.succeeded_at) if taken else None,
+        last_success_at=gate.view.shared_time(taken.succeeded_at) if taken else None,
         process=gate.process,
         batch=batch[2] if batch else None,
         durations=taken.durations if taken else latency.EMPTY,

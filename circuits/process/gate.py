@@ -12,28 +12,24 @@ from random import Random
 from threading import Lock, RLock
 from time import monotonic, time
 from typing import Final, Protocol, TypeVar
-from uuid import uuid4
 
 from .. import conf
 from ..core import conviction, machine
 from ..core.policy import Strategy
-from ..core.status import Admission, Batch, Permit, Step, Witness
+from ..core.status import Admission, Permit, Step, Witness
 from ..exceptions import CircuitBusyError, CircuitOpenError
-from ..storage.announce import announce
-from ..storage.contract import NO_NOTE, Changed, Note, SharedStore, Snapshot
+from ..storage.contract import SharedStore, Snapshot
 from . import identity, observers, tapes
 from .observers import CallOutcome
 from .places import Places
+from .sharing import Shared
 from .tallies import Tallies
-from .underway import FOREVER, PAUSE, Underway
+from .underway import FOREVER, Underway, next_look
 from .view import NEVER, View, view_of
 
 logger = logging.getLogger("circuits")
 
 S = TypeVar("S", bound=Step)
-
-#: To look up a member of an enum takes as long as a step of a call does.
-SUCCESS: Final = CallOutcome.SUCCESS
 
 #: The ``retry_after``, in seconds, of a caller over ``max_concurrent``.
 BUSY_RETRY_SECONDS: Final = 1.0
@@ -47,12 +43,6 @@ RECENT_SECONDS: Final = 10.0
 
 #: Seconds for which the pulse goes on renewing a view after its last call.
 KEEP_SECONDS: Final = 5.0
-
-#: The share of its lease after which a trial renews it; the rest is for what may come between.
-LEASE_SHARE: Final = 1 / 3
-
-#: The leases after which a trial gives up its place: one that never ends must wedge no circuit.
-MOST_LEASES: Final = 10
 
 #: The source of jitter; seed it to repeat a run.
 random: Final = Random()
@@ -155,7 +145,7 @@ class Ticket:
         self.look_at = FOREVER
         self.has_left = False
         self.told: CallOutcome | None = None
-        self.shared: Shared | None = None
+        self.shared: Shared[Ticket] | None = None
 
     def watch(self, at: float) -> None:
         """Have the pulse look after the call, for the first time then."""
@@ -197,7 +187,7 @@ class Ticket:
         self.started_at += now - self.paused_at
         self.paused_at = 0.0
         if self.is_watched:
-            at = self.gate.next_look(self, now)
+            at = next_look(self, self.gate.snapshot, now)
             if at < self.look_at:  # somebody has looked during the pause
                 self.gate.underway.look(self, at)
 
@@ -205,47 +195,6 @@ class Ticket:
     def holder(self) -> Ticket:
         """The ticket that holds the permit: its own, or that of the call it rides on."""
         return self if self.shared is None else self.shared.holder
-
-    def ride(self) -> Ticket | None:
-        """Return a ticket on the same permit for a call inside this one.
-
-        Return None if this call has ended, or if its permit is of no use any more: one that has
-        had its outcome, or is of another generation, lets no further call through.
-        """
-        gate = self.gate
-        with gate.sharing:
-            if self.shared is None:
-                self.shared = Shared(self)
-            # Only now, since to leave alone takes no lock.
-            if self.has_left or self.shared.is_over:
-                return None
-            if gate.is_current(self.permit):
-                self.shared.calls += 1
-                rider = Ticket(gate, self.permit, self.started_at)
-                rider.shared = self.shared
-                return rider
-            self.shared.is_over = True
-        self.shared.holder.end(CallOutcome.IGNORED)
-        return None
-
-    def leave(self, outcome: CallOutcome) -> CallOutcome | None:
-        """Take note that the call has ended, and return the outcome of its permit.
-
-        Return None if the permit has had its outcome, or waits for that of another call.
-        """
-        if self.is_plain:
-            return outcome
-        with self.gate.sharing:
-            self.has_left, self.told = True, outcome
-            return outcome if self.shared is None else self.shared.hear(outcome)
-
-    def leave_alone(self) -> bool:
-        """Take note that the call has succeeded; return false if there is more to do than that."""
-        self.has_left = True
-        if self.shared is not None or self.has_place or self.is_watched:
-            return False
-        self.told = SUCCESS
-        return True
 
     def end(self, outcome: CallOutcome) -> bool:
         """Give the place back, count a failure, and notify the observers.
@@ -267,35 +216,6 @@ class Ticket:
         if self.started_at and observers.listening():
             observers.notify(gate.name, outcome, monotonic() - self.started_at)
         return counts
-
-
-class Shared:
-    """What calls have in common that ride on one permit.
-
-    The permit has one outcome. A failure is it at once; else it is decided when the last of the
-    calls ends: a success if any of them was one.
-
-    Args:
-        holder: The ticket of the outermost call.
-    """
-
-    __slots__ = ("calls", "holder", "is_good", "is_over")
-
-    def __init__(self, holder: Ticket) -> None:
-        self.holder = holder
-        self.calls = 1
-        self.is_good = False
-        self.is_over = False
-
-    def hear(self, outcome: CallOutcome) -> CallOutcome | None:
-        """Take the outcome of one of the calls; return the permit's, if this decides it."""
-        self.calls -= 1
-        self.is_good = self.is_good or outcome is CallOutcome.SUCCESS
-        if self.is_over or (self.calls and outcome is not CallOutcome.FAILURE):
-            return None
-        self.is_over = True
-        is_good = self.is_good and outcome is CallOutcome.IGNORED
-        return CallOutcome.SUCCESS if is_good else outcome
 
 
 class Gate:
@@ -330,8 +250,8 @@ class Gate:
         #: come by again while it holds it: the garbage collector ends abandoned calls.
         self.sharing = RLock()
         self._renewer = renewer
-        # Held while a thread asks the store, so that the others wait for its answer.
-        self._asking = Lock()
+        #: Held while a thread asks the store, so that the others wait for its answer.
+        self.asking = Lock()
         # Held while the view is compared and swapped, which needs no I/O.
         self._swapping = Lock()
         # A snapshot from before this moment does not replace the view.
@@ -356,7 +276,7 @@ class Gate:
             process=self.process,
             judge_seconds=site.snapshot_seconds or JUDGE_SECONDS,
             recent_seconds=max(RECENT_SECONDS, 2 * site.flush_seconds),
-            succeeded_at=self.shared_time(self.tallies.succeeded_at),
+            succeeded_at=self.view.shared_time(self.tallies.succeeded_at),
         )
 
     @property
@@ -372,25 +292,6 @@ class Gate:
             return float("inf")
         return snapshot.read_at
 
-    @property
-    def timeout(self) -> float:
-        """The timeout of a remote call in seconds, unless the call gives its own."""
-        snapshot = self.view.snapshot
-        return conf.DEFAULT_TIMEOUT if snapshot is None else snapshot.timeout
-
-    @property
-    def failure_statuses(self) -> frozenset[int]:
-        """The HTTP statuses that count as failures of this circuit."""
-        snapshot = self.view.snapshot
-        own = None if snapshot is None else snapshot.failure_statuses
-        return conf.get().failure_statuses if own is None else own
-
-    @property
-    def heeds_retry_after(self) -> bool:
-        """Whether a ``Retry-After`` from the remote opens the circuit."""
-        snapshot = self.view.snapshot
-        return snapshot is not None and snapshot.policy.respect_retry_after
-
     def clock(self) -> float:
         """Return the time in seconds since 1970, by the database's clock as last read.
 
@@ -402,14 +303,6 @@ class Gate:
         return snapshot.time(monotonic())
 
     # Asking for a ticket
-
-    def admit(self) -> Ticket:
-        """Return a ticket to make a call, from memory or from the store.
-
-        Raises:
-            CircuitOpenError: The circuit refuses calls for now.
-        """
-        return self.admit_in_memory() or self.admit_by(self.current()) or self._claim()
 
     def admit_in_memory(self) -> Ticket | None:
         """Return a ticket without asking the store; None if only the store can decide.
@@ -441,27 +334,14 @@ class Gate:
         )
         if admission.status is not snapshot.status:
             return None
-        return self._answer(admission, snapshot)
+        return self.answer(admission, snapshot)
 
-    def _claim(self) -> Ticket:
-        """Ask the store for a trial, unless another thread's answer has decided meanwhile."""
-        self._revive()
-        with self._asking:
-            view = self.view
-            if view.snapshot is not None and monotonic() < view.fresh_until:
-                ticket = self.admit_by(view.snapshot)
-                if ticket is not None:
-                    return ticket
-            witness = self.witness
-            changed = self._change(
-                lambda row: machine.admit(
-                    row.status, row.policy, row.now, uuid4().hex, random.random(), witness
-                )
-            )
-        announce(changed)
-        return self._answer(changed.step, changed.after)
+    def answer(self, admission: Admission, snapshot: Snapshot) -> Ticket:
+        """Return the ticket that the machine's answer allows.
 
-    def _answer(self, admission: Admission, snapshot: Snapshot) -> Ticket:
+        Raises:
+            CircuitOpenError: The circuit refuses calls for now, or has no place for this one.
+        """
         if admission.permit is None:
             raise self.refused(admission.retry_after or 0.0, is_alone=admission.is_alone)
         if admission.retry_after is not None:
@@ -476,21 +356,16 @@ class Gate:
         policy = snapshot.policy
         if policy.max_wait_seconds and permit.lease is None:
             return PlacesTakenError(self, permit, policy.max_concurrent, policy.max_wait_seconds)
-        self._give_back(permit)
         return self.refused(BUSY_RETRY_SECONDS, "busy")
 
     def ticket(self, permit: Permit, *, has_place: bool = False) -> Ticket:
         """Return the ticket of a call that begins now, and have the pulse look after it."""
         now = monotonic()
         ticket = Ticket(self, permit, now, has_place)
-        at = self.next_look(ticket, now)
+        at = next_look(ticket, self.view.snapshot, now)
         if at < FOREVER:
             ticket.watch(at)
         return ticket
-
-    def _give_back(self, permit: Permit) -> None:
-        if permit.lease is not None:
-            self.change(lambda row: machine.release(row.status, permit))
 
     def refused(
         self, retry_after: float, kind: str = "open", is_alone: bool = False
@@ -507,73 +382,6 @@ class Gate:
         if is_alone:
             return refusals[kind](self.name, retry_after, True)
         return refusals[kind](self.name, retry_after)
-
-    # Asking the store
-
-    def current(self) -> Snapshot:
-        """Return the circuit's current snapshot; one thread asks the store for all that wait."""
-        self._revive()
-        if not conf.get().snapshot_seconds:
-            return self._look()
-        with self._asking:
-            view = self.view
-            if view.snapshot is not None and monotonic() < view.fresh_until:
-                return view.snapshot
-            snapshot = self.take(self.store.read(self.name))
-        self._keep_up()
-        return snapshot
-
-    def _keep_up(self) -> None:
-        """Have the view renewed in the background from now on."""
-        self._kept_until = monotonic() + KEEP_SECONDS
-        if self._renewer is not None:
-            self._renewer.keep_up()
-
-    def _look(self) -> Snapshot:
-        """Ask the store, for no more than it takes to see whether anything has changed."""
-        view = self.view
-        # While failures are being counted, the row has most likely changed.
-        known = None if view.is_counting else view.snapshot
-        snapshot = self.store.read(self.name, known)
-        return snapshot if snapshot is known else self.take(snapshot)
-
-    def testify(self) -> None:
-        """Change the circuit by what this process has seen, if that decides. The pulse does so."""
-        snapshot, witness = self.view.snapshot, self.witness
-        if snapshot is None:
-            return
-        now = snapshot.time(monotonic())
-        step = machine.testify(snapshot.status, snapshot.policy, now, witness)
-        if step.status is not snapshot.status:
-            self.change(lambda row: machine.testify(row.status, row.policy, row.now, witness))
-
-    def change(self, decide: Callable[[Snapshot], S], note: Note = NO_NOTE) -> None:
-        """Change the circuit by ``decide`` under its row lock, and take over the result."""
-        self._revive()
-        with self._asking:
-            changed = self._change(decide, note)
-        # Not under the lock: receivers of the signal may call through this very gate.
-        announce(changed)
-
-    def _change(self, decide: Callable[[Snapshot], S], note: Note = NO_NOTE) -> Changed[S]:
-        changed = self.store.change(self.name, decide, note)
-        self.take(changed.after)
-        return changed
-
-    def merge(self, batch: Batch, note: Note, *, is_shared: bool) -> Changed[Step] | None:
-        """Merge a batch of outcomes into the circuit; return None if the store does not answer."""
-
-        def decide(row: Snapshot) -> Step:
-            return machine.merge(row.status, row.policy, row.now, batch)
-
-        self._revive()
-        with self._asking:
-            if not is_shared:
-                return self._change(decide, note)
-            changed = self.store.merge(self.name, decide, note)
-            if changed is not None:
-                self.take(changed.after)
-        return changed
 
     def take(self, snapshot: Snapshot) -> Snapshot:
         """Take over a snapshot and return it, or return the present one if that is newer."""
@@ -597,13 +405,13 @@ class Gate:
     def _await_verdict(self, snapshot: Snapshot) -> None:
         """Have this process's own accusation decided as soon as that is possible."""
         wait = conviction.verdict_in(snapshot.status, self.witness, snapshot.now)
-        if wait and self._renewer is not None and self._is_renewed():
+        if wait and self._renewer is not None and self.is_renewed():
             self._renewer.look_soon(wait)
 
     def _view_of(self, snapshot: Snapshot) -> View[Ticket]:
         seconds = conf.get().snapshot_seconds
         tapes.follow(snapshot)
-        if snapshot.is_shared and self._is_renewed():
+        if snapshot.is_shared and self.is_renewed():
             seconds *= 2  # the pulse renews it well before that
         return view_of(
             snapshot,
@@ -673,32 +481,6 @@ class Gate:
             self.view = self.view.expired()
         self.places.dismiss()
 
-    def is_current(self, permit: Permit) -> bool:
-        """Return whether the permit is of the present generation, as far as this process knows."""
-        snapshot = self.view.snapshot
-        return snapshot is not None and permit.generation == snapshot.status.generation
-
-    # In the background
-
-    def next_look(self, ticket: Ticket, now: float) -> float:
-        """Return when the pulse is to look at a call next; infinity for never."""
-        snapshot = self.view.snapshot
-        if snapshot is None or ticket.is_counted:
-            return FOREVER
-        policy, at = snapshot.policy, FOREVER
-        if policy.slow_call_seconds and not ticket.paused_at:
-            at = max(ticket.started_at + policy.slow_call_seconds, now + PAUSE)
-        if self.keeps_lease(ticket, now):
-            at = min(at, now + policy.lease_seconds * LEASE_SHARE)
-        return at
-
-    def keeps_lease(self, ticket: Ticket, now: float) -> bool:
-        """Return whether a call is a trial of the present generation that keeps its place."""
-        snapshot, permit = self.view.snapshot, ticket.permit
-        if snapshot is None or permit.lease is None or not self.is_current(permit):
-            return False
-        return now - ticket.started_at < MOST_LEASES * snapshot.policy.lease_seconds
-
     def is_in_use(self, now: float) -> bool:
         """Return whether calls have come lately. Only the thread that renews views may ask.
 
@@ -711,25 +493,20 @@ class Gate:
             self._kept_until = now + KEEP_SECONDS
         return now < self._kept_until
 
-    def shared_time(self, at: float | None) -> float | None:
-        """Convert a moment of the monotonic clock to the database's clock; None if unknown."""
-        snapshot = self.view.snapshot
-        if snapshot is None or not snapshot.is_shared or at is None:
-            return None
-        return snapshot.time(at)
-
-    def _is_renewed(self) -> bool:
-        return self._renewer is not None and not self.is_private and self._renewer.is_renewing()
-
-    def _revive(self) -> None:
-        """Try a failed database again, unless the pulse does so in the background."""
-        if not self._is_renewed():
-            self.store.revive(self.name)
+    def keep_up(self) -> None:
+        """Have the view renewed in the background from now on."""
+        self._kept_until = monotonic() + KEEP_SECONDS
+        if self._renewer is not None:
+            self._renewer.keep_up()
 
     def clear_soon(self, permit: Permit) -> bool:
         """Have the pulse clear a run that this success ends; return false if it cannot."""
-        if not self._is_renewed() or self._renewer is None:
+        if not self.is_renewed() or self._renewer is None:
             return False
         self.owes_clearing = permit
         self._renewer.look_soon()
         return True
+
+    def is_renewed(self) -> bool:
+        """Return whether its view is renewed in the background at present."""
+        return self._renewer is not None and not self.is_private and self._renewer.is_renewing()

@@ -15,6 +15,7 @@ from typing import Final
 
 from .gate import Gate, Ticket
 from .observers import CallOutcome
+from .sharing import Shared
 
 #: The most tickets of calls that have ended which a thread or task keeps.
 MOST_ENDED: Final = 8
@@ -24,6 +25,9 @@ _tickets: Final[ContextVar[tuple[Ticket, ...]]] = ContextVar("circuits_tickets",
 #: Returns the tickets of the calls that this thread or task is inside of, the outermost first.
 #: Among them are some that have ended, for the calls around them that were not entered.
 held: Final = _tickets.get
+
+#: To look up a member of an enum takes as long as a step of a call does.
+_SUCCESS: Final = CallOutcome.SUCCESS
 
 _TOLD: Final = (CallOutcome.SUCCESS, CallOutcome.FAILURE)
 
@@ -43,11 +47,55 @@ def ride(gate: Gate) -> Ticket | None:
     """
     for outer in reversed(held()):
         if outer.gate is gate and not outer.has_left:
-            rider = outer.ride()
+            rider = _ride_on(outer)
             if rider is not None:
                 _keep(rider)
                 return rider
     return None
+
+
+def _ride_on(outer: Ticket) -> Ticket | None:
+    """Return a ticket on the permit of a call, for one inside it.
+
+    Return None if the outer call has ended, or if its permit is of no use any more: one that has
+    had its outcome, or is of another generation, lets no further call through.
+    """
+    gate = outer.gate
+    with gate.sharing:
+        if outer.shared is None:
+            outer.shared = Shared(outer)
+        # Only now, since to leave alone takes no lock.
+        if outer.has_left or outer.shared.is_over:
+            return None
+        if gate.view.is_current(outer.permit):
+            outer.shared.calls += 1
+            rider = Ticket(gate, outer.permit, outer.started_at)
+            rider.shared = outer.shared
+            return rider
+        outer.shared.is_over = True
+    outer.shared.holder.end(CallOutcome.IGNORED)
+    return None
+
+
+def leave(ticket: Ticket, outcome: CallOutcome) -> CallOutcome | None:
+    """Take note that a call has ended, and return the outcome of its permit.
+
+    Return None if the permit has had its outcome, or waits for that of another call.
+    """
+    if ticket.is_plain:
+        return outcome
+    with ticket.gate.sharing:
+        ticket.has_left, ticket.told = True, outcome
+        return outcome if ticket.shared is None else ticket.shared.hear(outcome)
+
+
+def leave_alone(ticket: Ticket) -> bool:
+    """Take note that a call has succeeded; return false if there is more to do than that."""
+    ticket.has_left = True
+    if ticket.shared is not None or ticket.has_place or ticket.is_watched:
+        return False
+    ticket.told = _SUCCESS
+    return True
 
 
 def is_idle() -> bool:
@@ -64,7 +112,7 @@ def _matters(ended: Ticket) -> bool:
     A failure keeps it from counting as a success, or once more as a failure, unless the circuit has
     changed since: its permit is of no use any more then.
     """
-    return ended.told is CallOutcome.FAILURE and ended.gate.is_current(ended.permit)
+    return ended.told is CallOutcome.FAILURE and ended.gate.view.is_current(ended.permit)
 
 
 def told(gate: Gate) -> CallOutcome | None:
@@ -78,7 +126,7 @@ def told(gate: Gate) -> CallOutcome | None:
 def tell(gate: Gate, outcome: CallOutcome) -> None:
     """Leave word of an outcome to the calls around this one, where neither is entered."""
     ticket = Ticket(gate, gate.view.leave.permit)
-    ticket.leave(outcome)
+    leave(ticket, outcome)
     _keep(ticket)
 
 

@@ -32,7 +32,7 @@ def write(gates: Iterable[Gate], alias: str) -> None:
 
 def _write(gate: Gate, tape: tapes.Tape, alias: str) -> None:
     calls = tape.take()
-    now = gate.shared_time(monotonic())
+    now = gate.view.shared_time(monotonic())
     if now is None:  # the circuit is in memory only, for as long as the database is away
         tape.give_back(calls)
         return

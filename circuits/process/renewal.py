@@ -10,7 +10,7 @@ from typing import Final
 
 from .. import once_a_minute
 from ..storage.failsafe import FailSafeStore
-from . import diagnosis, results
+from . import asking, diagnosis, results
 from .gate import Gate
 
 logger = logging.getLogger("circuits")
@@ -45,7 +45,7 @@ def _renew(chunk: list[Gate], store: FailSafeStore) -> None:
             continue  # the circuit was deleted, or the database has failed; the next call asks
         try:
             gate.take(snapshot)
-            gate.testify()
+            asking.testify(gate)
             results.end_run_owed(gate)
         except Exception:  # one circuit's trouble is not the others'
             if once_a_minute.is_due("renewal"):

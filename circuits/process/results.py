@@ -19,8 +19,8 @@ from ..core.windows import Outcome
 from ..storage.announce import announce
 from ..storage.contract import NO_NOTE, Note, Snapshot
 from ..storage.errors import InDoubtError
+from . import asking, loops, nesting, threads
 from . import gate as gates
-from . import loops, nesting, threads
 from .gate import Gate, Ticket
 from .nesting import held
 from .observers import CallOutcome
@@ -65,7 +65,9 @@ def succeed_in_memory(ticket: Ticket) -> bool:
     """Report a success in memory; return whether the store must be told too."""
     gate = ticket.gate
     now = monotonic()
-    if now < gate.view.plain_until and (not held() if ticket.is_plain else ticket.leave_alone()):
+    if now < gate.view.plain_until and (
+        not held() if ticket.is_plain else nesting.leave_alone(ticket)
+    ):
         tallies = gate.tallies
         if not ticket.is_plain:
             tallies.time(ticket.seconds(now))
@@ -80,7 +82,7 @@ def _is_decided(ticket: Ticket, outcome: CallOutcome) -> bool:
     """Return whether a call's outcome is now to be reported, as that of its permit."""
     if ticket.is_plain:
         return nesting.told(ticket.gate) is None
-    return ticket.leave(outcome) is not None
+    return nesting.leave(ticket, outcome) is not None
 
 
 def _hear_success(ticket: Ticket) -> bool:
@@ -132,7 +134,7 @@ def store_success(ticket: Ticket) -> None:
         _change_by_success(gate, permit, Note(success=True))
     else:
         if not knows_run(ticket):
-            gate.current()
+            asking.current(gate)
         end_run(gate, permit)
 
 
@@ -149,7 +151,7 @@ def _store_slow(ticket: Ticket) -> None:
 def end_run(gate: Gate, permit: Permit) -> None:
     """Clear the shared run of failures, if this process knows of one."""
     view = gate.view
-    if view.is_counting and view.snapshot is not None and gate.is_current(permit):
+    if view.is_counting and view.snapshot is not None and gate.view.is_current(permit):
         gate.swap(lambda current: current.without_run())
         if not gate.store.clear_failures(view.snapshot, permit, gate.witness):
             _change_by_success(gate, permit)
@@ -158,7 +160,9 @@ def end_run(gate: Gate, permit: Permit) -> None:
 def _change_by_success(gate: Gate, permit: Permit, note: Note = NO_NOTE) -> None:
     """Let the machine decide what a success changes."""
     witness = gate.witness
-    gate.change(lambda row: machine.succeed(row.status, row.policy, permit, row.now, witness), note)
+    asking.change(
+        gate, lambda row: machine.succeed(row.status, row.policy, permit, row.now, witness), note
+    )
 
 
 def end_run_owed(gate: Gate) -> None:
@@ -215,14 +219,14 @@ def count_overdue(ticket: Ticket) -> None:
     gate.tallies.tick_failure()
     seconds = ticket.seconds(monotonic())
     store_failure(gate, ticket.permit, f"SlowCall: under way for {seconds:.1f} seconds")
-    if gate.is_current(ticket.permit):
+    if gate.view.is_current(ticket.permit):
         ticket.watch_on(monotonic() + max(conf.get().snapshot_seconds, SETTLE_SECONDS))
 
 
 def reconsider_overdue(ticket: Ticket) -> None:
     """Judge the shared run again, since a call that is counted in it still hangs."""
     gate, permit = ticket.gate, ticket.permit
-    snapshot = gate.current()
+    snapshot = asking.current(gate)
     is_over = permit.generation != snapshot.status.generation
     if is_over or snapshot.status.failure_count < snapshot.policy.threshold:
         return
@@ -232,13 +236,15 @@ def reconsider_overdue(ticket: Ticket) -> None:
         chance=gates.random.random(),
         witness=gate.witness,
     )
-    gate.change(lambda row: machine.reconsider(row.status, row.policy, permit, row.now, failure))
+    asking.change(
+        gate, lambda row: machine.reconsider(row.status, row.policy, permit, row.now, failure)
+    )
 
 
 def _note_overdue(ticket: Ticket, error: str) -> None:
     """Note the failure of a call that a window has heard of as a slow one."""
     gate, snapshot = ticket.gate, ticket.gate.snapshot
-    if ticket.is_in_window and snapshot is not None and gate.is_current(ticket.permit):
+    if ticket.is_in_window and snapshot is not None and gate.view.is_current(ticket.permit):
         gate.store.note_failure(snapshot, ticket.permit, error)
 
 
@@ -253,7 +259,7 @@ def fail(ticket: Ticket, error: str, retry_after: float | None = None) -> None:
         error: A line about the error; it is stored, so it must hold no secrets.
         retry_after: Seconds the remote asked callers to wait, if it did.
     """
-    if ticket.leave(CallOutcome.FAILURE) is None:
+    if nesting.leave(ticket, CallOutcome.FAILURE) is None:
         return
     ticket = ticket.holder
     if ticket.end(CallOutcome.FAILURE) or retry_after is not None:
@@ -274,7 +280,7 @@ def release(ticket: Ticket) -> None:
 
 
 def _release(ticket: Ticket) -> None:
-    outcome = ticket.leave(CallOutcome.IGNORED)
+    outcome = nesting.leave(ticket, CallOutcome.IGNORED)
     ticket = ticket.holder
     if outcome is CallOutcome.SUCCESS:  # that of a call inside
         if _hear_success(ticket):
@@ -295,7 +301,7 @@ def _count_as_nothing(ticket: Ticket) -> None:
     if is_overdue:
         _store_slow(ticket)
     elif permit.lease is not None:
-        ticket.gate.change(lambda row: machine.release(row.status, permit))
+        asking.change(ticket.gate, lambda row: machine.release(row.status, permit))
 
 
 def is_released_in_memory(ticket: Ticket) -> bool:
@@ -306,7 +312,7 @@ def is_released_in_memory(ticket: Ticket) -> bool:
 def store_failure(gate: Gate, permit: Permit, error: str, retry_after: float | None = None) -> None:
     """Report a failure: by one UPDATE if it opens nothing, else under the row lock."""
     snapshot = gate.snapshot
-    if snapshot is None or not permit.counts or not gate.is_current(permit):
+    if snapshot is None or not permit.counts or not gate.view.is_current(permit):
         return
     tallies, generation = gate.tallies, permit.generation
     # In a row, only what the store knows of is compared with what it counts. A window is merged.
@@ -339,7 +345,8 @@ def _store_failure(
         ):
             gate.swap(lambda view: view.with_run())
             return
-    gate.change(
+    asking.change(
+        gate,
         lambda row: machine.fail(row.status, row.policy, permit, row.now, failure),
         Note(error=error),
     )
@@ -380,7 +387,7 @@ def merge(gate: Gate, error: str = "") -> None:
     window, heard, batch = taken
     merged = False
     try:
-        changed = gate.merge(batch, Note(reason=error), is_shared=window.is_shared)
+        changed = asking.merge(gate, batch, Note(reason=error), is_shared=window.is_shared)
         merged = changed is not None
     except InDoubtError:
         merged = True  # perhaps, and it must not count twice

@@ -10,9 +10,9 @@ from django.db import Error
 
 from .. import once_a_minute
 from ..core import machine
-from . import results
+from . import asking, results
 from .gate import Ticket
-from .underway import PAUSE, Underway
+from .underway import PAUSE, Underway, keeps_lease, next_look
 
 logger = logging.getLogger("circuits")
 
@@ -36,12 +36,12 @@ def tend(underway: Underway[Ticket]) -> float:
 
 def _tend(ticket: Ticket, now: float) -> None:
     gate, permit = ticket.gate, ticket.permit
-    ticket.look_at = gate.next_look(ticket, now)
+    ticket.look_at = next_look(ticket, gate.snapshot, now)
     if gate.is_private:
         return  # its row is locked until the caller's transaction ends
     if ticket.is_counted:
         results.reconsider_overdue(ticket)
     elif results.is_slow(ticket):
         results.count_overdue(ticket)
-    elif gate.keeps_lease(ticket, now):
-        gate.change(lambda row: machine.renew(row.status, row.policy, permit, row.now))
+    elif keeps_lease(ticket, gate.snapshot, now):
+        asking.change(gate, lambda row: machine.renew(row.status, row.policy, permit, row.now))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
+from ..core.status import Permit
+from ..storage.contract import Snapshot
+
 FOREVER: Final = float("inf")
 
 #: Seconds between two looks at the calls, at least.
@@ -16,6 +19,28 @@ class Watched(Protocol):
 
     #: When it is to be looked at next, on the monotonic clock.
     look_at: float
+
+
+#: The share of its lease after which a trial renews it; the rest is for what may come between.
+LEASE_SHARE: Final = 1 / 3
+
+#: The leases after which a trial gives up its place: one that never ends must wedge no circuit.
+MOST_LEASES: Final = 10
+
+
+class Call(Watched, Protocol):
+    """What says when a call is to be looked at.
+
+    Attributes:
+        started_at: When it began, on the monotonic clock.
+        paused_at: Since when its caller has been busy with something else; 0 if it is not.
+        is_counted: Whether it was counted when it was overdue.
+    """
+
+    permit: Permit
+    started_at: float
+    paused_at: float
+    is_counted: bool
 
 
 W = TypeVar("W", bound=Watched)
@@ -60,3 +85,27 @@ class Underway(Generic[W]):
     def next_look(self) -> float:
         """Return when the next call is to be looked at; infinity if none is."""
         return min((call.look_at for call in list(self._calls)), default=FOREVER)
+
+
+def next_look(call: Call, snapshot: Snapshot | None, now: float) -> float:
+    """Return when the pulse is to look at a call next; infinity for never.
+
+    Args:
+        snapshot: The store's last answer about the call's circuit.
+        now: The present moment on the monotonic clock.
+    """
+    if snapshot is None or call.is_counted:
+        return FOREVER
+    policy, at = snapshot.policy, FOREVER
+    if policy.slow_call_seconds and not call.paused_at:
+        at = max(call.started_at + policy.slow_call_seconds, now + PAUSE)
+    if keeps_lease(call, snapshot, now):
+        at = min(at, now + policy.lease_seconds * LEASE_SHARE)
+    return at
+
+
+def keeps_lease(call: Call, snapshot: Snapshot | None, now: float) -> bool:
+    """Return whether a call is a trial of the present generation that keeps its place."""
+    if snapshot is None or call.permit.lease is None or not snapshot.is_current(call.permit):
+        return False
+    return now - call.started_at < MOST_LEASES * snapshot.policy.lease_seconds

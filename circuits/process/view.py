@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
+from .. import conf
 from ..core import conviction, machine
 from ..core.policy import Strategy
 from ..core.status import NOBODY, Permit, Witness
@@ -52,6 +53,32 @@ class View(Generic[L]):
     is_counting: bool = False
     needs_each: bool = False
     is_alone: bool = False
+
+    @property
+    def timeout(self) -> float:
+        """The timeout of a remote call in seconds, unless the call gives its own."""
+        return conf.DEFAULT_TIMEOUT if self.snapshot is None else self.snapshot.timeout
+
+    @property
+    def failure_statuses(self) -> frozenset[int]:
+        """The HTTP statuses that count as failures of this circuit."""
+        own = None if self.snapshot is None else self.snapshot.failure_statuses
+        return conf.get().failure_statuses if own is None else own
+
+    @property
+    def heeds_retry_after(self) -> bool:
+        """Whether a ``Retry-After`` from the remote opens the circuit."""
+        return self.snapshot is not None and self.snapshot.policy.respect_retry_after
+
+    def is_current(self, permit: Permit) -> bool:
+        """Return whether a permit is of the present generation, as far as this process knows."""
+        return self.snapshot is not None and self.snapshot.is_current(permit)
+
+    def shared_time(self, at: float | None) -> float | None:
+        """Convert a moment of the monotonic clock to the database's clock; None if unknown."""
+        if self.snapshot is None or not self.snapshot.is_shared or at is None:
+            return None
+        return self.snapshot.time(at)
 
     def expired(self) -> View[L]:
         """Return the view with its answers expired, so that the next call asks the store."""

@@ -65,7 +65,7 @@ def _seated(taken: PlacesTakenError, turn: Turn, *, is_woken: bool) -> Ticket | 
     """Return the ticket of a turn that has a place; None if the circuit is to be asked anew."""
     gate, permit = taken.gate, taken.permit
     has_place = gate.places.quit(turn)
-    if has_place and gate.is_current(permit) and monotonic() >= gate.view.refuses_until:
+    if has_place and gate.view.is_current(permit) and monotonic() >= gate.view.refuses_until:
         return gate.ticket(permit, has_place=True)
     if has_place:
         gate.places.leave()

@@ -57,6 +57,10 @@ class Snapshot:
         counts = self.policy.strategy is Strategy.CONSECUTIVE and status.failure_count > 0
         return status.state is State.CLOSED and (counts or status.accuser != "")
 
+    def is_current(self, permit: Permit) -> bool:
+        """Return whether a permit is of the generation that the snapshot shows."""
+        return permit.generation == self.status.generation
+
     def time(self, at: float) -> float:
         """Convert a moment of the monotonic clock to the store's clock, in seconds."""
         return self.now + (at - self.read_at)

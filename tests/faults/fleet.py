@@ -18,7 +18,7 @@ from circuits.core import conviction, machine
 from circuits.core.policy import Policy
 from circuits.core.status import Change, Failure, Mode, Permit, State, Status, Step, Witness
 from circuits.exceptions import CircuitOpenError
-from circuits.process import flushing, results
+from circuits.process import asking, flushing, results
 from circuits.process.gate import Gate, Ticket
 from circuits.storage.contract import NO_NOTE, Changed, Note, Snapshot, Tally
 from tests.clock import Clock
@@ -181,7 +181,7 @@ class Fleet:
     def admit(self, process: int) -> Ticket | None:
         """Return the ticket of the process's gate, None where it refuses."""
         try:
-            return self._gates[process].admit()
+            return asking.admit(self._gates[process])
         except CircuitOpenError:
             return None
 

@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 import circuits
 from circuits.models import Circuit
-from circuits.process import runtime
+from circuits.process import asking, runtime
 from circuits.process.threads import in_thread
 from tests.calls import fail, refusal, succeed
 from tests.concurrency import wait_until
@@ -303,7 +303,7 @@ async def test_in_an_event_loop_a_success_ends_a_run_of_failures(settings: Setti
     await make(failure_count=1)
     async with circuits.guard("orders"):
         pass
-    await in_thread(lambda: runtime.gate("payments").current())
+    await in_thread(lambda: asking.current(runtime.gate("payments")))
     with circuits.guard("payments"):
         pass
     await in_thread(lambda: wait_until(lambda: row().failure_count == 0))

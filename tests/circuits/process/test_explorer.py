@@ -19,7 +19,7 @@ from pytest_django import Settings
 from circuits.core.policy import Policy
 from circuits.core.status import Failure, Lease, Permit, Reason, State, Status
 from circuits.exceptions import CircuitOpenError
-from circuits.process import flushing, results
+from circuits.process import asking, flushing, results
 from circuits.process.gate import Gate, Ticket
 from circuits.storage.contract import Snapshot
 from tests import clock as clocks
@@ -166,7 +166,7 @@ class World:
     def _begin(self, index: int) -> None:
         changes, before = len(self.row.changes), self.row.status
         try:
-            ticket = self.gates[index].admit()
+            ticket = asking.admit(self.gates[index])
         except CircuitOpenError:
             pass
         else:
@@ -226,7 +226,7 @@ class World:
             if self.alive[index]:
                 self.clock.pass_by(LONG)
                 try:
-                    gate.admit()
+                    asking.admit(gate)
                 except CircuitOpenError:
                     continue
                 return

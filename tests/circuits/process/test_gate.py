@@ -17,7 +17,7 @@ import circuits
 from circuits.core.status import Mode
 from circuits.exceptions import CircuitOpenError
 from circuits.models import Circuit
-from circuits.process import entry, flushing, results, runtime
+from circuits.process import asking, entry, flushing, results, runtime
 from circuits.process import gate as gates
 from circuits.process.gate import Gate, Ticket
 from circuits.process.tallies import TickCounter
@@ -78,14 +78,14 @@ class WatchedStore(DatabaseStore):
 def test_an_aged_snapshot_is_renewed_by_one_thread_for_all(clock: Clock) -> None:
     store = WatchedStore()
     gate = Gate("payments", store)
-    gate.admit()
+    asking.admit(gate)
     Circuit.objects.update(mode=Mode.FORCED_OPEN)
     store.reads = 0
     clock.pass_by(0.2)
 
     def work(index: int) -> None:
         with pytest.raises(circuits.CircuitOpenError):
-            gate.admit()
+            asking.admit(gate)
 
     in_threads(50, work)
     assert store.reads == 1
@@ -137,10 +137,10 @@ def test_without_snapshots_a_new_policy_counts_within_a_second(
     Circuit.objects.update(timeout=3)
     clock.pass_by(0.9)
     succeed("payments")
-    assert runtime.gate("payments").timeout == 10
+    assert runtime.gate("payments").view.timeout == 10
     clock.pass_by(0.2)
     succeed("payments")
-    assert runtime.gate("payments").timeout == 3
+    assert runtime.gate("payments").view.timeout == 3
 
 
 def test_without_snapshots_each_trial_sees_the_one_before(settings: Settings) -> None:
@@ -168,8 +168,8 @@ def test_a_change_by_others_is_seen_when_the_snapshot_has_aged(clock: Clock) -> 
 @pytest.mark.parametrize("knows", [True, False], ids=["known here", "unknown here"])
 def test_a_result_of_an_older_generation_changes_nothing(knows: bool, succeeds: bool) -> None:
     gate = runtime.gate("payments") if knows else process()
-    results.fail(gate.admit(), "the remote is down")
-    late = gate.admit()
+    results.fail(asking.admit(gate), "the remote is down")
+    late = asking.admit(gate)
     circuits.get("payments").observe()
     before = columns()
     results.succeed(late) if succeeds else results.fail(late, "too late")
@@ -179,9 +179,9 @@ def test_a_result_of_an_older_generation_changes_nothing(knows: bool, succeeds: 
 
 def test_failures_of_calls_begun_before_the_opening_change_nothing() -> None:
     one, other = process(), process()
-    late = [one.admit(), other.admit()]
+    late = [asking.admit(one), asking.admit(other)]
     for _ in range(5):
-        results.fail(one.admit(), "the remote is down")
+        results.fail(asking.admit(one), "the remote is down")
     before = columns()
     for ticket in late:
         results.fail(ticket, "too late")
@@ -192,9 +192,9 @@ def test_failures_of_calls_begun_before_the_opening_change_nothing() -> None:
 @pytest.mark.parametrize("succeeds", [True, False], ids=["success", "failure"])
 def test_a_trial_that_outlives_its_lease_decides_all_the_same(succeeds: bool) -> None:
     CircuitFactory(name="payments", expired=True)
-    late = process().admit()
+    late = asking.admit(process())
     let_leases_expire()
-    trial = process().admit()
+    trial = asking.admit(process())
     results.succeed(late) if succeeds else results.fail(late, "timed out")
     after = columns()
     assert after["state"] == ("closed" if succeeds else "open")
@@ -220,19 +220,19 @@ def let_leases_expire() -> None:
 
 def test_the_place_of_a_trial_whose_process_died_is_given_to_another() -> None:
     CircuitFactory(name="payments", expired=True)
-    process().admit()
+    asking.admit(process())
     with pytest.raises(circuits.CircuitOpenError):
-        process().admit()
+        asking.admit(process())
     let_leases_expire()
-    results.succeed(process().admit())
+    results.succeed(asking.admit(process()))
     assert row().state == "closed"
 
 
 def test_a_trial_that_came_to_nothing_gives_its_place_back() -> None:
     CircuitFactory(name="payments", expired=True)
-    results.release(process().admit())
+    results.release(asking.admit(process()))
     assert (row().state, row().leases) == ("half_open", [])
-    results.succeed(process().admit())
+    results.succeed(asking.admit(process()))
     assert row().state == "closed"
 
 
@@ -287,12 +287,12 @@ def test_a_flush_that_fails_keeps_the_tally_and_the_next_writes_it_once() -> Non
 @pytest.mark.parametrize("seconds", [-1, 1])
 def test_a_flush_dates_no_later_success_elsewhere_back(seconds: int) -> None:
     one = process()
-    results.succeed(one.admit())
+    results.succeed(asking.admit(one))
     write(one)
     own = row().last_success_at
     elsewhere = own + timedelta(seconds=seconds)
     Circuit.objects.update(last_success_at=elsewhere, last_attempt_at=elsewhere)
-    results.succeed(one.admit())
+    results.succeed(asking.admit(one))
     write(one)
     after = row()
     assert after.total_successes == 2

@@ -12,7 +12,7 @@ from pytest_django import Settings
 import circuits
 from circuits.core.status import Step
 from circuits.models import Circuit
-from circuits.process import entry, flushing, results, runtime
+from circuits.process import asking, entry, flushing, results, runtime
 from circuits.process.gate import Gate
 from circuits.process.gates import MOST_LEAVING, Gates
 from circuits.storage.contract import Changed, Tally
@@ -234,7 +234,7 @@ class Held(FailSafeStore):
 def gates_of(store: Held, *names: str) -> Gates:
     gates = Gates()
     for name in names:
-        results.succeed(gates.add(Gate(name, store)).admit())
+        results.succeed(asking.admit(gates.add(Gate(name, store))))
     return gates
 
 

@@ -16,7 +16,7 @@ from pytest_django import Settings
 from circuits.core.status import Mode
 from circuits.exceptions import CircuitOpenError
 from circuits.models import Circuit
-from circuits.process import flushing, results
+from circuits.process import asking, flushing, results
 from circuits.process.gate import Gate
 from circuits.process.results import BRIEF_SECONDS
 from circuits.storage.database import DatabaseStore
@@ -46,11 +46,11 @@ def process() -> Gate:
 
 def fail(gate: Gate, times: int = 1) -> None:
     for _ in range(times):
-        results.fail(gate.admit(), "the remote is down")
+        results.fail(asking.admit(gate), "the remote is down")
 
 
 def succeed(gate: Gate) -> None:
-    results.succeed(gate.admit())
+    results.succeed(asking.admit(gate))
 
 
 def let_run_grow_old() -> None:
@@ -90,7 +90,7 @@ def test_a_process_whose_run_a_success_elsewhere_has_cleared_is_alone_with_it(
     fail(one)
     assert (row().state, row().failure_count) == ("closed", 0)
     with pytest.raises(CircuitOpenError, match="This process alone cannot reach payments") as no:
-        one.admit()
+        asking.admit(one)
     assert no.value.is_alone
     succeed(other)
 
@@ -108,9 +108,9 @@ def test_where_others_succeed_a_process_only_accuses_the_remote_and_refuses_itse
     fail(one, THRESHOLD)
     assert (row().state, row().failure_count, row().accuser) == ("closed", THRESHOLD, one.process)
     with pytest.raises(CircuitOpenError) as no:
-        one.admit()
+        asking.admit(one)
     assert not no.value.is_alone
-    other.admit()
+    asking.admit(other)
 
 
 def test_a_second_process_that_accuses_the_remote_opens_it() -> None:
@@ -130,7 +130,7 @@ def test_an_accusation_that_nobody_refutes_opens_at_the_accusers_next_call() -> 
     let_run_grow_old()
     one.expire()
     with pytest.raises(CircuitOpenError):
-        one.admit()
+        asking.admit(one)
     assert row().state == "open"
 
 
@@ -141,13 +141,13 @@ def test_a_success_elsewhere_leaves_the_accuser_alone_until_its_own_trial_succee
     succeed(process())
     one.expire()
     with pytest.raises(CircuitOpenError, match="This process alone"):
-        one.admit()
+        asking.admit(one)
     assert [each[0] for each in row().quarantines] == [one.process]
     let_quarantine_end()
     one.expire()
-    trial = one.admit()
+    trial = asking.admit(one)
     with pytest.raises(CircuitOpenError, match="This process alone"):
-        one.admit()
+        asking.admit(one)
     results.fail(trial, "no route to host")
     assert (row().failure_count, row().quarantines[0][3]) == (0, 2)
     let_quarantine_end()
@@ -155,7 +155,7 @@ def test_a_success_elsewhere_leaves_the_accuser_alone_until_its_own_trial_succee
     succeed(one)
     assert row().quarantines is None
     fail(one, THRESHOLD - 1)
-    one.admit()
+    asking.admit(one)
 
 
 def let_quarantine_end() -> None:
@@ -168,25 +168,25 @@ def let_quarantine_end() -> None:
 def test_what_a_process_in_quarantine_reports_late_counts_for_nobody() -> None:
     others_succeed()
     one = process()
-    late = one.admit()
+    late = asking.admit(one)
     fail(one, THRESHOLD)
     succeed(process())
     one.expire()
     with pytest.raises(CircuitOpenError):
-        one.admit()
+        asking.admit(one)
     results.fail(late, "the remote is down")
     assert row().failure_count == 0
 
 
 def test_what_one_process_opened_alone_is_closed_by_who_has_succeeded_since() -> None:
     other = process()
-    call = other.admit()
+    call = asking.admit(other)
     fail(process(), THRESHOLD)
     assert row().state == "open"
     results.succeed(call)
-    other.testify()
+    asking.testify(other)
     other.expire()
-    other.admit()
+    asking.admit(other)
     assert row().state == "closed"
     assert row().transitions.latest("generation").reason == "refuted"
 
@@ -248,7 +248,7 @@ def test_a_success_ends_a_run_that_began_while_its_call_was_under_way(
     clock: Clock, settings: Settings
 ) -> None:
     _set_snapshot_seconds(settings, 0.2)
-    slow = process().admit()
+    slow = asking.admit(process())
     fail(process(), THRESHOLD - 1)
     clock.pass_by(0.2)
     results.succeed(slow)
@@ -259,7 +259,7 @@ def test_a_success_whose_snapshot_has_not_aged_asks_nothing(
     clock: Clock, settings: Settings
 ) -> None:
     _set_snapshot_seconds(settings, 0.2)
-    brief = process().admit()
+    brief = asking.admit(process())
     fail(process(), THRESHOLD - 1)
     clock.pass_by(0.19)
     results.succeed(brief)
@@ -270,7 +270,7 @@ def test_without_snapshots_a_success_ends_a_run_that_began_while_its_call_was_un
     clock: Clock, settings: Settings
 ) -> None:
     _set_snapshot_seconds(settings, 0)
-    slow, brief = process().admit(), process().admit()
+    slow, brief = asking.admit(process()), asking.admit(process())
     fail(process(), THRESHOLD - 1)
     results.succeed(brief)
     assert row().failure_count == THRESHOLD - 1, "a brief call asks once"

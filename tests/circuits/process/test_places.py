@@ -12,7 +12,7 @@ import pytest
 from django.db import connections
 
 import circuits
-from circuits.process import entry, loops, results, runtime
+from circuits.process import asking, entry, loops, results, runtime
 from circuits.process.places import Places
 from circuits.process.threads import in_thread
 from tests.concurrency import PATIENCE, in_time, wait_until
@@ -28,7 +28,7 @@ def limited(max_wait_seconds: float = LONG, **values: Any) -> None:
     CircuitFactory.create(
         name="pdf", **{"max_concurrent": 1, "max_wait_seconds": max_wait_seconds, **values}
     )
-    runtime.gate("pdf").current()
+    asking.current(runtime.gate("pdf"))
 
 
 class Queue:
@@ -166,7 +166,7 @@ def test_a_wait_ends_at_once_when_the_circuit_opens(is_known: bool) -> None:
         queue.thread("b")
         circuits.get("pdf").force_open()
         if not is_known:
-            runtime.gate("pdf").current()
+            asking.current(runtime.gate("pdf"))
         queue.join()
     assert sorted(queue.came) == ["a: CircuitOpenError", "b: CircuitOpenError"]
     assert is_free()

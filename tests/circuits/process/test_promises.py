@@ -27,7 +27,7 @@ import circuits
 from circuits.core.status import Step
 from circuits.models import Circuit, Minute, Transition
 from circuits.moments import to_seconds
-from circuits.process import entry, results, runtime
+from circuits.process import asking, entry, results, runtime
 from circuits.process.gate import Ticket
 from circuits.process.results import BRIEF_SECONDS
 from circuits.process.tallies import Taken
@@ -169,7 +169,7 @@ def others_in_every_section() -> Iterator[None]:
             stay()
 
     works: list[Callable[[], object]] = [
-        lambda: gate.change(change),
+        lambda: asking.change(gate, change),
         lambda: gate.swap(swap),
         lambda: gate.tallies.give_back(Taken(0, 0, stay, None)),
         share,

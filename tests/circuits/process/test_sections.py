@@ -12,6 +12,7 @@ import circuits
 from circuits.core import machine
 from circuits.core.status import Step
 from circuits.models import Circuit
+from circuits.process import asking
 from circuits.process.gate import Gate, Ticket
 from circuits.process.gates import Gates
 from circuits.process.places import Places
@@ -40,7 +41,7 @@ def test_a_view_that_is_being_changed_never_replaces_a_newer_one() -> None:
     CircuitFactory.create(name="payments")
     store = DatabaseStore()
     gate = Gate("payments", store)
-    gate.current()
+    asking.current(gate)
     changing, taken = Event(), Event()
 
     def slowly(view: View[Ticket]) -> View[Ticket]:
@@ -61,7 +62,7 @@ def test_a_view_that_is_being_changed_never_replaces_a_newer_one() -> None:
     assert gate.snapshot is not None
     assert gate.snapshot.status.generation == 7
     with pytest.raises(circuits.CircuitOpenError):
-        gate.admit()
+        asking.admit(gate)
 
 
 def test_of_two_gates_for_one_name_the_first_is_kept() -> None:

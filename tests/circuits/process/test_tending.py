@@ -18,12 +18,12 @@ from pytest_django import Settings
 import circuits
 from circuits.core.status import Lease, State, Status
 from circuits.models import Circuit
-from circuits.process import flushing, observers, results, runtime, tending
-from circuits.process.gate import MOST_LEASES, Gate, Ticket
+from circuits.process import asking, flushing, observers, results, runtime, tending
+from circuits.process.gate import Gate, Ticket
 from circuits.process.observers import CallOutcome
 from circuits.process.pulse import Pulse
 from circuits.process.tending import MOST_AT_ONCE
-from circuits.process.underway import FOREVER, PAUSE, Underway
+from circuits.process.underway import FOREVER, MOST_LEASES, PAUSE, Underway
 from circuits.storage.database import DatabaseStore
 from circuits.storage.failsafe import FailSafeStore
 from circuits.storage.memory import MemoryStore
@@ -94,7 +94,7 @@ class Outside:
         for _ in range(10_000):
             for process in self.processes:
                 with suppress(circuits.CircuitOpenError):
-                    self.under_way.append((self.clock.now + seconds, process.gate.admit()))
+                    self.under_way.append((self.clock.now + seconds, asking.admit(process.gate)))
                 if is_tended:
                     process.tend()
             self.most = max(self.most, len(self.under_way))
@@ -152,13 +152,13 @@ def test_a_trial_that_never_ends_gives_its_place_up(clock: Clock, settings: Sett
     outside = Outside(clock, settings, lease_seconds=2)
     began = clock.now
     hangs, other = outside.processes[:2]
-    hangs.gate.admit()
+    asking.admit(hangs.gate)
     ticket = None
     while ticket is None:
         clock.pass_by(0.5)
         hangs.tend()
         with suppress(circuits.CircuitOpenError):
-            ticket = other.gate.admit()
+            ticket = asking.admit(other.gate)
     assert 2 * MOST_LEASES <= clock.now - began <= 2 * (MOST_LEASES + 1)
     results.succeed(ticket)
     assert outside.state == "closed"
@@ -168,7 +168,7 @@ def test_a_trial_is_looked_at_well_before_its_lease_ends(clock: Clock) -> None:
     CircuitFactory(name="payments", expired=True, lease_seconds=30)
     process = Process()
     began = clock.now
-    ticket = process.gate.admit()
+    ticket = asking.admit(process.gate)
     assert process.underway.next_look() == began + 10
     clock.pass_by(10)
     assert process.tend() == began + 20
@@ -179,7 +179,7 @@ def test_a_trial_is_looked_at_well_before_its_lease_ends(clock: Clock) -> None:
 def test_a_trial_keeps_its_lease_in_the_database(clock: Clock) -> None:
     CircuitFactory(name="payments", expired=True, lease_seconds=30)
     process = Process()
-    ticket = process.gate.admit()
+    ticket = asking.admit(process.gate)
     [[token, first]] = row().leases
     clock.pass_by(10)
     process.tend()
@@ -193,8 +193,8 @@ def test_a_trial_keeps_its_lease_in_the_database(clock: Clock) -> None:
 def test_a_trial_whose_generation_is_over_asks_for_nothing(clock: Clock) -> None:
     CircuitFactory(name="payments", expired=True, half_open_max_calls=2)
     process = Process()
-    process.gate.admit()
-    results.succeed(process.gate.admit())
+    asking.admit(process.gate)
+    results.succeed(asking.admit(process.gate))
     clock.pass_by(10)
     with CaptureQueriesContext(connections["circuits"]) as queries:
         assert process.tend() == FOREVER
@@ -206,7 +206,7 @@ def test_a_trial_within_a_transaction_of_the_caller_is_left_alone(clock: Clock) 
     CircuitFactory(name="payments", expired=True, lease_seconds=30)
     process = Process()
     with transaction.atomic(using="circuits"):
-        ticket = process.gate.admit()
+        ticket = asking.admit(process.gate)
         clock.pass_by(10)
         with CaptureQueriesContext(connections["circuits"]) as queries:
             process.tend()
@@ -229,9 +229,9 @@ def test_trouble_with_one_trial_is_logged_and_is_not_that_of_the_others(
     CircuitFactory(name="payments", expired=True)
     CircuitFactory(name="mail", expired=True)
     broken, store = Process("mail", BrokenStore()), DatabaseStore()
-    broken.gate.admit()
+    asking.admit(broken.gate)
     well = Gate("payments", store, underway=broken.underway)
-    well.admit()
+    asking.admit(well)
     before = row().leases
     broken.gate.store.is_broken = True  # type: ignore[attr-defined]
     clock.pass_by(10)
@@ -245,7 +245,7 @@ def test_trouble_with_one_trial_is_logged_and_is_not_that_of_the_others(
 def test_an_outage_is_nothing_to_log_again(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     CircuitFactory(name="payments", expired=True)
     process = Process()
-    process.gate.admit()
+    asking.admit(process.gate)
     clock.pass_by(10)
     with no_database():
         assert process.tend() == clock.now + 10
@@ -277,7 +277,7 @@ def totals(process: Process) -> tuple[int, int]:
 def test_calls_count_as_slow_while_they_hang(clock: Clock) -> None:
     CircuitFactory(name="payments", slow_call_seconds=0.5, threshold=2)
     process = Process()
-    hanging = [process.gate.admit() for _ in range(3)]
+    hanging = [asking.admit(process.gate) for _ in range(3)]
     clock.pass_by(0.375)
     process.tend()
     assert row().failure_count == 0
@@ -285,14 +285,14 @@ def test_calls_count_as_slow_while_they_hang(clock: Clock) -> None:
     process.tend()
     assert (row().state, row().last_error) == ("open", "SlowCall: under way for 0.5 seconds")
     with pytest.raises(circuits.CircuitOpenError):
-        process.gate.admit()
+        asking.admit(process.gate)
     assert len(hanging) == 3
 
 
 def test_a_call_counts_once_whatever_it_ends_with(clock: Clock, told: list[str]) -> None:
     CircuitFactory(name="payments", slow_call_seconds=0.5)
     process = Process()
-    calls = [process.gate.admit() for _ in range(3)]
+    calls = [asking.admit(process.gate) for _ in range(3)]
     clock.pass_by(0.5)
     process.tend()
     clock.pass_by(1)
@@ -309,7 +309,7 @@ def three_hang(clock: Clock) -> tuple[list[Process], list[Ticket]]:
     """Let a call hang in each of three processes, overdue at a time when the run is too young."""
     CircuitFactory(name="payments", slow_call_seconds=0.5, threshold=3)
     processes = [Process() for _ in range(3)]
-    tickets = [process.gate.admit() for process in processes]
+    tickets = [asking.admit(process.gate) for process in processes]
     clock.pass_by(0.5)
     for process in processes:
         process.tend()
@@ -362,7 +362,7 @@ def let_run_age() -> None:
 def test_a_call_that_ends_in_time_is_none_to_look_after(clock: Clock) -> None:
     CircuitFactory(name="payments", slow_call_seconds=0.5)
     process = Process()
-    ticket = process.gate.admit()
+    ticket = asking.admit(process.gate)
     clock.pass_by(0.375)
     results.succeed(ticket)
     clock.pass_by(10)
@@ -373,15 +373,15 @@ def test_a_call_that_ends_in_time_is_none_to_look_after(clock: Clock) -> None:
 def test_without_slow_call_seconds_nothing_is_looked_after(clock: Clock) -> None:
     CircuitFactory(name="payments")
     process = Process()
-    process.gate.admit()
-    assert process.gate.admit() is process.gate.view.leave
+    asking.admit(process.gate)
+    assert asking.admit(process.gate) is process.gate.view.leave
     assert process.underway.next_look() == FOREVER
 
 
 def test_a_hanging_trial_opens_the_circuit_again(clock: Clock) -> None:
     CircuitFactory(name="payments", expired=True, slow_call_seconds=0.5)
     process = Process()
-    ticket = process.gate.admit()
+    ticket = asking.admit(process.gate)
     clock.pass_by(0.5)
     process.tend()
     assert row().state == "open"
@@ -398,7 +398,7 @@ def test_what_a_caller_does_between_two_reads_of_a_body_is_left_out(
         name="payments", strategy=strategy, slow_call_seconds=0.5, threshold=1, minimum_calls=1
     )
     process = Process()
-    ticket = process.gate.admit()
+    ticket = asking.admit(process.gate)
     clock.pass_by(0.25)
     ticket.pause()
     for _ in range(3):
@@ -418,7 +418,7 @@ def test_a_body_that_a_caller_goes_on_with_too_late_is_looked_at_soon(clock: Clo
     """Not at once: the background thread would be woken by each part of a body."""
     CircuitFactory(name="payments", slow_call_seconds=0.5)
     process = Process()
-    ticket = process.gate.admit()
+    ticket = asking.admit(process.gate)
     clock.pass_by(0.4999)
     ticket.pause()
     clock.pass_by(10)
@@ -437,8 +437,8 @@ def test_overdue_calls_fill_the_window_of_the_rate_strategy(clock: Clock) -> Non
     )
     process = Process()
     for _ in range(2):
-        results.succeed(process.gate.admit())
-    hanging = [process.gate.admit() for _ in range(2)]
+        results.succeed(asking.admit(process.gate))
+    hanging = [asking.admit(process.gate) for _ in range(2)]
     clock.pass_by(0.5)
     process.tend()
     assert row().state == "open"
@@ -452,7 +452,7 @@ def test_by_the_rate_a_call_stands_in_the_totals_as_what_it_ended_with(
 ) -> None:
     CircuitFactory(name="payments", strategy="rate", slow_call_seconds=0.5, minimum_calls=100)
     process = Process()
-    calls = [process.gate.admit() for _ in range(3)]
+    calls = [asking.admit(process.gate) for _ in range(3)]
     clock.pass_by(0.5)
     process.tend()
     assert totals(process) == (0, 0)
@@ -469,7 +469,7 @@ def test_by_the_rate_a_call_stands_in_the_totals_as_what_it_ended_with(
 def test_what_an_overdue_answer_asks_for_is_heeded(clock: Clock) -> None:
     CircuitFactory(name="payments", slow_call_seconds=0.5, respect_retry_after=True)
     process = Process()
-    ticket = process.gate.admit()
+    ticket = asking.admit(process.gate)
     clock.pass_by(0.5)
     process.tend()
     results.fail(ticket, "HTTP 503", retry_after=60)
@@ -480,7 +480,7 @@ def test_a_look_takes_on_so_many_calls_and_leaves_the_rest_to_the_next(clock: Cl
     CircuitFactory(name="payments", slow_call_seconds=0.5, threshold=1000)
     process = Process()
     for _ in range(MOST_AT_ONCE + 1):
-        process.gate.admit()
+        asking.admit(process.gate)
     clock.pass_by(0.5)
     assert process.tend() == clock.now + PAUSE
     assert row().failure_count == MOST_AT_ONCE

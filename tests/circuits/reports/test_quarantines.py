@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from circuits.integrations import metrics
 from circuits.models import Circuit
-from circuits.process import diagnosis, identity, results
+from circuits.process import asking, diagnosis, identity, results
 from circuits.process.gate import Gate
 from circuits.reports import health
 from circuits.storage.database import DatabaseStore
@@ -77,12 +77,12 @@ def test_the_log_says_once_that_it_begins_and_that_it_is_over(
 ) -> None:
     caplog.set_level(logging.INFO, "circuits")
     one, other = process(), process()
-    late = one.admit()
+    late = asking.admit(one)
     for _ in range(5):
-        results.fail(one.admit(), "no route to host")
-        results.succeed(other.admit())
+        results.fail(asking.admit(one), "no route to host")
+        results.succeed(asking.admit(other))
         other.take(other.store.read("payments"))
-        results.succeed(other.admit())
+        results.succeed(asking.admit(other))
     for _ in range(2):
         one.take(one.store.read("payments"))
     results.succeed(late)
@@ -102,9 +102,9 @@ def test_where_most_circuits_fail_for_one_process_it_says_once_to_look_at_the_ho
     diagnosis.forget()
     gates = [process(name) for name in ("a", "b", "c")]
     for index, gate in enumerate(gates):
-        results.succeed(gate.admit())
+        results.succeed(asking.admit(gate))
         for _ in range(5 * (index < failing)):
-            results.fail(gate.admit(), "no route to host")
+            results.fail(asking.admit(gate), "no route to host")
     for _ in range(2):
         diagnosis.notice(gates)
     said = [line for line in caplog.messages if "look at this host" in line]

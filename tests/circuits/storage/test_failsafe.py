@@ -73,7 +73,7 @@ def test_a_circuit_never_seen_goes_on_under_the_settings(clock: Clock, settings:
     with no_database():
         fail("payments", 3)
         assert refusal("payments").retry_after == pytest.approx(4)
-        assert runtime.gate("payments").timeout == 2.5
+        assert runtime.gate("payments").view.timeout == 2.5
 
 
 def test_there_are_no_more_circuits_in_memory_than_allowed(settings: Settings) -> None:

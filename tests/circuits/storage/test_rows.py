@@ -80,14 +80,14 @@ def test_a_timeout_that_cannot_be_is_mended_and_named(
 ) -> None:
     spoilt = spoil(timeout=value)
     succeed(spoilt)
-    assert runtime.gate(spoilt).timeout == 10
+    assert runtime.gate(spoilt).view.timeout == 10
     assert f"The row of the circuit {spoilt}: timeout must be a number" in caplog.text
 
 
 def test_a_timeout_of_when_it_could_be_longer_is_the_longest_that_it_can_be() -> None:
     spoilt = spoil(timeout=900)
     succeed(spoilt)
-    assert runtime.gate(spoilt).timeout == 300
+    assert runtime.gate(spoilt).view.timeout == 300
 
 
 @pytest.mark.parametrize(("value", "is_taken"), [(300, True), (300.5, False), (3600, False)])

@@ -19,7 +19,7 @@ import circuits
 from circuits.core.status import Mode
 from circuits.models import Circuit, Heartbeat, Transition
 from circuits.moments import to_datetime, to_seconds
-from circuits.process import entry, runtime
+from circuits.process import asking, entry, runtime
 from circuits.process.gate import Gate
 from circuits.signals import state_changed
 from circuits.storage.database import DatabaseStore
@@ -152,15 +152,15 @@ def test_a_restart_and_an_upgrade_leave_a_forced_circuit_as_it_is() -> None:
 
 def test_forced_modes_are_obeyed_by_every_process(clock: Clock) -> None:
     other = Gate("payments", DatabaseStore())
-    other.admit()
+    asking.admit(other)
     circuits.get("payments").force_open()
     clock.pass_by(0.2)
     with pytest.raises(circuits.CircuitOpenError):
-        other.admit()
+        asking.admit(other)
     circuits.get("payments").force_closed()
     assert (row().state, row().mode) == ("closed", Mode.FORCED_CLOSED)
     clock.pass_by(0.2)
-    other.admit()
+    asking.admit(other)
 
 
 def test_a_failure_is_written_with_its_time_and_its_error() -> None:
