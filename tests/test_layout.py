@@ -221,7 +221,7 @@ def test_no_test_goes_through_a_private_name_of_the_app(path: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "gate._asking",
+        "gate._swapping",
         "from circuits.process.threads import _run",
         "monkeypatch.setattr(threads, '_run', None)",
         "monkeypatch.setattr('circuits.process.threads._run', None)",

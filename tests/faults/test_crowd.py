@@ -127,11 +127,11 @@ def _move(transition: Transition) -> Move:
 def _assert_enough_happened(histories: dict[str, History]) -> None:
     """A crowd that did nothing would break no rule."""
     reasons = {move.reason for each in histories.values() for move in each.moves}
-    # A success that contradicts an opening need not come about, nor is a circuit always open when
-    # somebody lets it try: these are seen now and then.
-    assert reasons - {"refuted", "try_now"} == {
-        "failures", "delay_passed", "trial_succeeded", "trial_failed", "reset", "mode",
-    }  # fmt: skip
+    # What else may happen need not: on a busy machine few trials are made, and a circuit is not
+    # always open when somebody resets it or lets it try.
+    needed = {"failures", "delay_passed", "trial_succeeded", "mode"}
+    possible = {"trial_failed", "reset", "refuted", "try_now"}
+    assert needed <= reasons <= needed | possible
     assert sum(len(each.trials) for each in histories.values()) > CIRCUITS
     assert sum(len(each.refused) for each in histories.values()) > CIRCUITS
     assert sum(len(each.passed) for each in histories.values()) > CIRCUITS
