@@ -32,10 +32,10 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from . import conf
-from .console import display, page, results
+from .console import display, folding, page, results
 from .console.advice import Advice, advice
 from .console.charts import sparkline
-from .console.families import FamilyFilter
+from .console.families import FamilyAdmin, FamilyFilter
 from .console.fieldsets import POLICY_FIELDSETS
 from .console.forecast import of_policy
 from .console.lists import SteadyAdmin
@@ -90,7 +90,7 @@ def _evidence(circuit: Any) -> Evidence:
 
 
 @admin.register(Circuit)
-class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
+class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, FamilyAdmin, SteadyAdmin):
     """The admin of circuits. Staff set the policy and steer; only the machine writes the state."""
 
     form = CircuitForm
@@ -174,7 +174,10 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
 
     @admin.display(description=_("since"), ordering="-state_changed_at")
     def since(self, circuit: Circuit) -> str:
-        return display.standing(reading_of(circuit), _evidence(circuit))
+        if family := folding.family_on(circuit):
+            return folding.standing(circuit, family)
+        words = display.standing(reading_of(circuit), _evidence(circuit))
+        return format_html("{}{}", folding.member_mark(circuit), words)
 
     @admin.display(description=_("next try"), ordering="retry_at")
     def retry_in(self, circuit: Circuit) -> str:
@@ -182,12 +185,16 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, SteadyAdmin):
 
     @admin.display(description=_("last hour"))
     def calls(self, circuit: Any) -> str:
-        return display.labelled(_("last hour"), sparkline(_evidence(circuit).calls))
+        family = folding.family_on(circuit)
+        chart = folding.calls(family) if family else sparkline(_evidence(circuit).calls)
+        return display.labelled(_("last hour"), chart)
 
     # Shown below the other columns across the row, so it has no heading to sort by.
     @admin.display(description=_("why"))
     def error(self, circuit: Any) -> str:
-        return display.why(reading_of(circuit), getattr(circuit, "by_hand", None))
+        words = display.why(reading_of(circuit), getattr(circuit, "by_hand", None))
+        family = folding.family_on(circuit)
+        return folding.why(circuit, family, words) if family else words
 
     @admin.display(description=_("successful trials"))
     def trials(self, circuit: Circuit) -> str:

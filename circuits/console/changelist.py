@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import starmap
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.paginator import InvalidPage
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
@@ -16,13 +20,15 @@ from ..core.status import Mode, State
 from ..models import UNSTEADY_URGENCY
 from ..reports import health
 from ..reports.hands import last_by_hand
-from ..reports.readings import reading_of
+from ..reports.readings import Reading, reading_of
+from ..reports.statistics import last_hour
 from ..reports.verdict import gather
 from ..reports.words import FORCED, OBSERVED, UNSTEADY, duration
 from ..steering.permissions import seen
-from . import display
+from . import display, folding
+from .families import UNFOLD_ADDRESS, FamilyFilter
 from .lists import SteadyList
-from .paging import BoundedPaginator
+from .paging import BoundedPaginator, EntryPaginator
 
 _NOT_OBSERVED: Final = ",".join(mode.value for mode in Mode if mode is not Mode.OBSERVE)
 
@@ -68,15 +74,29 @@ class CircuitList(SteadyList):
         found = super().get_queryset(request, *args, **kwargs)
         return self.found_or(found.none(), lambda: seen(self.model_admin, request, found))
 
+    def get_filters_params(self, params: Any = None) -> Any:
+        """Return the filters of the address, without what it unfolds."""
+        found = super().get_filters_params(params)
+        found.pop(folding.UNFOLDED, None)
+        return found
+
     def get_results(self, request: HttpRequest) -> None:
         """Read the page's circuits, and what its columns need of all of them at once."""
         self.root_queryset = seen(self.model_admin, request, self.root_queryset)
         super().get_results(request)
-        circuits: Any = self.result_list
+        nothing: Sequence[folding.Entry] = ()
+        entries = self.found_or(nothing, self._entries)
+        if any(isinstance(entry, folding.Family) for entry in entries):
+            self._show(self._page_of(entries))
+        else:
+            self._tell(list(self.result_list))
+
+    def _tell(self, circuits: Sequence[Any]) -> list[Reading]:
+        """Give each circuit what the columns say of it besides its row."""
         for circuit in circuits:
             display.shown_by_name(circuit)
         readings = [reading_of(each) for each in circuits]
-        if not _OF_THE_LAST_HOUR.isdisjoint(self.list_display):
+        if self._tells_of_the_last_hour:
             gathered = gather(readings)
             for circuit in circuits:
                 circuit.evidence = gathered[circuit.pk]
@@ -84,6 +104,82 @@ class CircuitList(SteadyList):
             by_hand = last_by_hand(readings)
             for circuit in circuits:
                 circuit.by_hand = by_hand.get(circuit.pk)
+        return readings
+
+    @property
+    def _tells_of_the_last_hour(self) -> bool:
+        return not _OF_THE_LAST_HOUR.isdisjoint(self.list_display)
+
+    # Families
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether a family is one row.
+
+        Who searches, edits the list, picks a circuit for another form or looks at one family wants
+        to see the circuits themselves.
+        """
+        is_of_one = FamilyFilter.parameter_name in self.params
+        return not (self.query or self.list_editable or self.is_popup or is_of_one)
+
+    @cached_property
+    def unfolded(self) -> frozenset[str]:
+        """The families whose circuits are listed below their rows."""
+        return folding.unfolded_in(self.params.get(folding.UNFOLDED, ""))
+
+    def _entries(self) -> Sequence[folding.Entry]:
+        """Return the rows that there are on all pages; none if there are no families.
+
+        Raises:
+            django.db.Error: The circuits' database cannot be read.
+        """
+        if not self.is_folded or not self.queryset.filter(family__gt="").exists():
+            return ()
+        rows = self.queryset.values_list(*folding.Line._fields)[: BoundedPaginator.limit]
+        return folding.fold(starmap(folding.Line, rows), self.unfolded)
+
+    def _page_of(self, entries: Sequence[folding.Entry]) -> Sequence[folding.Entry]:
+        """Turn the list into pages of entries, and return those of the page that is asked for.
+
+        It still counts circuits: they are what "select all" means.
+
+        Raises:
+            IncorrectLookupParameters: There is no such page.
+        """
+        is_cut = getattr(self.paginator, "is_cut", False)
+        self.paginator = EntryPaginator(entries, self.list_per_page, is_cut=is_cut)
+        self.multi_page = len(entries) > self.list_per_page
+        if not self.multi_page or (self.show_all and self.can_show_all):
+            return entries
+        try:
+            return list(self.paginator.page(self.page_num))
+        except InvalidPage as error:
+            raise IncorrectLookupParameters from error
+
+    def _show(self, entries: Sequence[folding.Entry]) -> None:
+        """Make the rows of a page of entries."""
+        keys = list(folding.keys_of(entries))
+        circuits = {each.pk: each for each in self.queryset.filter(pk__in=keys)}
+        readings = self._tell(list(circuits.values()))
+        if readings and self._tells_of_the_last_hour:
+            calls = last_hour(folding.summed_keys(entries), readings[0].now)
+            entries = list(folding.with_calls(entries, calls))
+        rows: list[Any] = list(folding.rows_of(entries, circuits))
+        for row in rows:
+            if family := folding.family_on(row):
+                filters = {FamilyFilter.parameter_name: family.name, folding.UNFOLDED: None}
+                row.all_url = self.get_query_string(filters)
+        self.result_list: Any = rows
+
+    def url_for_result(self, result: Any) -> str:
+        """Return the address of a circuit; of a family, the one that unfolds or folds it."""
+        family = folding.family_on(result)
+        if family is None:
+            return super().url_for_result(result)
+        site = self.model_admin.admin_site.name
+        return reverse(f"admin:{UNFOLD_ADDRESS}", args=[family.name], current_app=site)
+
+    # What the list begins with
 
     @cached_property
     def counted(self) -> dict[str, int]:
@@ -102,7 +198,7 @@ class CircuitList(SteadyList):
         for name, filters in _KINDS.items():
             number = self.counted[name]
             if number or name in _ALWAYS:
-                is_shown = filters.items() == dict(self.params).items()
+                is_shown = filters == _without(self.params, folding.UNFOLDED)
                 query = f"?{urlencode(filters, safe=',')}"
                 yield Counted(display.number_of(name, number), query, is_shown)
 
@@ -123,6 +219,10 @@ class CircuitList(SteadyList):
         """Whether beat runs, and what that means, in a sentence."""
         found = health.beat()
         return {"status": found["status"], "words": _beat_in_words(**found)}
+
+
+def _without(params: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in params.items() if key != name}
 
 
 def _beat_in_words(status: str, seconds_ago: float | None) -> str:

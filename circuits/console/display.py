@@ -153,7 +153,7 @@ def _by_mode(reading: Reading) -> str:
     if seconds is None or circuit.mode_until is None:
         return for_good
     moment = _moment_of_day(circuit.mode_until, reading.now)
-    return _filled(for_a_while, moment=moment, time=duration(seconds))
+    return filled(for_a_while, moment=moment, time=duration(seconds))
 
 
 def _trials(reading: Reading) -> str:
@@ -167,7 +167,7 @@ def _trials(reading: Reading) -> str:
 def _wait(reading: Reading) -> str:
     if reading.retry_in:
         text = _("Calls are refused. A trial call is let through %(when)s.")
-        return _filled(text, when=retry_in(reading))
+        return filled(text, when=retry_in(reading))
     return _("The delay has passed: the next call is let through to try.")
 
 
@@ -275,7 +275,7 @@ def at(moment: datetime) -> SafeString:
 
 def since(reading: Reading) -> SafeString:
     """Return when the circuit went down, or else last changed, and how long ago that was."""
-    return _filled(
+    return filled(
         _("%(moment)s (%(time)s)"),
         moment=_moment_of_day(reading.since, reading.now),
         time=duration(reading.down_for),
@@ -321,7 +321,7 @@ def moment_and_age(moment: datetime | None, reading: Reading) -> str:
     """Return a moment in the past to the second, and how long ago it was."""
     if moment is None:
         return NOTHING
-    return _filled(_("%(moment)s (%(age)s ago)"), moment=at(moment), age=_age(moment, reading))
+    return filled(_("%(moment)s (%(age)s ago)"), moment=at(moment), age=_age(moment, reading))
 
 
 def why(reading: Reading, by_hand: Transition | None = None) -> str:
@@ -346,7 +346,7 @@ def _by_whom(reading: Reading, change: Transition | None) -> str:
         (False, True): "%(what)s: %(reason)s",
         (False, False): "%(what)s",
     }[bool(change.actor), bool(change.detail)]
-    return _filled(sentence, what=what, actor=change.actor, reason=change.detail)
+    return filled(sentence, what=what, actor=change.actor, reason=change.detail)
 
 
 def _error_and_age(reading: Reading) -> str:
@@ -410,7 +410,7 @@ def labelled(label: Any, words: str) -> str:
     return format_html('<span data-circuits-label="{}">{}</span>', label, words)
 
 
-def _filled(text: str, **parts: str) -> SafeString:
+def filled(text: str, **parts: str) -> SafeString:
     """Fill the placeholders of a translated text, escaping everything that is not HTML already."""
     return SafeString(
         escape(text) % {name: conditional_escape(part) for name, part in parts.items()}

@@ -1,20 +1,82 @@
-"""The list's filter by family."""
+"""Families of circuits in the admin's list: the filter, unfolding one, selecting all of one."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect, QueryDict
+from django.urls import URLPattern, reverse
+from django.urls import path as url_path
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_safe
 
 from ..models import Circuit
 from ..steering.permissions import seen
 from ..storage.families import in_family
+from ..validation import NAME_LENGTH
+from .folding import toggled
+from .paging import BoundedPaginator
+
+#: The name of the address that unfolds or folds a family.
+UNFOLD_ADDRESS: Final = "circuits_circuit_unfold"
 
 #: How many families are offered, the largest ones.
 OFFERED: Final = 20
+
+
+class FamilyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Circuits in a list that shows a family as one row."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the address to which the row of a family leads."""
+        view = self.admin_site.admin_view(self.unfold_view)
+        return [url_path("unfold/<str:family>/", view, name=UNFOLD_ADDRESS), *super().get_urls()]
+
+    @method_decorator(require_safe)
+    def unfold_view(self, request: HttpRequest, family: str) -> HttpResponseRedirect:
+        """Lead back to the list, in which the family is unfolded now, or folded if it was not.
+
+        Which families are unfolded stands in the address of the list, so that a page that is loaded
+        again or sent to somebody else shows the same.
+        """
+        query = QueryDict(request.GET.get("_changelist_filters", ""))
+        name, site = "admin:circuits_circuit_changelist", self.admin_site.name
+        return HttpResponseRedirect(f"{reverse(name, current_app=site)}?{toggled(query, family)}")
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Do an action on the selected rows; on that of a family, to all its circuits."""
+        request.POST = one_by_one(request.POST, queryset)  # type: ignore[assignment]
+        return super().response_action(request, queryset, *args, **kwargs)
+
+
+def one_by_one(posted: QueryDict, circuits: QuerySet[Circuit]) -> QueryDict:
+    """Return a list's form data with the circuits of each selected family in place of the family.
+
+    Args:
+        circuits: The circuits of the list, on all its pages.
+    """
+    selected = posted.getlist(ACTION_CHECKBOX_NAME)
+    families = [key for key in selected if key.endswith("/") and _is_name(key[:-1])]
+    if not families:
+        return posted
+    names = [key[:-1] for key in families]
+    members = circuits.filter(in_family(*names)).values_list("pk", flat=True)
+    found = map(str, members[: BoundedPaginator.limit])
+    others = [key for key in selected if key not in families]
+    changed = posted.copy()
+    changed.setlist(ACTION_CHECKBOX_NAME, list(dict.fromkeys([*others, *found])))
+    return changed
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= NAME_LENGTH and "\0" not in text
 
 
 class FamilyFilter(SimpleListFilter):

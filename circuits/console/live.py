@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.helpers import AdminReadonlyField
@@ -29,7 +30,7 @@ from ..models import Circuit
 from ..reports.readings import reading_of
 from ..steering.permissions import may_see
 from ..unavailable import logged, note_unreadable
-from . import display
+from . import display, folding
 from .changelist import CircuitList
 from .rates import Rate
 
@@ -38,6 +39,9 @@ SCRIPT: Final = Script("circuits/live.js", defer=True)
 
 #: How often each process answers one user: far more often than an open page asks.
 RATE: Final = Rate(5)
+
+#: The name of the address at which the list asks what is new.
+LIST_ADDRESS: Final = "circuits_circuit_live"
 
 SUMMARY: Final = "admin/circuits/circuit/summary.html"
 
@@ -64,7 +68,7 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Add the URLs that the script of a page requests."""
         wrap = self.admin_site.admin_view
         return [
-            url_path("live/", wrap(self.live_view), name="circuits_circuit_live"),
+            url_path("live/", wrap(self.live_view), name=LIST_ADDRESS),
             url_path(
                 "<path:object_id>/live/",
                 wrap(self.live_one_view),
@@ -89,9 +93,16 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Return the present content of a circuit's page."""
         return self._answer(request, lambda: self._page_now(request, unquote(object_id)))
 
+    def get_preserved_filters(self, request: HttpRequest) -> str:
+        """Let what is told to the list lead back to it as the list itself does."""
+        match = request.resolver_match
+        if match is None or match.url_name != LIST_ADDRESS:
+            return super().get_preserved_filters(request)
+        return urlencode({"_changelist_filters": request.GET.urlencode()})
+
     def live_of_list(self, circuits: Iterable[Circuit]) -> Payload:
         """Return what the script needs to know to start on the list."""
-        return self._live(circuits, "circuits_circuit_live")
+        return self._live(circuits, LIST_ADDRESS)
 
     def live_of(self, circuit: Circuit) -> Payload:
         """Return what the script needs to know to start on a circuit's page."""
@@ -158,11 +169,12 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 def _announcement(circuit: Circuit) -> Payload:
     """Return the key under which the page announces a change, and the announcement."""
+    family = folding.family_on(circuit)
     return {
         "pk": circuit.pk,
         "generation": circuit.generation,
         "seconds": round(reading_of(circuit).time_in_state, 1),
-        "words": display.announcement(circuit),
+        "words": folding.news(circuit, family) if family else display.announcement(circuit),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -56,6 +57,20 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         # The order stays, or a database might first go through all rows that do not match.
         rows: Any = self.object_list
         return int(rows.values("pk")[: self.limit + 1].count())
+
+
+class EntryPaginator(Paginator):  # type: ignore[type-arg]
+    """Pages of the entries that the first rows of a query were folded into.
+
+    Args:
+        is_cut: Whether there are more rows than those.
+    """
+
+    limit = LIMIT
+
+    def __init__(self, entries: Sequence[Any], per_page: int, *, is_cut: bool) -> None:
+        super().__init__(entries, per_page)
+        self.is_cut = is_cut
 
 
 class HistoryList(SteadyList):

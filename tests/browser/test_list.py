@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 from django.urls import reverse
 from django.utils import timezone
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 
+import circuits
+from circuits.admin import CircuitAdmin
+from circuits.models import Circuit, Minute
 from tests.browser.browser import DESKTOP, PHONE, Browser, Device, Theme
+from tests.browser.pages import ours
 from tests.factories import CircuitFactory
 
 LIST = reverse("admin:circuits_circuit_changelist")
@@ -81,3 +87,151 @@ def test_a_row_with_nothing_to_explain_has_one_line(browser: Browser) -> None:
     browser.visit(LIST)
     first, second = browser.chrome.execute_script(BOTTOMS)
     assert second - first < 32
+
+
+# Families ----------------------------------------------------------------------------------------
+
+NAMES = """
+return [...document.querySelectorAll("#result_list .field-name a")].map((a) => a.textContent);
+"""
+
+FOLDED = ["payments (12 circuits)", "mail", "users"]
+
+
+def a_family() -> None:
+    """Make a family of twelve of which three are down, and two circuits by themselves."""
+    names = [f"payments/{n}" for n in ("card", "giro", "refunds", *"abcdefgh")]
+    now = timezone.now()
+    since = {"down_since": now - timedelta(minutes=15), "total_refusals": 1_250}
+    CircuitFactory.create(
+        name=names[2], opened=True, last_error=ERROR, last_failure_at=now, **since
+    )
+    CircuitFactory.create(name=names[1], opened=True)
+    CircuitFactory.create(name=names[0], state="half_open", state_changed_at=now)
+    for name in ("payments", *names[3:], "mail", "users"):
+        CircuitFactory.create(name=name)
+    minute = int(now.timestamp() // 60)
+    for circuit in Circuit.objects.filter(name__startswith="payments"):
+        for back in range(50):
+            refusals = 3 * (circuit.name == names[2] and back < 15)
+            Minute.objects.create(
+                circuit=circuit, minute=minute - back, successes=back % 7, refusals=refusals
+            )
+
+
+class Families:
+    """The list of circuits with a family in it."""
+
+    def __init__(self, browser: Browser, query: str = "") -> None:
+        self.browser = browser
+        browser.visit(LIST + query)
+
+    @property
+    def names(self) -> list[str]:
+        found: list[str] = self.browser.chrome.execute_script(NAMES)
+        return found
+
+    @property
+    def link(self) -> WebElement:
+        return self.browser.one("#result_list .field-name a")
+
+    def is_unfolded(self) -> bool:
+        return len(self.names) == 15 and self.link.get_attribute("aria-expanded") == "true"
+
+    def is_folded(self) -> bool:
+        return self.names == FOLDED and self.link.get_attribute("aria-expanded") == "false"
+
+
+def test_a_family_is_unfolded_with_the_mouse_and_folded_with_the_keyboard(browser: Browser) -> None:
+    a_family()
+    shown = Families(browser)
+    assert shown.is_folded()
+    shown.link.click()
+    browser.wait_for(shown.is_unfolded)
+    assert shown.names[:2] == ["payments (12 circuits)", "payments"]
+    focused = "return document.activeElement.textContent"
+    browser.wait_for(lambda: browser.chrome.execute_script(focused) == FOLDED[0])
+    browser.chrome.switch_to.active_element.send_keys(Keys.ENTER)
+    browser.wait_for(shown.is_folded)
+    assert browser.errors() == []
+
+
+def test_what_is_ticked_stays_ticked_and_the_row_where_it_was(browser: Browser) -> None:
+    some_circuits(30, down=0)
+    a_family()
+    CircuitFactory.create_batch(12, opened=True)
+    shown = Families(browser, "?o=1")  # by name: the family is below the screen
+    rows = "[...document.querySelectorAll('#result_list tbody tr')]"
+    box = f"{rows}.find((row) => row.textContent.includes('mail')).querySelector('input')"
+    browser.chrome.execute_script(f"{box}.click()")
+    family = "document.querySelector('#result_list a[aria-expanded]')"
+    browser.chrome.execute_script(f"{family}.scrollIntoView({{block: 'center'}})")
+    top = f"return {family}.getBoundingClientRect().top"
+    before = browser.chrome.execute_script(top)
+    browser.chrome.find_element("link text", FOLDED[0]).click()
+    browser.wait_for(lambda: "payments/card" in shown.names)
+    browser.wait_for(lambda: abs(browser.chrome.execute_script(top) - before) < 2)
+    assert browser.chrome.execute_script(f"return {box}.checked")
+    browser.wait_for(lambda: browser.one(".action-counter").text.startswith("1 of"))
+
+
+def test_what_comes_live_leaves_the_family_unfolded(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CircuitAdmin, "poll_seconds", 0.2)
+    a_family()
+    shown = Families(browser)
+    shown.link.click()
+    browser.wait_for(shown.is_unfolded)
+    CircuitFactory.create(name="payments/new", opened=True)
+    counts = "#result_list tbody tr .field-since"
+    browser.wait_for(lambda: "3 open, 1 half open" in browser.one(counts).text)
+    browser.chrome.execute_script("document.activeElement.blur()")
+    browser.point_at("h1")
+    browser.wait_for(lambda: "payments/new" in shown.names)
+    assert shown.names[0] == "payments (13 circuits)"
+    assert shown.link.get_attribute("aria-expanded") == "true"
+
+
+def test_what_comes_live_leaves_the_family_folded(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CircuitAdmin, "poll_seconds", 0.2)
+    a_family()
+    shown = Families(browser)
+    circuits.get("payments/a").force_open()
+    counts = "#result_list tbody tr .field-since"
+    browser.wait_for(lambda: "3 open, 1 half open" in browser.one(counts).text)
+    said = "return document.querySelector('.circuits-live [aria-live]').textContent"
+    browser.wait_for(
+        lambda: (
+            browser.chrome.execute_script(said) == "payments (12 circuits): 3 open, 1 half open."
+        )
+    )
+    assert shown.is_folded()
+
+
+def test_without_scripts_a_family_unfolds_too(browser: Browser) -> None:
+    a_family()
+    with browser.without_scripts():
+        browser.visit(LIST)
+        browser.one("#result_list .field-name a").click()
+        browser.wait_for(lambda: "payments/card" in browser.one("#result_list").text)
+
+
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=str)
+@pytest.mark.parametrize("theme", Theme)
+@pytest.mark.parametrize("query", ["", "?unfolded=payments"], ids=["folded", "unfolded"])
+def test_a_family_can_be_read_by_everybody(
+    browser: Browser, device: Device, theme: Theme, query: str
+) -> None:
+    a_family()
+    browser.become(theme, device)
+    Families(browser, query)
+    row = browser.one("#result_list tbody tr").text
+    for words in ("payments (12 circuits)", "2 open, 1 half open; the worst since"):
+        assert words in row
+    assert ("payments/refunds: ConnectionError" in row) == (not query)
+    assert browser.content_width <= device.width
+    assert ours(browser.violations()) == []
+    assert browser.errors() == []

@@ -5,18 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.browser import scene
-from tests.browser.browser import DESKTOP, PHONE, Browser, Device, Theme, Violation
-from tests.browser.pages import PAGES, Page
-
-#: What is Django's and not ours, each a rule and what it finds there.
-DJANGOS = {
-    # The link that clears a search, which a phone shows in grey text without an underline.
-    ("link-in-text-block", '.small > a[href="?"]'),
-}
-
-
-def ours(violations: list[Violation]) -> list[Violation]:
-    return [each for each in violations if (each.rule, each.target) not in DJANGOS]
+from tests.browser.browser import DESKTOP, PHONE, Browser, Device, Theme
+from tests.browser.pages import PAGES, Page, ours
 
 
 @pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=str)

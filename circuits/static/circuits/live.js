@@ -52,6 +52,11 @@
             element.dataset.circuitsUntil = now() + Number(element.dataset.circuitsCountdown);
             countDown(element);
         });
+        // Without this script its link leads to another page; with it, the page stays where it is.
+        root.querySelectorAll("[data-circuits-unfolded]").forEach((mark) => {
+            const link = (mark.closest("tr") ?? root).querySelector("th a");
+            link?.setAttribute("aria-expanded", mark.dataset.circuitsUnfolded);
+        });
     }
 
     function writeTime(element) {
@@ -319,6 +324,52 @@
         }
     }
 
+    // Families -----------------------------------------------------------------------------------
+
+    /** Lets the page that unfolds or folds a family be where this one was: with the same rows on
+        the screen, the same ones ticked, and the focus on the link that led to it. */
+    const Place = {
+        key: "circuits-place",
+
+        start() {
+            document.getElementById("result_list")?.addEventListener("click", ({target}) => {
+                const link = target.closest("a[aria-expanded]");
+                if (link) {
+                    this.keep(link);
+                }
+            });
+            // Django's own script counts what is ticked, once the page is there.
+            addEventListener("load", () => this.restore());
+        },
+
+        keep(link) {
+            const ticked = [...document.querySelectorAll("input.action-select:checked")];
+            const place = {
+                name: link.textContent,
+                top: link.getBoundingClientRect().top,
+                ticked: ticked.map(({value}) => value),
+            };
+            sessionStorage.setItem(this.key, JSON.stringify(place));
+        },
+
+        restore() {
+            const place = JSON.parse(sessionStorage.getItem(this.key));
+            sessionStorage.removeItem(this.key);
+            const links = [...document.querySelectorAll("#result_list a[aria-expanded]")];
+            const link = place && links.find(({textContent}) => textContent === place.name);
+            if (!link) {
+                return;
+            }
+            for (const box of document.querySelectorAll("input.action-select:not(:checked)")) {
+                if (place.ticked.includes(box.value)) {
+                    box.click();
+                }
+            }
+            link.focus({preventScroll: true});
+            scrollBy(0, link.getBoundingClientRect().top - place.top);
+        },
+    };
+
     // What is said -------------------------------------------------------------------------------
 
     /** Tells of the circuits that have changed since they were last heard of. */
@@ -475,6 +526,7 @@
     }
 
     prepare(document);
+    Place.start();
     setInterval(() => {
         if (!document.hidden) {
             document.querySelectorAll("[data-circuits-countdown]").forEach(countDown);
