@@ -1,1 +1,1 @@
-"""The ways to make a call through a circuit, and what counts as a failure."""
+"""The ways to make a call through a circuit, and the rules for what counts as a failure."""

@@ -1,8 +1,8 @@
 """Settles calls whose answer was dropped: neither read to its end nor closed.
 
-Only the garbage collector sees that, and it may run at any line, even while this very thread
-holds a circuit's lock. So nothing is settled there and then: it is put into a queue, which is safe
-anywhere, and a thread of its own does the rest.
+Only the garbage collector notices that. It may run at any line, even while this thread holds a
+circuit's lock. So nothing is settled there and then. The work is put into a queue, which is safe
+anywhere, and a thread of its own does it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def when_dropped(thing: object, work: Work) -> finalize[..., Any]:
     """Have ``work`` done soon after ``thing`` is garbage, unless the finalizer is detached.
 
     Args:
-        work: Must not refer to ``thing``, which would then never be garbage.
+        work: The function to call. If it referred to ``thing``, that would never become garbage.
     """
     _ensure_running()
     finalizer = finalize(thing, _queue.put, work)
-    # A process that ends in the middle of an answer has not seen it end well; leases expire.
+    # A process that ends in the middle of an answer does not know its outcome, and leases expire.
     finalizer.atexit = False
     return finalizer
 
@@ -48,8 +48,8 @@ def forget() -> None:
 def _ensure_running() -> None:
     """Start the thread if there is none, as in a forked child.
 
-    Takes no lock, for one could be held when a process forks. Two callers at once may start two
-    threads; each serves its own queue, so nothing is lost.
+    It takes no lock, since a lock could be held when a process forks. Two callers at once may start
+    two threads. Each serves its own queue, so nothing is lost.
     """
     global _queue, _thread
     if _thread is not None and _thread.is_alive():

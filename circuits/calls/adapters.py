@@ -1,4 +1,4 @@
-"""An adapter for sessions of requests, which puts an SDK built on one behind a circuit."""
+"""An adapter for sessions of requests, which puts an SDK that uses one behind a circuit."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class CircuitAdapter(BaseAdapter):
             settle_error(ticket, error, FAILURES)
             raise
         settle_with_body(ticket, answer, response)
-        # Who sends again over the response's connection, as digest auth does, comes by here too.
+        # Code that sends again over the response's connection, as digest auth does, comes here too.
         response.connection = self  # type: ignore[assignment]
         return response
 
@@ -128,13 +128,13 @@ class CircuitAdapter(BaseAdapter):
         self._inner.close()
 
     def __getattr__(self, name: str) -> Any:
-        """Have the inner adapter answer what else is asked, such as for its ``poolmanager``."""
-        if name.startswith("_"):  # the inner one's own business, or not there yet in a copy
+        """Return any other attribute, such as ``poolmanager``, from the inner adapter."""
+        if name.startswith("_"):  # private to the inner adapter, or not there yet in a copy
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self._inner, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Have what is set, such as ``max_retries``, reach the adapter that heeds it."""
+        """Set any other attribute, such as ``max_retries``, on the inner adapter, which uses it."""
         if name.startswith("_") or hasattr(type(self), name):
             super().__setattr__(name, value)
         else:

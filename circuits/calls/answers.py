@@ -1,4 +1,4 @@
-"""Judges the responses of requests and httpx: is this one a failure of the remote?"""
+"""Judges whether a response of requests or httpx is a failure of the remote."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..process.gate import Gate, Ticket
 from ..redaction import redact_url
 from .failures import is_true
 
-#: Seconds as ``Retry-After`` gives them. Whole ones by the RFC; some remotes send fractions.
+#: Seconds in ``Retry-After``. The RFC allows whole ones only, but some remotes send fractions.
 _SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 #: The statuses that carry a ``Retry-After`` (RFC 9110, 10.2.3, and RFC 6585, 4).
@@ -27,14 +27,14 @@ RETRY_STATUSES: Final = frozenset({429, 503})
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a response says of the remote.
+    """What a response says about the remote.
 
     Args:
         status: The response's HTTP status.
         url: The URL that was called.
         failed: Whether the response counts as a failure of the remote.
-        retry_after: Seconds that it asks callers to wait, if the circuit's policy heeds that; None
-            if it asks for no time.
+        retry_after: Seconds that the response asks callers to wait, if the circuit's policy
+            respects that; None if it does not ask.
     """
 
     status: int
@@ -49,7 +49,7 @@ class Answer:
 
     @property
     def is_good(self) -> bool:
-        """Whether the remote is well, as far as this response tells."""
+        """Whether the response says that the remote is well."""
         return not self.failed and self.retry_after is None
 
     def settle(self, ticket: Ticket) -> None:
@@ -70,12 +70,12 @@ class Answer:
 def judge(
     ticket: Ticket, response: Any, url: str, is_failure: Callable[[Any], Any] | None = None
 ) -> Answer:
-    """Return what a response of requests or httpx says of the remote.
+    """Return what a response of requests or httpx says about the remote.
 
     Args:
         url: The URL that was called.
-        is_failure: Receives the response, and returns whether it is a failure. It decides in place
-            of the circuit's failure statuses.
+        is_failure: A function that receives the response and returns whether it is a failure, in
+            place of the circuit's failure statuses.
 
     Raises:
         InvalidInputError: ``is_failure`` is a coroutine function, or returned None.
@@ -95,7 +95,7 @@ def judge(
 async def ajudge(
     ticket: Ticket, response: Any, url: str, is_failure: Callable[[Any], Any] | None = None
 ) -> Answer:
-    """Return what a response says of the remote, as :func:`judge` does; await ``is_failure``."""
+    """Return what :func:`judge` does, awaiting ``is_failure`` if it is async."""
     if is_failure is None:
         return _answer(ticket, response, url, None)
     decided = is_failure(response)
@@ -111,9 +111,9 @@ def _answer(ticket: Ticket, response: Any, url: str, decided: bool | None) -> An
 
 
 def asked_for(gate: Gate, status: int | None, headers: Any) -> float | None:
-    """Return the seconds that an answer asks callers to wait, if the circuit's policy heeds that.
+    """Return the seconds that an answer asks callers to wait.
 
-    Return None if it asks for no time.
+    Return None if it does not ask, or if the circuit's policy does not respect that.
     """
     if status not in RETRY_STATUSES or not gate.view.heeds_retry_after:
         return None
@@ -121,13 +121,13 @@ def asked_for(gate: Gate, status: int | None, headers: Any) -> float | None:
 
 
 def _close(awaitable: object) -> None:
-    """Close a coroutine that nobody awaits, so that Python does not warn of it too."""
+    """Close a coroutine that nobody awaits, so that Python does not warn about it as well."""
     if isinstance(awaitable, Coroutine):
         awaitable.close()
 
 
 def seconds_to_wait(headers: Any, clock: Callable[[], float]) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for; None if it asks for no time.
+    """Return the seconds that ``Retry-After`` asks for; None if the header is missing or invalid.
 
     The header holds seconds or a date. A date is compared with the remote's own ``Date``, so that
     it does not matter if a clock of ours is wrong.
@@ -139,7 +139,7 @@ def seconds_to_wait(headers: Any, clock: Callable[[], float]) -> float | None:
     90.0
 
     Args:
-        clock: Returns the time in seconds since 1970. It is asked if the remote sends no ``Date``.
+        clock: Returns the time in seconds since 1970. It is used if the remote sends no ``Date``.
     """
     value = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(value):
@@ -154,7 +154,7 @@ def seconds_to_wait(headers: Any, clock: Callable[[], float]) -> float | None:
 
 
 def _timestamp(date: str) -> float | None:
-    """Return the moment of a date in any form of HTTP (RFC 9110, 5.6.7), which is always in GMT."""
+    """Parse a date in any form of HTTP (RFC 9110, 5.6.7), which is always in GMT."""
     try:
         moment = parsedate_to_datetime(date)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

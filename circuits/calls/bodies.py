@@ -46,18 +46,18 @@ class Pending:
     Each such block is one read of the body. An exception that leaves it settles the outcome.
 
     Args:
-        body: An object that is garbage once nobody can read the body any more. The outcome is then
-            settled as an answer.
+        body: An object that becomes garbage once nobody can read the body any more. The outcome is
+            then settled as an answer.
         ticket: The ticket of the call.
-        failures: The exceptions that count as failures of the remote. Any other gives the ticket
-            back.
+        failures: The exceptions that count as failures of the remote. Any other exception gives the
+            ticket back.
     """
 
     __slots__ = ("_failures", "_finalizer", "_ticket")
 
     def __init__(self, body: object, ticket: Ticket, failures: Failures) -> None:
         self._ticket = ticket
-        ticket.has_left = True  # what the caller does while the body is to come is not inside
+        ticket.has_left = True  # other calls made before the body is read are not inside this one
         self._failures = failures
         ticket.pause()
         self._finalizer = abandoned.when_dropped(body, self._succeed)
@@ -132,7 +132,7 @@ class Pending:
         await self.asucceed()
 
     def _take(self) -> bool:
-        """Return whether the outcome is still to be settled, and leave that to the caller."""
+        """Return whether the outcome is still open; if so, the caller has to settle it."""
         return self._finalizer.detach() is not None
 
     def _succeed(self) -> None:
@@ -149,9 +149,9 @@ _ITERATING: Final = frozenset({"read_chunked", "stream"})
 
 
 class WatchedRaw:
-    """Stand in for the ``raw`` of a response of requests, and settle the outcome when it ends.
+    """Replaces the ``raw`` of a response of requests, and settles the outcome when that ends.
 
-    In all else it is the response of urllib3 that it wraps.
+    In all else it behaves like the response of urllib3 that it wraps.
 
     Args:
         raw: The response of urllib3.
@@ -176,7 +176,7 @@ class WatchedRaw:
         return partial(self._iterate, value) if name in _ITERATING else value
 
     def __setattr__(self, name: str, value: object) -> None:
-        # Such as decode_content, which is for urllib3 to see.
+        # Attributes such as decode_content are meant for urllib3.
         setattr(self._raw, name, value)
 
     def __iter__(self) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""What calling something will come to: a value, an awaitable, or a generator; and its fallback."""
+"""Tells what calling a function returns: a value, an awaitable or a generator; checks fallbacks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _POSITIONAL: Final = (
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Return whether calling it is known to return an awaitable.
+    """Return whether calling a function is known to return an awaitable.
 
-    It is so of an ``async def``, of an object whose ``__call__`` is one, and of a
+    This holds for an ``async def``, an object whose ``__call__`` is one, and a
     ``functools.partial`` of either.
     """
     inner = _inner(function)
@@ -28,7 +28,7 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 def is_generator(function: Callable[..., Any]) -> bool:
-    """Return whether calling it returns a generator, so that its work is still to be done."""
+    """Return whether calling a function returns a generator, whose work is still to be done."""
     inner = _inner(function)
     return any(
         check(each)
@@ -38,16 +38,16 @@ def is_generator(function: Callable[..., Any]) -> bool:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Return by what name people know it."""
+    """Return the name by which people know a function."""
     inner = _inner(function)
     return str(getattr(inner, "__qualname__", type(inner).__qualname__))
 
 
 def check_fallback(fallback: Callable[..., Any] | None, of: str) -> None:
-    """Refuse an async fallback of what is not async.
+    """Refuse an async fallback of a function that is not async.
 
     Args:
-        of: The name of what it is the fallback of.
+        of: The name of the function that it is the fallback of.
 
     Raises:
         TypeError: The fallback is async.
@@ -59,10 +59,10 @@ def check_fallback(fallback: Callable[..., Any] | None, of: str) -> None:
 
 
 def receiving(fallback: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a fallback that takes the exception and the call's arguments, and passes on both.
+    """Wrap a fallback so that it can be called with the exception and the call's arguments.
 
-    One that takes the exception alone gets nothing else. It takes more if it has a second argument
-    without a default, or ``*args`` or ``**kwargs``.
+    The arguments are passed on only if the fallback has a second argument without a default,
+    ``*args`` or ``**kwargs``. Otherwise it gets the exception alone.
     """
     return fallback if _takes_more(fallback) else lambda error, *args, **kwargs: fallback(error)
 
@@ -70,7 +70,7 @@ def receiving(fallback: Callable[..., Any]) -> Callable[..., Any]:
 def _takes_more(fallback: Callable[..., Any]) -> bool:
     try:
         parameters = list(inspect.signature(fallback).parameters.values())
-    except ValueError:  # some built-in functions do not tell
+    except ValueError:  # some built-in functions have no signature
         return False
     if any(each.kind in _MORE for each in parameters):
         return True

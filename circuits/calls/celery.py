@@ -15,8 +15,8 @@ from ..process.gate import Ticket, random
 from .failures import Exceptions, Failures
 from .settle import settle_error
 
-#: The share of the wait that is added by chance, so that waiting tasks do not all come at once,
-#: and the least it may amount to, in seconds.
+#: The share of the wait that is added as jitter, so that waiting tasks do not all come at once, and
+#: the least jitter in seconds.
 SPREAD: Final = 0.1
 LEAST_SPREAD: Final = 1.0
 
@@ -31,12 +31,12 @@ class CircuitTask(Task):  # type: ignore[type-arg]
     Attributes:
         circuit: The circuit's name.
         circuit_exceptions: The exceptions that count as failures; any other counts as nothing.
-        circuit_exclude: Those that are answers all the same, and so successes.
-        circuit_waits_in: The queue to wait in; empty for the one it came by.
+        circuit_exclude: Exceptions that are answers of the remote, and so count as successes.
+        circuit_waits_in: The queue to wait in; empty for the queue that the task came from.
     """
 
     abstract = True
-    #: A refusal waits, and uses up no retry of ``autoretry_for``.
+    #: A refused task waits, and uses up no retry of ``autoretry_for``.
     dont_autoretry_for: tuple[type[Exception], ...] = (CircuitOpenError,)
     circuit: str = ""
     circuit_exceptions: Exceptions = Exception
@@ -75,7 +75,7 @@ class CircuitTask(Task):  # type: ignore[type-arg]
             raise refusal  # there is no queue to wait in
         spread = max(LEAST_SPREAD, SPREAD * refusal.retry_after)
         countdown = refusal.retry_after + random.random() * spread
-        self.request.retries -= 1  # which retry() counts up again
+        self.request.retries -= 1  # because retry() adds one
         elsewhere: dict[str, Any] = (
             {"queue": self.circuit_waits_in} if self.circuit_waits_in else {}
         )
@@ -85,9 +85,9 @@ class CircuitTask(Task):  # type: ignore[type-arg]
 
 
 def _settle_retry(ticket: Ticket, retry: CeleryError, failures: Failures) -> None:
-    """Report why a task asks to be run again: the exception that it names, or that it handles.
+    """Report the outcome of a task that retries, by the exception that it names or handles.
 
-    One that names none, and handles none, has only not found what it looks for yet.
+    A task that does neither only polls, for a result that is not there yet.
     """
     cause = getattr(retry, "exc", None) or retry.__context__
     if isinstance(cause, BaseException):
@@ -114,13 +114,14 @@ def circuit_task(
         circuit: The circuit's name.
         exceptions: The exceptions that count as failures: a class, a callable that receives one
             and returns whether it counts, or a tuple of both. Any other counts as nothing.
-        exclude: Those that are answers all the same, and so successes, named likewise.
-        waits_in: The queue that a task waits in, and runs from afterwards, instead of its own.
-            While it waits, Celery keeps it in the memory of a worker, and on a quorum queue that
-            takes one of the worker's places: here, of a worker that has nothing else to do.
+        exclude: Exceptions that are answers of the remote, and so count as successes; named in the
+            same way.
+        waits_in: The queue that a task waits in, and then runs from, instead of its own. While a
+            task waits, Celery keeps it in the memory of a worker, and on a quorum queue it takes
+            one of the worker's places: with this queue, of a worker that has nothing else to do.
         **options: Anything else that ``shared_task`` takes.
 
-    The task waits for an open circuit without using up its retries: see
+    The task waits for an open circuit without using up its retries; see
     :class:`circuits.calls.celery.CircuitTask`.
     """
     decorator: Callable[[Callable[..., Any]], Any] = shared_task(

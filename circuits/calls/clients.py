@@ -1,4 +1,4 @@
-"""The clients of httpx that ``circuits.acall`` sends by: one for each event loop."""
+"""The httpx clients that ``circuits.acall`` uses: one for each event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _clients: Final[
 
 
 async def of_loop() -> httpx.AsyncClient:
-    """Return this event loop's client: its connections belong to the loop."""
+    """Return this event loop's client, since its connections belong to the loop."""
     loop = loops.current()
     if loop not in _clients:
         for closed in [each for each in list(_clients) if loops.is_closed(each)]:
@@ -35,7 +35,7 @@ async def _open_client(loop: Hashable) -> AsyncGenerator[httpx.AsyncClient, None
         cookies=CookieJar(no_cookies()),
         follow_redirects=True,
         event_hooks={"request": [_watch]},
-        # As many connections as there are calls: those of one circuit must not wait for another's.
+        # No limit on connections, so that the calls of one circuit do not wait for another's.
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
     )
     try:

@@ -1,4 +1,4 @@
-"""Judges the exception that a call ended with: a failure of the remote, an answer, or nothing."""
+"""Judges whether the exception of a call is a failure of the remote, an answer, or nothing."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Exceptions = Rule | tuple[Rule, ...]
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Which exceptions count as failed calls::
+    """The exceptions that count as failed calls::
 
         Failures(exceptions=(sdk.Error, OSError), excluded=lambda error: error.code == "declined")
 
     Args:
-        exceptions: Those that count as failures: a class, a callable that receives an exception
-            and returns whether it counts, or a tuple of both.
-        excluded: Those that are answers all the same, named likewise.
+        exceptions: The exceptions that count as failures: a class, a callable that receives an
+            exception and returns whether it counts, or a tuple of both.
+        excluded: The exceptions that are answers of the remote, named in the same way.
 
     Raises:
-        InvalidInputError: One of them is neither an exception class nor callable.
+        InvalidInputError: An item is neither an exception class nor callable.
     """
 
     exceptions: Exceptions = Exception
@@ -41,16 +41,16 @@ class Failures:
         object.__setattr__(self, "_excluded", _Rules.of(self.excluded))
 
     def judge(self, error: BaseException, statuses: Collection[int]) -> CallOutcome:
-        """Return what an exception says of the remote.
+        """Return the outcome that an exception stands for.
 
-        - An answer, and so a success: it is excluded, or it was raised for a status that is no
-          failure, such as a 404.
-        - A failure: it is named. Of an exception group, one failure among its leaves is enough.
-        - Nothing: all others; a refusal by another circuit; an error of the body that was sent; and
-          what else the caller itself did wrong, unless just that is named.
+        - A success: it is excluded, or was raised for a status that is no failure, such as a 404.
+          Such an exception is an answer of the remote.
+        - A failure: it is named. In an exception group, one failure among the leaves is enough.
+        - Nothing: any other exception, such as a refusal by another circuit, an error in the body
+          that was sent, or another mistake of the caller that is not named by its own class.
 
         Args:
-            statuses: The HTTP statuses that are failures.
+            statuses: The HTTP statuses that count as failures.
         """
         if isinstance(error, BaseExceptionGroup) and not self._named.name_group(error):
             return _together([self.judge(each, statuses) for each in error.exceptions])
@@ -67,7 +67,7 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """The exceptions that a caller names, sorted by how."""
+    """The exceptions that a caller names, sorted into classes and callables."""
 
     classes: tuple[type[BaseException], ...]
     tests: tuple[Callable[[Any], object], ...]
@@ -86,18 +86,18 @@ class _Rules:
         return cls(classes, tests)
 
     def match(self, error: BaseException) -> bool:
-        """Return whether an exception is named, in either way."""
+        """Return whether an exception is named by a class or a callable."""
         return self.choose(error) or isinstance(error, self._classes_for(error))
 
     def choose(self, error: BaseException) -> bool:
-        """Return whether a callable says that an exception is meant."""
-        # A callable is for errors; it need not know of a cancelled task or a Ctrl-C.
+        """Return whether a callable says that an exception counts."""
+        # Callables judge errors. They need not know of a cancelled task or a Ctrl-C.
         return isinstance(error, Exception) and any(
             is_true(test(error), "The callable that names exceptions") for test in self.tests
         )
 
     def name(self, error: BaseException) -> bool:
-        """Return whether a class names an exception; one's own mistakes only if it is theirs."""
+        """Return whether a class names an exception. Only their own class names mistakes."""
         named = self._classes_for(error)
         if not isinstance(error, named):
             return False
@@ -105,25 +105,25 @@ class _Rules:
         return own is None or any(issubclass(each, own) for each in named)
 
     def name_group(self, group: BaseExceptionGroup[Any]) -> bool:
-        """Return whether a class names groups as such, and not their leaves."""
+        """Return whether a class names exception groups as such, not their leaves."""
         kinds = tuple(each for each in self.classes if issubclass(each, BaseExceptionGroup))
         return isinstance(group, kinds)
 
     def _classes_for(self, error: BaseException) -> tuple[type[BaseException], ...]:
         if isinstance(error, Exception):
             return self.classes
-        # Who names all exceptions does not mean a cancelled task or a Ctrl-C.
+        # A caller that names BaseException does not mean a cancelled task or a Ctrl-C.
         return tuple(each for each in self.classes if each is not BaseException)
 
 
 def is_true(answer: object, what: str) -> bool:
-    """Return what a callable of the caller's said.
+    """Return the answer of a caller's callable as a bool.
 
     Args:
-        what: The callable, as the error names it.
+        what: The name of the callable for the error.
 
     Raises:
-        InvalidInputError: It said nothing: most likely a ``return`` is missing.
+        InvalidInputError: The answer is None, most likely because a ``return`` is missing.
     """
     if answer is None:
         raise InvalidInputError(f"{what} must return true or false, not None.")
@@ -132,13 +132,13 @@ def is_true(answer: object, what: str) -> bool:
 
 def _is_answer(error: BaseException, statuses: Collection[int]) -> bool:
     if isinstance(error, RemoteCallFailedException):
-        return False  # another circuit has judged the answer already
+        return False  # another circuit has already judged the answer
     status = status_of(error)
     return status is not None and status not in statuses
 
 
 def _together(outcomes: Collection[CallOutcome]) -> CallOutcome:
-    """Return what several outcomes of one call come to."""
+    """Return the outcome of a call from those of its parts."""
     if CallOutcome.FAILURE in outcomes:
         return CallOutcome.FAILURE
     return CallOutcome.IGNORED if CallOutcome.IGNORED in outcomes else CallOutcome.SUCCESS

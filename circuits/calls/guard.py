@@ -1,4 +1,4 @@
-"""Puts any code behind a circuit: a block, a function or a callable. It knows nothing of HTTP."""
+"""Puts any code behind a circuit: a block, a function or a callable. Knows nothing about HTTP."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class guard:  # noqa: N801 - a context manager, used like a function
         name: The circuit's name.
         exceptions: The exceptions that count as failures: a class, a callable that receives one
             and returns whether it counts, or a tuple of both. Any other counts as nothing.
-        exclude: Those that are answers all the same, and so successes, named likewise.
+        exclude: Exceptions that are answers of the remote, and so count as successes; named in the
+            same way.
 
     Raises:
         CircuitOpenError: On entering, when the circuit refuses calls.
@@ -57,7 +58,7 @@ class guard:  # noqa: N801 - a context manager, used like a function
     def __init__(
         self, name: str, *, exceptions: Exceptions = Exception, exclude: Exceptions = ()
     ) -> None:
-        # A name that has a gate was checked when the gate was made.
+        # A name with a gate was checked when the gate was made.
         known = type(name) is str and name in gates
         self._name = name if known else check_name(name)
         plain = exceptions is Exception and exclude == ()
@@ -132,18 +133,19 @@ def protect(
 
     Args:
         name: The circuit's name.
-        fallback: Receives the exception of a failed or refused call, and the call's arguments
-            after it if it takes more than the exception; what it returns (awaited, if it must be)
-            is returned instead. The failure counts all the same. Without it the original exception
-            goes through untouched.
+        fallback: A function that is called if the call fails or is refused. It receives the
+            exception and, if it takes more arguments, those of the call. Its result (awaited, if
+            it is async) is returned instead. The failure still counts. Without a fallback the
+            original exception goes through untouched.
         exceptions: The exceptions that count as failures: a class, a callable that receives one
             and returns whether it counts, or a tuple of both. Any other counts as nothing.
-        exclude: Those that are answers all the same, and so successes, named likewise.
+        exclude: Exceptions that are answers of the remote, and so count as successes; named in the
+            same way.
 
     Raises:
         CircuitOpenError: By the decorated function, when the circuit refuses the call.
         InvalidInputError: The name cannot be a circuit's.
-        TypeError: The function is a generator, whose call does not yet do its work; it is a
+        TypeError: The function is a generator, whose work is not done by calling it; it is a
             property; or the fallback is async and the function is not.
     """
     check_name(name)
@@ -165,10 +167,10 @@ def protect(
 def _check_decorated(
     name: str, function: Callable[..., Any], fallback: Callable[..., Any] | None
 ) -> None:
-    """Refuse what would not go through the circuit as its author meant it.
+    """Refuse to decorate something whose work would not go through the circuit.
 
     Raises:
-        TypeError: The message says what to do instead.
+        TypeError: It cannot be decorated; the message says what to do instead.
     """
     if not callable(function):
         raise TypeError(
@@ -221,9 +223,9 @@ def _protected_async(
 
 
 def _going_on(ticket: Ticket) -> Ticket | None:
-    """Return the ticket of a trial, for what is to be awaited; give any other back.
+    """Keep the ticket of a trial until the awaitable is awaited; give any other one back.
 
-    Nobody may ever await it, and then a place would be lost, while a lease ends by itself.
+    Perhaps nobody ever awaits it. Then a place would be lost, while a lease ends by itself.
     """
     if ticket.permit.lease is not None:
         return ticket
@@ -234,7 +236,7 @@ def _going_on(ticket: Ticket) -> Ticket | None:
 async def _awaited(
     name: str, awaitable: Awaitable[Any], failures: Failures, ticket: Ticket | None
 ) -> Any:
-    """Await what a function that is not async has returned, as one call through the circuit."""
+    """Await the result of a function that is not async, as one call through the circuit."""
     try:
         ticket = ticket or begin_in_memory(name) or await abegin(name)
         try:
@@ -247,7 +249,7 @@ async def _awaited(
         return result
     finally:
         if inspect.iscoroutine(awaitable):
-            awaitable.close()  # or Python would complain of one that a refusal kept from running
+            awaitable.close()  # or Python would warn that a refused one was never awaited
 
 
 def _with_fallback(
@@ -312,20 +314,21 @@ class CircuitBreaker:
         breaker.make_remote_call(order)
 
     Args:
-        func: The function to call. What an async one returns is awaited by the caller.
+        func: The function to call. If it is async, the caller awaits what it returns.
         exceptions: The exceptions that count as failures: a class, a callable that receives one
             and returns whether it counts, or a tuple of both. Any other goes through.
         threshold: Consecutive failures that open the circuit.
         delay: Seconds for which the open circuit refuses calls.
         name: The circuit's name; the function's module and name by default.
-        exclude: Those that are answers all the same, and so successes, named likewise.
+        exclude: Exceptions that are answers of the remote, and so count as successes; named in the
+            same way.
 
-    The policy is that of a new circuit: once the row exists, or where the settings name the
-    circuit, those values win.
+    The policy applies to a new circuit. Once its row exists, or if the settings name the circuit,
+    those values win.
 
     Raises:
         InvalidInputError: The name, threshold or delay cannot be used.
-        TypeError: ``func`` is a generator, whose call does not yet do its work.
+        TypeError: ``func`` is a generator, whose work is not done by calling it.
     """
 
     def __init__(
@@ -352,7 +355,7 @@ class CircuitBreaker:
     def make_remote_call(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function through the circuit and return what it returns.
 
-        Where that is an awaitable, the call goes on until it has been awaited.
+        If that is an awaitable, the call lasts until it has been awaited.
 
         Raises:
             CircuitOpenError: The circuit refuses calls; the function was not called.

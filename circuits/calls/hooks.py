@@ -1,4 +1,4 @@
-"""Response hooks of a caller: which answer one raised for, and what."""
+"""Runs the response hooks of a caller, and notes what they raise and for which answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Hook = Callable[..., Any]
 
 
 class Raised(NamedTuple):
-    """What a hook raised, and for which answer."""
+    """An exception that a hook raised, and the answer for which it did."""
 
     error: Exception
     response: requests.Response
@@ -24,8 +24,8 @@ def send(
     """Send a request, as ``session.request`` does.
 
     Returns:
-        The answer, and what a hook of the caller's raised for it, if one did. The answer is as it
-        would be without that hook: read, unless ``stream`` is asked for.
+        The answer, and the exception that a hook of the caller raised for it, if any. The answer is
+        as it would be without that hook: its body is read unless ``stream`` is true.
     """
     raised: list[Raised] = []
     try:
@@ -42,7 +42,7 @@ def send(
 def _noted(
     hooks: Mapping[str, Hook | Iterable[Hook]] | None, raised: list[Raised]
 ) -> dict[str, Any] | None:
-    """Return the hooks, so wrapped that what one raises is noted."""
+    """Return the hooks, wrapped so that an exception of theirs is noted."""
     if not hooks:
         return None
     given = hooks.get("response") or ()

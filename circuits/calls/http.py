@@ -31,14 +31,14 @@ Timeout = float | tuple[float | None, float | None] | None
 def _has_bad_header(error: Exception) -> bool:
     """Return whether an answer has a header that cannot be read.
 
-    requests raises the same exception for a header of the caller's that cannot be sent.
+    requests raises the same exception for a header of the caller that cannot be sent.
     """
     of_answer = isinstance(error, InvalidHeader) and error.args
     return bool(of_answer) and isinstance(error.args[0], urllib3.exceptions.InvalidHeader)
 
 
-#: The exceptions of requests that say the remote failed. Those among them that are of the caller's
-#: own making are known to :mod:`circuits.calls.libraries`.
+#: The exceptions of requests that say the remote failed. :mod:`circuits.calls.libraries` knows
+#: those among them that are the caller's own fault.
 FAILURES: Final = Failures(
     (
         requests.ConnectionError,
@@ -71,12 +71,12 @@ def call(
         name: The circuit's name.
         url: An http or https URL.
         method: The HTTP method.
-        timeout: Seconds to connect and to wait for each part of the answer, or a pair of both. The
-            circuit's own timeout stands in where there is none, so no call waits for ever.
-        fallback: Receives the exception of a failed or refused call, and returns what the call is
-            to return instead. The failure counts all the same.
-        is_failure: Receives the response, and returns whether it is a failure. It decides in place
-            of the circuit's failure statuses.
+        timeout: Seconds to connect and to wait for each part of the answer, or a pair of both. By
+            default it is the circuit's own timeout, so no call waits for ever.
+        fallback: A function that receives the exception of a failed or refused call, and returns
+            the result of the call instead. The failure still counts.
+        is_failure: A function that receives the response and returns whether it is a failure, in
+            place of the circuit's failure statuses.
         **requests_kwargs: Anything else that ``requests.request`` takes. With ``stream=True`` the
             call ends when the answer's body does: a body that breaks counts as a failure, and
             reading it raises what requests raises.
@@ -87,7 +87,7 @@ def call(
     Raises:
         CircuitOpenError: The circuit refuses calls; no request was sent.
         RemoteCallFailedException: A connection error, a timeout or a failure status. Its cause is
-            the exception of requests; its ``response`` the answer, where there was one.
+            the exception of requests; its ``response`` is the answer, if there was one.
         InvalidInputError: The name or the URL cannot be used, or ``is_failure`` returned None.
         TypeError: The fallback is async.
     """
@@ -115,7 +115,8 @@ def call_by(
     """Make an HTTP request through a circuit, as :func:`call` does, with a session of your own.
 
     Args:
-        session: Returns the session. It is called once the circuit has let the call through.
+        session: A function that returns the session. It is called once the circuit has let the
+            call through.
         url: A URL that :func:`~circuits.validation.check_url` accepts, without space around it.
     """
     ticket = begin_own(name)
@@ -162,12 +163,12 @@ async def acall(
         name: The circuit's name.
         url: An http or https URL.
         method: The HTTP method.
-        timeout: Seconds for each part of the exchange, a pair of them to connect and to read, or
-            an ``httpx.Timeout``; the circuit's own timeout stands in for each part that has none.
+        timeout: Seconds for each part of the exchange, a pair of seconds to connect and to read, or
+            an ``httpx.Timeout``. Parts without a timeout get the circuit's own.
         fallback: As in :func:`call`; it may be a coroutine function.
         is_failure: As in :func:`call`; it may be a coroutine function.
-        **httpx_kwargs: Anything else that ``httpx.AsyncClient.request`` takes. What belongs to a
-            client, such as ``verify``, is set on one of your own, with an
+        **httpx_kwargs: Anything else that ``httpx.AsyncClient.request`` takes. For options of a
+            client, such as ``verify``, make a client of your own with an
             :class:`~circuits.AsyncCircuitTransport`.
 
     Returns:
@@ -176,9 +177,9 @@ async def acall(
     Raises:
         CircuitOpenError: The circuit refuses calls; no request was sent.
         RemoteCallFailedException: A connection error, a timeout or a failure status. Its cause is
-            the exception of httpx; its ``response`` the answer, where there was one.
+            the exception of httpx; its ``response`` is the answer, if there was one.
         InvalidInputError: The name or the URL cannot be used.
-        TypeError: A keyword is none that httpx takes for one request.
+        TypeError: A keyword is not one that httpx takes for a single request.
     """
     url = check_url(url).strip()
     _check_keywords(httpx_kwargs)

@@ -1,7 +1,7 @@
-"""What an exception of another library says: the HTTP status it carries, or whose fault it is.
+"""Reads exceptions of other libraries: the HTTP status they carry, and whose fault they are.
 
-Tables, by the names of the exceptions' classes, so that none of the libraries is imported to look
-at one. Whatever an exception does when it is looked at, nothing here raises.
+Tables list the exceptions by the names of their classes, so that none of the libraries has to be
+imported. Nothing here raises, even if reading an attribute of an exception does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GRPC_STATUSES: Final[Mapping[str, int]] = {
     "DEADLINE_EXCEEDED": 504,
 }
 
-# How urllib and urllib3 say it, in words alone.
+# How urllib and urllib3 report a redirect loop, for which they have no exception of its own.
 _ENDLESS: Final = "would lead to an infinite loop"
 _TOO_MANY: Final = re.compile(r"too many ([0-9]{3}) error responses")
 
@@ -53,8 +53,8 @@ def _of_nothing(error: Any) -> object:
     return None
 
 
-#: How to read the status that an exception carries, by the name of its class. One of a class that
-#: is not here may have a ``response`` with a ``status_code``, as those of requests and httpx have.
+#: How to read the status that an exception carries, by the name of its class. Exceptions of other
+#: classes may have a ``response`` with a ``status_code``, as those of requests and httpx do.
 STATUS: Final[Mapping[str, Callable[[Any], object]]] = {
     "aiohttp.client_exceptions.ClientResponseError": lambda error: error.status,
     "aiohttp.client_exceptions.TooManyRedirects": _of_nothing,
@@ -67,7 +67,7 @@ STATUS: Final[Mapping[str, Callable[[Any], object]]] = {
     "urllib3.exceptions.ResponseError": _of_urllib3,
 }
 
-#: How to read the headers of that answer, likewise; by default they are those of its ``response``.
+#: How to read the headers of the answer in the same way; by default, those of its ``response``.
 HEADERS: Final[Mapping[str, Callable[[Any], object]]] = {
     "aiohttp.client_exceptions.ClientResponseError": lambda error: error.headers,
     "botocore.exceptions.ClientError": lambda error: error.response["ResponseMetadata"][
@@ -76,8 +76,8 @@ HEADERS: Final[Mapping[str, Callable[[Any], object]]] = {
     "urllib.error.HTTPError": lambda error: error.headers,
 }
 
-#: Whether an exception says that the remote is not to blame: the caller asked for something that
-#: cannot be sent, all connections of its own pool were in use, or it gave the call up.
+#: Whether an exception is the caller's own fault: it asked for something that cannot be sent, all
+#: connections of its own pool were in use, or it gave the call up.
 OWN: Final[Mapping[str, bool]] = {
     "aiohttp.client_exceptions.InvalidURL": True,
     "aiohttp.client_exceptions.NonHttpUrlClientError": True,
@@ -117,17 +117,17 @@ OWN: Final[Mapping[str, bool]] = {
 
 
 def status_of(error: BaseException) -> int | None:
-    """Return the HTTP status for which an exception was raised; None if it was not for one.
+    """Return the HTTP status for which an exception was raised; None if there was none.
 
-    A status below 300 is no reason to raise: such an answer was bad in another way. Neither is the
-    status of the last answer, where there were too many redirects.
+    A status below 300 is not why an exception was raised: such an answer was bad in another way.
+    Neither is the status of the last answer after too many redirects.
     """
     answer = _answer_of(error)
     return answer and answer[1]
 
 
 def headers_of(error: BaseException) -> Mapping[str, str]:
-    """Return the headers of the answer for which an exception was raised; none if it was not."""
+    """Return the headers of the answer for which an exception was raised; empty without one."""
     answer = _answer_of(error)
     if answer is None:
         return {}
@@ -141,7 +141,7 @@ def _headers(found: Any) -> Mapping[str, str]:
 
 
 def _answer_of(error: BaseException) -> tuple[BaseException, int] | None:
-    """Return what was raised for an answer, perhaps wrapped in ``error``, and the status."""
+    """Return the exception that was raised for an answer, unwrapped, and the status."""
     for each in layers(error):
         _, read = _entry(each, STATUS)
         status = _looked_at(read or _of_response, each)
@@ -151,12 +151,12 @@ def _answer_of(error: BaseException) -> tuple[BaseException, int] | None:
 
 
 def response_of(error: BaseException) -> Any:
-    """Return the response that an exception carries, of whatever kind; None without one."""
+    """Return the response that an exception carries, of any library; None without one."""
     return _looked_at(lambda error: error.response, error)
 
 
 def own_kind(error: BaseException) -> type[BaseException] | None:
-    """Return the class that makes an exception one of the caller's own making; None if none does.
+    """Return the class that makes an exception the caller's own fault; None if none does.
 
     >>> import requests
     >>> own_kind(requests.exceptions.InvalidURL("no host"))
@@ -175,7 +175,7 @@ def own_kind(error: BaseException) -> type[BaseException] | None:
 def _entry(
     error: BaseException, table: Mapping[str, V]
 ) -> tuple[type[BaseException] | None, V | None]:
-    """Return the class by which an exception is in a table, and what stands there."""
+    """Return the class by which an exception is in a table, and its entry."""
     for kind in type(error).__mro__:
         name = f"{kind.__module__}.{kind.__qualname__}"
         if name in table:
@@ -192,7 +192,7 @@ def _of_its_response(error: Any) -> object:
 
 
 def _looked_at(look: Callable[[Any], V], error: BaseException) -> V | None:
-    """Return what there is to see, or None: an exception of others may do anything meanwhile."""
+    """Return ``look(error)``, or None if that raises, as exceptions of others may do."""
     try:
         return look(error)
     except Exception:

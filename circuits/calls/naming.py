@@ -1,4 +1,4 @@
-"""Names circuits: the one of a request, by a name, a template or a callable, and of a function."""
+"""Names the circuit of a request, by a name, a template or a callable, and that of a function."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_naming(name: Name) -> Name:
     """Return the name, template or callable if it can name circuits.
 
     Raises:
-        InvalidInputError: It is neither callable nor a name, or a template with other fields.
+        InvalidInputError: It is neither callable nor a valid name, or a template with other fields.
     """
     if callable(name):
         return name
@@ -38,8 +38,8 @@ def check_naming(name: Name) -> Name:
 def name_of(name: Name, request: Any, url: str) -> str | None:
     """Return the name of the circuit for a request to a URL.
 
-    It is None where a template asks for the host, and the URL has none: it leads to no remote,
-    and the library that is to send the request says what is wrong with it.
+    Return None if a template asks for the host and the URL has none. Such a URL leads to no remote,
+    and the library that sends the request says what is wrong with it.
 
     >>> name_of("{host} api", None, "https://pay.example/charge")
     'pay.example api'
@@ -47,7 +47,7 @@ def name_of(name: Name, request: Any, url: str) -> str | None:
     Args:
         name: The name, the template, or the callable, which receives the request.
         request: The request, of requests or httpx.
-        url: Where it goes.
+        url: The URL that the request goes to.
     """
     if callable(name):
         return name(request)
@@ -57,9 +57,9 @@ def name_of(name: Name, request: Any, url: str) -> str | None:
 
 
 def fitted(name: str) -> str:
-    """Return a name made from another one's parts, shortened if it is too long for a circuit.
+    """Return a name that was made from parts, shortened if it is too long for a circuit.
 
-    A short digest of the whole stands at the end, so that two names never become one.
+    A shortened name ends in a short digest of the whole name, so that two names never become one.
 
     >>> fitted("pay.example")
     'pay.example'
@@ -75,12 +75,12 @@ def fitted(name: str) -> str:
 def _fill(template: str, url: str) -> str:
     parts = urlsplit(url)
     name = template.format(scheme=parts.scheme, host=parts.hostname or "", port=_port(parts))
-    # A host may be longer than a name. A long address must not be what stops a call.
+    # A host may be longer than a name may be, and that must not stop a call.
     return fitted(name) if name != template else name
 
 
 def _port(parts: SplitResult) -> int:
-    """Return the port of a URL, that of its scheme if it names none; 0 where there is none."""
+    """Return the port of a URL, or the default port of its scheme; 0 if there is neither."""
     try:
         return parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError:  # beyond 65535

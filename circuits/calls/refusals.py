@@ -1,4 +1,4 @@
-"""Makes refusals that are also errors of a library, and of a framework."""
+"""Makes classes of refusals that are also errors of a library."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ E = TypeVar("E", bound=CircuitOpenError)
 def also(kind: type[E], refusal: CircuitOpenError) -> type[E]:
     """Return a class that is both a library's error and the class of the refusal.
 
-    Where a framework has refusals of its own, as Django REST framework has, its views answer
-    those that come out of a library's client as well.
+    If refusals are also errors of a framework, as with Django REST framework, so is the new class.
+    The framework's views then answer refusals of a library's client as well.
 
     Args:
-        kind: A class that code written for the library takes for one of its own errors.
+        kind: A refusal class that is also an error of the library.
         refusal: A refusal of the same circuit, as the gate raises it.
     """
     library, framework = cast(Any, kind), cast(Any, type(refusal))
@@ -30,7 +30,7 @@ def _both(kind: Any, other: Any) -> Any:
         return kind
 
     def reduce(self: Any) -> Any:
-        # A class that has no name of its own cannot be found again: it is rebuilt as the one.
+        # Pickle cannot find a class made here by its name, so it is rebuilt as the library's.
         _class, *rest = super(both, self).__reduce__()
         return (kind, *rest)
 

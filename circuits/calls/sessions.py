@@ -1,4 +1,4 @@
-"""Sessions of requests that send only the credentials given for the very call."""
+"""Sessions of requests that send only the credentials given for the call itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _local = local()
 
 
 def of_thread() -> requests.Session:
-    """Return this thread's session: its connections are kept, and no other thread uses them."""
+    """Return this thread's session, which keeps its connections and is used by no other thread."""
     session: requests.Session | None = getattr(_local, "session", None)
     if session is None:
         session = _local.session = CallSession()
@@ -27,7 +27,7 @@ def of_thread() -> requests.Session:
 
 
 def _leave_session_to_parent() -> None:
-    """Forget the session in a forked child: two processes would mix up their answers on it."""
+    """Forget the session in a forked child, since two processes would mix up their answers."""
     _local.session = None
 
 
@@ -39,7 +39,7 @@ class CallSession(requests.Session):
 
     It reads the environment as requests does, for proxies, certificates and ``.netrc``. But the
     caller's own credentials, in ``auth``, in an ``Authorization`` header or in the URL, win over
-    those of ``.netrc``; and where a redirect leads, nothing of ``.netrc`` is sent.
+    those of ``.netrc``, and after a redirect nothing of ``.netrc`` is sent.
     """
 
     def __init__(self) -> None:
@@ -76,9 +76,9 @@ class _Adapter(HTTPAdapter):
 
 
 class PlainSession(CallSession):
-    """A session for one request of the site's own: a probe, or a call of a webhook.
+    """A session for one request of the site itself: a probe, or a call of a webhook.
 
-    It reads no ``.netrc``, follows no redirect, and does not read the body of one.
+    It reads no ``.netrc``, follows no redirects, and does not read their bodies.
 
     Args:
         adapter: The adapter that sends the request.
@@ -99,9 +99,9 @@ class PlainSession(CallSession):
 
 
 def no_cookies() -> DefaultCookiePolicy:
-    """Return the policy of a jar that keeps nothing.
+    """Return a cookie policy that keeps nothing.
 
-    All callers share a pool of connections: a cookie kept for one would be sent for another.
+    All callers share the session, so a cookie kept for one would be sent for another.
     """
     return DefaultCookiePolicy(allowed_domains=[])
 
@@ -115,5 +115,5 @@ def _given(request: requests.Request) -> object:
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Leave a request as it is. As its ``auth``, this keeps requests from looking for another."""
+    """Return a request unchanged. As ``auth``, this keeps requests from looking for credentials."""
     return request

@@ -1,4 +1,4 @@
-"""Reports how a call ended to its circuit, sync and async."""
+"""Reports the exception that a call ended with to its circuit, sync and async."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def settle_error(ticket: Ticket, error: BaseException, failures: Failures) -> bo
     """Report the exception that a call ended with; return whether it counted as a failure."""
     try:
         outcome = failures.judge(error, ticket.gate.view.failure_statuses)
-    except BaseException:  # of a callable that names exceptions
+    except BaseException:  # a callable that names exceptions has raised one
         results.release(ticket)
         raise
     retry_after = _asked_for(ticket, error)
@@ -59,10 +59,10 @@ def _asked_for(ticket: Ticket, error: BaseException) -> float | None:
 
 
 def _was_counted(ticket: Ticket, error: BaseException) -> bool:
-    """Return whether a call inside, through the same circuit, has counted a failure already.
+    """Return whether a call inside this one, through the same circuit, has counted the failure.
 
-    An exception that names this circuit was counted wherever it was raised: in another thread, for
-    one, which is no part of this call.
+    An exception that names this circuit was counted where it was raised, even in another thread,
+    which is not inside this call.
     """
     if isinstance(error, RemoteCallFailedException) and error.name == ticket.gate.name:
         return True
@@ -79,10 +79,10 @@ async def _arelease(ticket: Ticket) -> None:
 def failed(
     name: str, error: BaseException, words: str = "", response: Any = None
 ) -> RemoteCallFailedException:
-    """Return what to raise from the exception of a failed call.
+    """Return the exception to raise from that of a failed call.
 
     Args:
-        words: What to say of it, free of secrets; the exception's type and message by default.
+        words: The message, free of secrets; the exception's type and message by default.
         response: The answer that counted as a failure; the exception's own by default.
     """
     message = f"The call to {name} failed: {words or describe(error)}"

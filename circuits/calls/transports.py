@@ -1,4 +1,4 @@
-"""Transports for clients of httpx, sync and async, with a circuit (the extra ``async``)."""
+"""Transports that send the requests of httpx clients through circuits (the extra ``async``)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .uploads import mark
 
 T = TypeVar("T")
 
-#: The exceptions of httpx that say the remote failed. Those among them that are of the caller's own
-#: making are known to :mod:`circuits.calls.libraries`.
+#: The exceptions of httpx that say the remote failed. :mod:`circuits.calls.libraries` knows those
+#: among them that are the caller's own fault.
 FAILURES: Final = Failures(
     (httpx.TransportError, httpx.DecodingError, httpx.TooManyRedirects, httpx.HTTPStatusError)
 )
@@ -190,7 +190,7 @@ class AsyncCircuitTransport(httpx.AsyncBaseTransport):
         except BaseException as error:
             try:
                 await asettle_error(ticket, error, FAILURES)
-            finally:  # where a task is cancelled for good, as in trio, nothing can be waited for
+            finally:  # in a task that is cancelled for good, as in trio, nothing can be awaited
                 if response is not None:
                     await response.aclose()
             raise
@@ -225,7 +225,7 @@ def _as_connect_error(refusal: CircuitOpenError, request: httpx.Request) -> Circ
 
 
 def _checked(transport: T) -> T:
-    """Return the inner transport, unless it is what was meant as the circuit's name."""
+    """Return the inner transport; refuse a string, which was meant as the circuit's name."""
     if isinstance(transport, str):
         raise InvalidInputError(
             f"{transport!r} is no transport of httpx, which comes first; write name={transport!r} "
@@ -234,11 +234,11 @@ def _checked(transport: T) -> T:
     return transport
 
 
-# What is sent ----------------------------------------------------------------------------------
+# Uploads ---------------------------------------------------------------------------------------
 
 
 class _Upload(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that is read while it is sent; what goes wrong in that is marked as the caller's."""
+    """A body that is read while it is sent, whose own errors are marked as the caller's."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -266,16 +266,16 @@ class _Upload(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 def watch_upload(request: httpx.Request) -> None:
-    """Mark an exception that comes from the body of a request, unless that is in memory already."""
+    """Make errors in reading a request's body marked, unless the body is in memory already."""
     if not isinstance(request.stream, (httpx.ByteStream, _Upload)):
         request.stream = _Upload(request.stream)
 
 
-# What is_failure reads ---------------------------------------------------------------------------
+# Bodies for is_failure ---------------------------------------------------------------------------
 
 
 def _all_of(response: httpx.Response) -> bytes:
-    """Return the body of a response as it came over the network, and close it."""
+    """Return the body of a response as it came over the network, and close the response."""
     with closing(response):
         return b"".join(cast("httpx.SyncByteStream", response.stream))
 
@@ -286,12 +286,12 @@ async def _aall_of(response: httpx.Response) -> bytes:
 
 
 def _in_memory(response: httpx.Response, body: bytes) -> httpx.Response:
-    """Return a response that the client can read as any other, though its body has come already."""
+    """Return a response whose body is in memory, but which the client can read as any other."""
     return _like(response, httpx.ByteStream(body))
 
 
 def _read(response: httpx.Response) -> httpx.Response:
-    """Return a copy of such a response that has been read."""
+    """Return a copy of a response in memory that has been read."""
     copy = _like(response, response.stream)
     copy.read()
     return copy
@@ -370,7 +370,7 @@ class _Response(httpx.Response):
 def _watched(
     response: httpx.Response, ticket: Ticket, body: type[_Body] | type[_AsyncBody]
 ) -> httpx.Response:
-    """Return the response as one that settles the outcome when its body ends."""
+    """Return a copy of the response that settles the outcome when its body ends."""
     stream: Any = response.stream
     pending = Pending(stream, ticket, FAILURES)
     return _Response(
@@ -378,6 +378,6 @@ def _watched(
         headers=response.headers,
         stream=body(stream, pending),
         request=response.request,
-        # Of all that a response has, a pickle of it leaves the extensions behind.
+        # Kept in the extensions, since those are left out when a response is pickled.
         extensions={**response.extensions, _PENDING: pending},
     )

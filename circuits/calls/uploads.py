@@ -1,7 +1,7 @@
-"""Tells what goes wrong in a caller's own body from what goes wrong on the way to the remote.
+"""Tells errors in reading a caller's own body from errors on the way to the remote.
 
-Whoever sends a file that cannot be read sees a broken connection: urllib3 makes one of any
-``OSError`` that comes up while it sends. And a body may be the answer of another remote.
+A file that cannot be read looks like a broken connection, because urllib3 turns any ``OSError``
+while sending into one. And a body may be the answer of another remote.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MARK: Final = "_circuits_own_body"
 
 def mark(error: BaseException) -> None:
     """Mark an exception as one that comes from the caller's own body."""
-    with suppress(Exception):  # of others, it may not let itself be marked
+    with suppress(Exception):  # an exception of another library may refuse attributes
         setattr(error, _MARK, True)
 
 
@@ -28,7 +28,7 @@ def is_marked(error: BaseException) -> bool:
 
 @contextmanager
 def watching(request: requests.PreparedRequest) -> Iterator[None]:
-    """Mark the exception that sending a request ends with if it comes from the request's body."""
+    """Mark the exception that sending a request raises if it comes from the request's body."""
     body: Any = request.body
     if not _can_fail(body):
         yield
@@ -46,7 +46,7 @@ def watching(request: requests.PreparedRequest) -> Iterator[None]:
 
 
 class Upload:
-    """A body that notes whether reading it fails, and is in all else the one it wraps.
+    """A body that notes whether reading it fails, and else behaves like the one it wraps.
 
     Args:
         body: A file, or an iterable of bytes.
@@ -87,7 +87,7 @@ class Upload:
 
 
 def _can_fail(body: Any) -> bool:
-    """Return whether a body is read while it is sent, and not in memory already."""
+    """Return whether a body is read while it is sent, rather than being in memory already."""
     if body is None or isinstance(body, (str, bytes)) or type(body) is Upload:
         return False
     with suppress(TypeError):

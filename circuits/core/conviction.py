@@ -11,8 +11,8 @@ A success elsewhere refutes the accusation instead. Then the accuser alone is in
 goes on refusing, tries by itself after a delay that doubles, and takes no part in the decisions of
 the others until one of its calls succeeds.
 
-Everything is told by the circuit's status, so whoever holds the row can decide. Processes are known
-by short opaque ids; an empty one is nobody in particular.
+The circuit's status holds everything that is needed to decide, so any process that holds the row
+can. Processes are known by short opaque ids. An empty id stands for an unknown process.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from typing import Final
 from .policy import Policy
 from .status import Failure, Quarantine, State, Status, Witness
 
-#: Stands in ``Status.run_by`` for several processes.
+#: The value of ``Status.run_by`` for several processes.
 MANY: Final = "*"
 
-#: Seconds for which those who lately cried wolf let the others try a recovering remote first.
+#: Seconds for which a process that accused the remote alone lets others try it first.
 YIELD_SECONDS: Final = 1.0
 
-#: Seconds after which a quarantine whose process has not come back is forgotten, at least.
+#: The least number of seconds after which a quarantine is forgotten if its process does not return.
 FORGET_SECONDS: Final = 60.0
 
-#: The most processes that are in quarantine at once; further ones begin their run anew instead.
+#: The most processes in quarantine at once. Further processes begin a new run of failures instead.
 MOST_QUARANTINES: Final = 100
 
 #: The most failed tries that double the pause of a quarantine.
@@ -43,7 +43,7 @@ MOST_DOUBLINGS: Final = 5
 
 
 def heard_success(status: Status, process: str, now: float) -> Status:
-    """Return the status with a success of a process noted."""
+    """Return the status after noting a success of a process."""
     if process == status.succeeded_by:
         return replace(status, last_success_at=now)
     return replace(
@@ -55,9 +55,9 @@ def heard_success(status: Status, process: str, now: float) -> Status:
 
 
 def other_succeeded_at(status: Status, process: str) -> float | None:
-    """Return when a process other than this one last succeeded, as far as is known."""
+    """Return when another process last succeeded; None if that is unknown."""
     if not status.succeeded_by:
-        return None  # the successes of nobody in particular are no other's
+        return None  # for an unknown process, no success is known to be another's
     is_own = status.succeeded_by == process
     return status.other_succeeded_at if is_own else status.last_success_at
 
@@ -72,25 +72,25 @@ def others_succeed(status: Status, witness: Witness, now: float) -> bool:
 
 
 def joined(status: Status, process: str) -> str:
-    """Return who has a part in the run of failures, once this process has."""
+    """Return ``Status.run_by`` once this process takes part in the run of failures."""
     is_alone = not status.failure_count or status.run_by == process
     return process if process and is_alone else MANY
 
 
 def is_lone(run_by: str) -> bool:
-    """Return whether one process alone has a part in a run."""
+    """Return whether only one known process takes part in a run."""
     return run_by not in ("", MANY)
 
 
 def opens(status: Status, policy: Policy, now: float, failure: Failure) -> bool:
-    """Return whether a run of failures, the last one counted, opens the circuit for all."""
+    """Return whether a run of failures, including the last one, opens the circuit for all."""
     if status.failure_count < policy.threshold or status.run_started_at is None:
         return False
     accuses = accuses_by_run(status, policy, failure)
     if accuses and not others_succeed(status, failure.witness, now):
         return True
     if not failure.settle_seconds and not is_lone(status.run_by):
-        return True  # the count is exact, and no process is alone with it
+        return True  # the count is exact, and several processes have failed
     if accuses and is_accused_by_another(status, failure.witness.process):
         return True
     settle = failure.settle_seconds or failure.witness.judge_seconds
@@ -98,7 +98,7 @@ def opens(status: Status, policy: Policy, now: float, failure: Failure) -> bool:
 
 
 def has_passed(seconds: float, since: float, now: float) -> bool:
-    """Return whether so many seconds have passed, or the clock was set back by as many.
+    """Return whether ``seconds`` have passed since a time, or the clock was set back by as many.
 
     Sums are compared, since ``since + seconds - since`` may be less than ``seconds``.
     """
@@ -106,10 +106,11 @@ def has_passed(seconds: float, since: float, now: float) -> bool:
 
 
 def accuses_by_run(status: Status, policy: Policy, failure: Failure) -> bool:
-    """Return whether a process has seen ``threshold`` failures in a row, the last one counted.
+    """Return whether a process has seen ``threshold`` failures in a row, including the last one.
 
-    It knows of its own ones that the store has counted before. Those that its threads report at
-    this moment are in the row's run; that is its own too, unless a success of its own fell into it.
+    The process knows those of its failures that the store has counted. Failures that its other
+    threads are just reporting are only in the row's run. That run counts as its own too, unless it
+    had a success in the meantime.
     """
     witness = failure.witness
     is_its_own = is_lone(status.run_by) and status.run_by == witness.process
@@ -129,7 +130,7 @@ def is_accused_by_another(status: Status, process: str) -> bool:
 
 
 def verdict_in(status: Status, witness: Witness, now: float) -> float | None:
-    """Return the seconds until this process's own accusation is decided; None if it has none."""
+    """Return the seconds until this process's accusation is decided; None if it makes none."""
     if not witness.process or status.accuser != witness.process:
         return None
     started = now if status.run_started_at is None else status.run_started_at
@@ -137,7 +138,7 @@ def verdict_in(status: Status, witness: Witness, now: float) -> float | None:
 
 
 def can_refute(status: Status, witness: Witness, now: float) -> bool:
-    """Return whether a success of this process refutes what another process alone says."""
+    """Return whether a success of this process refutes what only another process says."""
     started, succeeded = status.run_started_at, witness.succeeded_at
     if started is None or succeeded is None or succeeded <= started:
         return False
@@ -149,7 +150,7 @@ def can_refute(status: Status, witness: Witness, now: float) -> bool:
 
 
 def refuted(status: Status, policy: Policy, process: str, now: float) -> Status:
-    """Return the status after a success of this process: who accused the remote is wrong."""
+    """Return the status after a success of this process, which puts the accuser into quarantine."""
     accuser = status.accuser
     cleared = replace(status, failure_count=0, run_started_at=None, run_by="", accuser="")
     if accuser in ("", process):
@@ -161,14 +162,14 @@ def refuted(status: Status, policy: Policy, process: str, now: float) -> Status:
 
 
 def quarantine_of(status: Status, process: str) -> Quarantine | None:
-    """Return the quarantine of a process; None if it is in none."""
+    """Return the quarantine of a process; None if it is not in quarantine."""
     if not process:
         return None
     return next((each for each in status.quarantines if each.process == process), None)
 
 
 def quarantined(status: Status, policy: Policy, process: str, now: float) -> Status:
-    """Return the status with a process in quarantine, or for longer after a failed try."""
+    """Return the status with a process in quarantine; after a failed try, for longer."""
     known = quarantine_of(status, process)
     tries = 1 if known is None else known.tries + 1
     longest = max(policy.max_delay, policy.delay)
@@ -178,7 +179,7 @@ def quarantined(status: Status, policy: Policy, process: str, now: float) -> Sta
 
 
 def on_probation(status: Status, policy: Policy, process: str, now: float) -> Status:
-    """Return the status with a process that is to try by itself at its next call."""
+    """Return the status with a process whose next call is a trial of its own."""
     return _with(status, policy, Quarantine(process, now, now, 0), now)
 
 
@@ -190,7 +191,7 @@ def remaining(own: Quarantine, now: float) -> float:
 
 
 def trying(status: Status, known: Quarantine, until: float, token: str) -> Status:
-    """Return the status while a process in quarantine makes its own trial, or when it gave up."""
+    """Return the status with the trial of a process in quarantine begun, or given up."""
     after = replace(known, until=until, token=token)
     return replace(
         status, quarantines=tuple(after if each is known else each for each in status.quarantines)
@@ -226,7 +227,7 @@ def _with(status: Status, policy: Policy, new: Quarantine, now: float) -> Status
 def yields_for(status: Status, witness: Witness, now: float) -> float:
     """Return the seconds for which this process lets the others try a half-open circuit first.
 
-    Whoever opened it alone, or failed the last trial, may be the one that is broken.
+    A process that opened it alone, or failed the last trial, may itself be broken.
     """
     if status.changed_at is None or not witness.process:
         return 0.0
@@ -239,7 +240,7 @@ def yields_for(status: Status, witness: Witness, now: float) -> float:
 
 
 def _has_others(status: Status, witness: Witness) -> bool:
-    """Return whether another process was well shortly before the run began, or since."""
+    """Return whether another process had a success shortly before the run began, or since."""
     at = other_succeeded_at(status, witness.process)
     began = status.opened_at if status.run_started_at is None else status.run_started_at
     return at is not None and began is not None and at >= began - witness.recent_seconds

@@ -1,4 +1,4 @@
-"""Which family a circuit belongs to, by its name."""
+"""Derives the family of a circuit from its name."""
 
 from __future__ import annotations
 

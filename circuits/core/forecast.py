@@ -30,14 +30,14 @@ from .machine import grown_delay
 from .policy import POLICY_LIMITS, Policy, Strategy
 from .windows import BUCKETS, least_calls
 
-#: The calls of a window beyond which its chance is computed for this many: an upper bound.
+#: For a window of more calls, the chance is computed for this many, which is an upper bound.
 MOST_CALLS: Final = 20_000
 
-#: The calls of a window up to which chance is followed closely: while the window fills, and for
-#: each number of calls that a window of time may hold. Beyond, neither changes much.
+#: Up to this many calls in a window, chance is computed in full: call by call while the window
+#: fills, and for each number of calls that a time window may hold. Beyond, little changes.
 CLOSE_CALLS: Final = 1_000
 
-#: The natural logarithm of a chance that is as good as none: once in 10 ** 34 calls.
+#: The natural logarithm of a negligible chance: once in 10 ** 34 calls.
 NEVER: Final = -80.0
 
 #: The probability below which a number of failures is left out.
@@ -52,8 +52,8 @@ class Traffic:
     """The calls of a circuit while nothing is wrong.
 
     Args:
-        calls_per_second: How many calls are made in a second, all processes together.
-        failure_share: The share of them that fails, from 0 to 1.
+        calls_per_second: How many calls all processes together make in a second.
+        failure_share: The share of calls that fail, from 0 to 1.
         typical_seconds: How long half of the answers take at most; None if that is not known.
         slow_seconds: How long 95 of 100 answers take at most; None if that is not known.
     """
@@ -66,7 +66,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is forecast: a policy, and what bounds its calls.
+    """A policy to forecast, and the settings that bound its calls.
 
     Args:
         timeout: Seconds after which a call that hangs fails.
@@ -86,7 +86,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """How an outage is noticed: after so many calls, and seconds after its first failure."""
+    """When an outage opens the circuit: after how many calls, and how many seconds."""
 
     calls: float
     seconds: float
@@ -94,19 +94,20 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What is to be expected; times in seconds.
+    """What to expect of a policy. Times are in seconds.
 
     Args:
-        outage: How an outage is noticed in which calls fail at once; None if it is not.
-        hang: How one is noticed in which calls hang, from the first call that hangs.
+        outage: When an outage is noticed in which calls fail at once; None if never.
+        hang: When an outage is noticed in which calls hang, from the first such call; None if
+            never.
         lost_before: Seconds that callers wait in all, in calls made before the circuit opens.
-        lost_per_minute: Seconds of each minute that trials wait, as the outage begins.
-        lost_per_minute_later: The same once the delay has grown as far as it may.
+        lost_per_minute: Seconds of each minute that trials wait as the outage begins.
+        lost_per_minute_later: The same once the delay has grown to its limit.
         chance: Seconds from one opening by chance to the next, on average.
         chance_of_start: The probability that a window opens by chance while it fills.
-        recovery: Seconds from the recovery of the remote until all calls pass, at the longest, if
-            no trial has failed.
-        recovery_later: The same once the delay has grown as far as it may.
+        recovery: The most seconds from the recovery of the remote until all calls pass, if no
+            trial has failed.
+        recovery_later: The same once the delay has grown to its limit.
     """
 
     outage: Notice | None
@@ -121,7 +122,7 @@ class Forecast:
 
 
 def forecast(plan: Plan, traffic: Traffic) -> Forecast:
-    """Return what a policy would do with the traffic::
+    """Forecast what a policy would do with the traffic::
 
     forecast(Plan(policy=Policy(threshold=3), timeout=10), Traffic(calls_per_second=2))
     """
@@ -142,14 +143,15 @@ def forecast(plan: Plan, traffic: Traffic) -> Forecast:
 
 # What would be better --------------------------------------------------------------------------
 
-#: Seconds between two openings by chance: sooner is too often, and a proposal reaches the second.
+#: Seconds between two openings by chance. Fewer than the first value is too few, and a proposed
+#: value has at least the second.
 OFTEN: Final = 7 * 86_400.0
 SELDOM: Final = 30 * 86_400.0
 
 #: Seconds within which an outage should be noticed.
 LATE: Final = 60.0
 
-#: How many times as long as a slow answer a proposed timeout is, and the shortest one in seconds.
+#: A proposed timeout is this many times as long as a slow answer, and at least the second value.
 TIMEOUT_FACTOR: Final = 3.0
 LEAST_TIMEOUT: Final = 0.5
 
@@ -160,11 +162,11 @@ RATES: Final = tuple(percent / 100 for percent in range(5, 100, 5))
 
 @dataclass(frozen=True, slots=True)
 class Better:
-    """A value that would be better than the present one, and what is to be expected with it.
+    """A value that would be better than the present one, with the forecast for it.
 
     Args:
         field: The policy field, or ``timeout``.
-        why: What it is better for: ``hang``, ``chance`` or ``outage``.
+        why: What it improves: ``hang``, ``chance`` or ``outage``.
     """
 
     field: str
@@ -174,7 +176,7 @@ class Better:
 
 
 def better(plan: Plan, traffic: Traffic) -> Iterator[Better]:
-    """Yield values that would be better than those of the plan, each by itself."""
+    """Yield values that would each improve the plan if only that one was changed."""
     expected = forecast(plan, traffic)
     proposals = (
         ("timeout", "hang", _shorter_timeout(plan, traffic)),
@@ -204,7 +206,7 @@ def _shorter_timeout(plan: Plan, traffic: Traffic) -> float | None:
 
 
 def _rounded_up(seconds: float) -> float:
-    """Return a length of time with one digit, such as 0.7, 2 or 30."""
+    """Return a length of time rounded up to one digit, such as 0.7, 2 or 30."""
     unit = 10.0 ** floor(log10(seconds)) if seconds > 0 else 1.0
     return ceil(round(seconds / unit, 6)) * unit
 
@@ -237,7 +239,7 @@ def _higher_rate(plan: Plan, traffic: Traffic, expected: Forecast) -> float | No
 
 
 def _longer_window(plan: Plan, traffic: Traffic, expected: Forecast) -> float | None:
-    """Return a window that holds twice the minimum of calls, where the present one holds less."""
+    """Return a window for twice the minimum of calls, if the present one holds too few."""
     if plan.policy.strategy is not Strategy.RATE or expected.outage is not None:
         return None
     seconds = _rounded_up(2 * plan.policy.minimum_calls / traffic.calls_per_second)
@@ -248,7 +250,7 @@ def _longer_window(plan: Plan, traffic: Traffic, expected: Forecast) -> float | 
 
 
 def noticed(plan: Plan, traffic: Traffic, known_after: float = 0.0) -> Notice | None:
-    """Return how an outage is noticed in which every call fails; None if it is not.
+    """Return when an outage in which every call fails is noticed; None if never.
 
     Args:
         known_after: Seconds that a call takes until it is known to have failed.
@@ -256,7 +258,7 @@ def noticed(plan: Plan, traffic: Traffic, known_after: float = 0.0) -> Notice | 
     failures = _failures_to_open(plan.policy, traffic, known_after)
     if failures is None:
         return None
-    # Failures of one process count at once, those of several when they are old enough.
+    # Failures of one process count at once, those of several once they are old enough.
     seconds = max(failures / traffic.calls_per_second, plan.settle_seconds) + known_after
     return Notice(seconds * traffic.calls_per_second, seconds)
 
@@ -268,7 +270,7 @@ def _failures_to_open(policy: Policy, traffic: Traffic, known_after: float) -> f
     calls = window_of(policy, traffic)
     if calls < least_calls(policy):
         return None
-    # What the window held before: part of it has left while nobody had an answer.
+    # The calls of the window before the outage. Some have left it while no call had an answer.
     left = calls if policy.window_calls else calls - traffic.calls_per_second * known_after
     share = min(traffic.failure_share, policy.failure_rate)
     missing = (policy.failure_rate - share) / (1 - share) if share < 1 else 0.0
@@ -281,7 +283,7 @@ def window_of(policy: Policy, traffic: Traffic) -> float:
     """Return how many calls the rate strategy's window holds, on average."""
     if policy.window_calls:
         return policy.window_calls
-    # The oldest bucket goes as a whole, so that it holds a part of it less on average.
+    # The oldest bucket leaves as a whole, so on average half of a bucket is missing.
     seconds = policy.window_seconds * (1 - 0.5 / BUCKETS)
     return traffic.calls_per_second * seconds
 
@@ -317,21 +319,26 @@ def _recovery(plan: Plan, traffic: Traffic, reopened: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Chance:
-    """How a circuit opens by chance: every so many calls on average, and while a window fills."""
+    """How a circuit opens by chance.
+
+    Args:
+        calls: The mean number of calls until it opens.
+        of_start: The probability that it opens while a window fills.
+    """
 
     calls: float
     of_start: float = 0.0
 
 
 def chance_of(policy: Policy, traffic: Traffic) -> Chance:
-    """Return how often single failures open the circuit, though nothing is down."""
+    """Return how often single failures open the circuit although the remote is up."""
     if policy.strategy is Strategy.CONSECUTIVE:
         return Chance(calls_to_run(policy.threshold, traffic.failure_share))
     return calls_to_rate(policy, window_of(policy, traffic), traffic.failure_share)
 
 
 def calls_to_run(length: int, share: float) -> float:
-    """Return the calls until so many failures in a row, on average (Feller, eq. 7.7)."""
+    """Return the mean number of calls until ``length`` failures in a row (Feller, eq. 7.7)."""
     if share <= 0:
         return inf
     if share >= 1:
@@ -341,10 +348,10 @@ def calls_to_run(length: int, share: float) -> float:
 
 
 def calls_to_rate(policy: Policy, window: float, share: float) -> Chance:
-    """Return the calls until a window that was empty holds too many failures, on average.
+    """Return the mean number of calls until a window, empty at first, holds too many failures.
 
     Args:
-        window: The calls that the window holds once it is full, on average.
+        window: The mean number of calls in a full window.
     """
     window = min(window, MOST_CALLS)
     if share <= 0 or window < least_calls(policy):
@@ -359,10 +366,10 @@ def calls_to_rate(policy: Policy, window: float, share: float) -> Chance:
 
 
 def _hazard(policy: Policy, window: float, share: float) -> float:
-    """Return the probability that the circuit opens, at each call once the window is full."""
+    """Return the probability that the circuit opens at a call, once the window is full."""
     if policy.window_calls or window > CLOSE_CALLS:
         return _hazard_at(policy, int(window), share)
-    # How many calls a window of time holds is left to chance too; a small one opens sooner.
+    # The number of calls in a time window varies by chance too, and with few it opens sooner.
     spread = sqrt(window)
     least = max(1, int(window - 5 * spread))
     numbers = range(least, int(window + 5 * spread) + 2, max(1, int(spread / 6)))
@@ -380,7 +387,7 @@ def _hazard_at(policy: Policy, calls: int, share: float) -> float:
 
 
 def _bound(failures: int, calls: int, share: float) -> float:
-    """Return the logarithm of a bound on the chance of so many failures (Chernoff's)."""
+    """Return the logarithm of Chernoff's bound on the probability of so many failures."""
     part = failures / calls
     if part <= share:
         return 0.0
@@ -392,8 +399,8 @@ def _filled(policy: Policy, window: int, share: float) -> tuple[float, float, fl
     """Follow a window from its first call until it is full.
 
     Returns:
-        The probability that it opens meanwhile; its part in the mean number of calls; the
-        probability that it does not; and how many calls that took.
+        The probability that the circuit opens meanwhile; the part of this in the mean number of
+        calls; the probability that it stays closed; and the number of calls followed.
     """
     least, last = least_calls(policy), min(window, CLOSE_CALLS)
     closed = {0: 1.0}  # the probability of each number of failures
@@ -419,10 +426,10 @@ def _after_a_call(closed: dict[int, float], share: float) -> dict[int, float]:
 
 
 def hazard_of(failures: int, window: int, share: float) -> float:
-    """Return the probability, at each call, that a full window comes to hold so many failures.
+    """Return the probability at each call that a full window comes to hold so many failures.
 
-    It is the rate at which the probability of no such window falls from two windows to three, both
-    of which Naus gives exactly. Written as a difference, so that small ones keep their digits.
+    This is the rate at which the probability of no such window falls from two windows to three.
+    Naus gives both exactly. The difference is computed directly, so that small values stay exact.
     """
     if failures > window:
         return 0.0
@@ -454,7 +461,7 @@ def _two_and_three(k: int, m: int, p: float) -> tuple[float, float]:
 
 
 def _distribution(probabilities: list[float]) -> Callable[[int], float]:
-    """Return the function that gives the probability of at most so many."""
+    """Return the cumulative distribution function of some probabilities."""
     sums = list(accumulate(probabilities))
 
     def at_most(number: int) -> float:
@@ -464,7 +471,7 @@ def _distribution(probabilities: list[float]) -> Callable[[int], float]:
 
 
 def _binomial(calls: int, share: float) -> list[float]:
-    """Return the probability of each number of failures among so many calls."""
+    """Return the probability of each number of failures among ``calls`` calls."""
     if calls < 0:
         return []
     failed, passed, all_ways = log(share), log1p(-share), lgamma(calls + 1)

@@ -1,4 +1,4 @@
-"""How long calls take: counts in fixed buckets, which add up over processes and minutes."""
+"""Counts durations of calls in fixed buckets, which add up over processes and minutes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-#: The longest duration in each bucket, in seconds; one more bucket holds what takes longer.
+#: The upper bound of each bucket, in seconds. One more bucket holds longer durations.
 BOUNDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 
-#: How many calls took how long: a count for each bucket.
+#: The number of calls in each bucket.
 Histogram = tuple[int, ...]
 
 EMPTY: Final[Histogram] = (0,) * (len(BOUNDS) + 1)
@@ -32,10 +32,10 @@ def added(*histograms: Sequence[int]) -> Histogram:
 
 
 def quantile(counts: Sequence[int], share: float) -> float | None:
-    """Return the seconds within which a share of the calls ended; None without any.
+    """Return the seconds within which a share of the calls ended; None if there are no calls.
 
-    It takes the calls in a bucket to be spread evenly, as Prometheus's ``histogram_quantile`` does.
-    Of the last bucket only the lower bound is known, so that is returned.
+    The calls in a bucket are assumed to be spread evenly, as in Prometheus's
+    ``histogram_quantile``. The last bucket has only a lower bound, which is returned for it.
     """
     rank = share * sum(counts)
     if not rank:

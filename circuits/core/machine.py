@@ -46,8 +46,8 @@ MEMORY_GENERATION: Final = -(2**62)
 #: The share of calls that pass when a ramp-up begins.
 RAMP_START: Final = 0.1
 
-#: Seconds by which the clocks of a database server and its stand-in may differ. A time further in
-#: the future than that was written before a clock was set back.
+#: Seconds by which the clocks of a database server and its standby may differ. A time further in
+#: the future was written before a clock was set back.
 CLOCK_SKEW: Final = 1.0
 
 #: The longest ``retry_after`` of a refusal in half_open, in seconds: most trials end sooner.
@@ -69,8 +69,8 @@ def admit(
 
     Args:
         token: A new unique string, which names the lease if this call becomes a trial.
-        chance: A random number in [0, 1), which decides who passes during a ramp-up, and whose
-            refusal is real where only a share of them is.
+        chance: A random number in [0, 1). It decides which calls pass during a ramp-up, and which
+            refusals are enforced if only a share of them is.
         witness: The process that asks.
     """
     due = expire(status, now)
@@ -97,16 +97,16 @@ def _admit_by_mode(
 
 
 def enforced_share(mode: Mode, policy: Policy) -> float:
-    """Return the share of refusals that is real. Forced open, all are; observed, none is."""
+    """Return the share of refusals that is enforced: all in forced_open, none in observe."""
     if mode is Mode.FORCED_OPEN:
         return 1.0
     return 0.0 if mode is Mode.OBSERVE else policy.enforce_share
 
 
 def _spared(share: float, chance: float) -> tuple[bool, float]:
-    """Return whether a refusal would not be real, and what is left of the chance.
+    """Return whether a refusal would not be enforced, and a new random number.
 
-    What is left is as even as the chance was, so that a ramp-up is decided independently.
+    The number is derived from ``chance`` and independent of the answer, for the ramp-up.
     """
     spared = 1.0 - share
     if chance < spared:
@@ -154,11 +154,11 @@ def refuses_itself(status: Status, policy: Policy, witness: Witness) -> bool:
 
 
 def testify(status: Status, policy: Policy, now: float, witness: Witness) -> Step:
-    """Make the change that this process can bring about by what it has seen, if there is one.
+    """Make the change that this process's own outcomes bring about, if there is one.
 
-    It confirms its own accusation that nobody has refuted in time, or refutes that of another one
-    by a success of its own since then: an accusation, or an opening that the other alone brought
-    about before it could hear of any success.
+    They confirm its own accusation if nobody has refuted it in time. Or a success of it refutes
+    what another process alone has said: an accusation, or an opening that the other process made
+    before it could hear of any success.
     """
     if status.mode in (Mode.FORCED_OPEN, Mode.FORCED_CLOSED):
         return Step(status)
@@ -281,13 +281,13 @@ def _fail_in_row(status: Status, policy: Policy, now: float, failure: Failure) -
     if counted.failure_count < policy.threshold:
         if not conviction.others_succeed(status, failure.witness, now):
             return Step(counted)
-        # A success elsewhere fell into this process's run, so the run is its own alone.
+        # Another process succeeded during this run, so only this process is failing.
         return Step(conviction.quarantined(status, policy, process, now))
     return Step(replace(counted, accuser=counted.accuser or process))
 
 
 def _is_left_alone(status: Status, witness: Witness) -> bool:
-    """Return whether a process in quarantine has no say in what becomes of the others."""
+    """Return whether a process is in quarantine, so that its outcomes do not concern the others."""
     is_alone = conviction.quarantine_of(status, witness.process) is not None
     return is_alone and status.mode is not Mode.FORCED_CLOSED
 
@@ -327,13 +327,13 @@ def merge(status: Status, policy: Policy, now: float, batch: Batch) -> Step:
 
 
 def _refutes(status: Status, batch: Batch) -> bool:
-    """Return whether a batch has a success from after the accusation."""
+    """Return whether a batch has a success that is later than the accusation."""
     started, succeeded = status.run_started_at, batch.witness.succeeded_at
     return succeeded is not None and (started is None or succeeded > started)
 
 
 def _refuted_by(status: Status, policy: Policy, now: float, batch: Batch) -> Status:
-    """Return the status with the accuser in quarantine, and without what it had merged."""
+    """Return the status with the accuser in quarantine, and without the outcomes it had merged."""
     process = batch.witness.process
     cleared = _heard(conviction.refuted(status, policy, process, now), batch.witness, now)
     if status.accuser == process:
@@ -365,7 +365,7 @@ def _heard(status: Status, witness: Witness, now: float) -> Status:
 
 
 def asked_delay(policy: Policy, failure: Failure) -> float | None:
-    """Return the seconds the remote asked for, capped; None if it asked for none, or in vain."""
+    """Return the seconds the remote asked for, capped; None if it did not, or is not heeded."""
     asked = failure.retry_after or 0.0
     if asked <= 0 or not policy.respect_retry_after:
         return None
@@ -411,7 +411,7 @@ def _batch_of(permit: Permit, outcome: Outcome, now: float, witness: Witness) ->
 
 
 def release(status: Status, permit: Permit) -> Step:
-    """Return a permit unused: the call was cancelled, or its outcome counts as nothing."""
+    """Give a permit back unused: the call was cancelled, or its outcome counts as nothing."""
     if status.state is State.CLOSED and permit.lease is not None:
         return _hold_alone(status, permit, until=None)
     leases = _without(status.leases, permit.lease)
@@ -421,7 +421,7 @@ def release(status: Status, permit: Permit) -> Step:
 
 
 def renew(status: Status, policy: Policy, permit: Permit, now: float) -> Step:
-    """Extend the lease of a trial whose holder lives, unless others have its place by now."""
+    """Extend the lease of a trial whose holder lives, unless others have taken its place."""
     if permit.generation != status.generation or permit.lease is None:
         return Step(status)
     if status.state is State.CLOSED:
@@ -434,7 +434,7 @@ def renew(status: Status, policy: Policy, permit: Permit, now: float) -> Step:
 
 
 def _hold_alone(status: Status, permit: Permit, until: float | None) -> Step:
-    """Hold the own trial of a process in quarantine until a moment; None gives it back."""
+    """Extend the trial of a process in quarantine until a time; None gives the trial back."""
     for own in status.quarantines:
         if own.token == permit.lease and permit.generation == status.generation:
             token = "" if until is None else own.token
@@ -446,10 +446,10 @@ def _hold_alone(status: Status, permit: Permit, until: float | None) -> Step:
 def reconsider(
     status: Status, policy: Policy, permit: Permit, now: float, failure: Failure
 ) -> Step:
-    """Open a circuit whose run of failures is old enough by now, since a call of it still hangs.
+    """Open a circuit if its run of failures is old enough by now and one of its calls still hangs.
 
-    When a remote hangs, all calls under way are overdue at about the same time, and then no further
-    failure comes for long at which the run would be old enough.
+    When a remote hangs, all calls under way become overdue at about the same time. The run is too
+    young then, and no further failure may come for long.
     """
     if not _counts(status, permit) or status.mode is Mode.FORCED_CLOSED:
         return Step(status)
@@ -481,7 +481,7 @@ def _counts(status: Status, permit: Permit) -> bool:
     if permit.generation != status.generation or not permit.counts:
         return False
     if status.state is State.HALF_OPEN:
-        # Also that of a trial whose lease has ended: slow answers must decide too.
+        # A trial counts even if its lease has ended, since slow answers must decide too.
         return permit.lease is not None
     return status.state is State.CLOSED
 
@@ -528,7 +528,7 @@ def try_now(status: Status, now: float) -> Step:
     """
     if status.state is not State.OPEN or status.mode is Mode.FORCED_OPEN:
         return Step(status)
-    # Somebody has asked for it, so the accuser lets nobody try first.
+    # Somebody has asked for a trial, so the accuser need not let others try first.
     return _move(
         status,
         now,
@@ -603,7 +603,7 @@ def in_memory(status: Status, shift: float) -> Status:
         window=windows.EMPTY,
         changed_at=moved(status.changed_at),
         mode_until=moved(status.mode_until),
-        # There is nobody else in memory.
+        # In memory there are no other processes.
         run_by="",
         accuser="",
         quarantines=(),
@@ -645,7 +645,10 @@ def _close(status: Status, now: float, reason: Reason, **new: Any) -> Step:
 
 
 def _move(status: Status, now: float, reason: Reason, evidence: str = "", **new: Any) -> Step:
-    """Change the state or the mode, and begin a generation without leases; nothing else does."""
+    """Change the state or the mode, and begin a new generation without leases.
+
+    No other function does.
+    """
     after = replace(status, generation=status.generation + 1, leases=(), changed_at=now, **new)
     return Step(
         after,

@@ -1,4 +1,4 @@
-"""The fields of a policy, which say when a circuit opens and how it recovers, and their limits."""
+"""The fields of a policy and their limits. A policy says when a circuit opens and recovers."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def check_policy_value(name: str, value: object) -> None:
     """Check that a policy field can hold the value.
 
     Raises:
-        InvalidInputError: It cannot; the message names the field and the values it accepts.
+        InvalidInputError: The field cannot; the message names it and the values it accepts.
     """
     if name in POLICY_LIMITS:
         check_number(name, value, POLICY_LIMITS[name], whole=name in WHOLE_NUMBERS)
@@ -129,7 +129,7 @@ def check_number(name: str, value: object, limits: Limits, *, whole: bool) -> No
     """Check that a value is a finite number within its limits.
 
     Raises:
-        InvalidInputError: It is not; the message names the value and its limits.
+        InvalidInputError: The value is not; the message names it and its limits.
     """
     kinds = (int,) if whole else (int, float)
     is_number = isinstance(value, kinds) and not isinstance(value, bool)

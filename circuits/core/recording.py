@@ -1,7 +1,8 @@
-"""How recorded calls are packed into bytes: two to five for each, in the order in which they ended.
+"""Packs recorded calls into bytes, two to five for each, in the order in which they ended.
 
-A call is a varint of the milliseconds since the one before it and of how it ended (the two lowest
-bits), and, unless it was refused, a byte for its duration in eighths of a power of two.
+Each call is a varint, whose two lowest bits say how it ended and the others the milliseconds since
+the call before it. Unless it was refused, a byte for its duration follows, in eighths of a power of
+two.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final, NamedTuple
 
 
 class Ending(IntEnum):
-    """How a recorded call ended. What a refused one would have come to is not known."""
+    """How a recorded call ended. The outcome that a refused call would have had is not known."""
 
     GOOD = 0
     FAILED = 1
@@ -22,7 +23,7 @@ class Ending(IntEnum):
 
 
 class Call(NamedTuple):
-    """A recorded call; ``ended_at`` is on the clock of who asks, in seconds, like its duration."""
+    """A recorded call. Its end, on the caller's clock, and its duration are in seconds."""
 
     ended_at: float
     seconds: float
@@ -30,12 +31,12 @@ class Call(NamedTuple):
 
     @property
     def began_at(self) -> float:
-        """When it began."""
+        """When the call began, on the same clock as its end."""
         return self.ended_at - self.seconds
 
 
-#: The durations that a byte stands for, in seconds: from a millisecond to fifty days, each 9 %
-#: longer than the one before.
+#: The duration that each value of a byte stands for, in seconds: from a millisecond to fifty days,
+#: each 9 % longer than the one before.
 DURATIONS: Final = tuple(2 ** (step / 8) / 1000 for step in range(256))
 
 
@@ -43,8 +44,8 @@ def packed(calls: Iterable[Call], since: float) -> bytes:
     """Return calls as bytes.
 
     Args:
-        calls: In the order in which they ended; none before ``since``.
-        since: Where the milliseconds begin.
+        calls: The calls in the order in which they ended, none of them before ``since``.
+        since: The time from which the first call's milliseconds count.
     """
     data, last = bytearray(), 0
     for call in calls:
@@ -57,7 +58,7 @@ def packed(calls: Iterable[Call], since: float) -> bytes:
 
 
 def unpacked(data: bytes, since: float) -> Iterator[Call]:
-    """Yield the calls that were packed; of bytes that are cut off, those that are whole."""
+    """Yield the packed calls; if the bytes are cut off, those that are complete."""
     at, rest = 0, iter(data)
     try:
         while True:

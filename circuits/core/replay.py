@@ -1,8 +1,8 @@
-"""What a policy would have done with recorded calls: the real machine, driven by them.
+"""Drives the real machine with recorded calls, to see what a policy would have done.
 
-All calls are told to one machine that hears of each at once, as those of a site of one process are.
-A call that was refused while it was recorded has an outcome that nobody knows: it may be refused
-again, and counts for nothing.
+One machine hears of each call at once, as on a site of one process. If a call was refused while it
+was recorded, nobody knows the outcome it would have had: it may be refused again, and else counts
+as nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from .recording import Call, Ending
 from .status import Batch, Failure, Permit, State, Status, Step
 from .windows import Outcome
 
-#: How many leases a trial has: its process renews the first one.
+#: How many leases a trial lasts at most, since its process renews the first one.
 LEASES: Final = 10
 
-#: How often successes are merged, at least, while a window of time goes by.
+#: The least number of times that successes are merged within the length of a time window.
 MERGES: Final = 20
 
 _OUTCOMES: Final = {Ending.GOOD: Outcome.GOOD, Ending.FAILED: Outcome.FAILED}
 
 
 class Stay(NamedTuple):
-    """A time that the circuit would have spent in one state."""
+    """A period that the circuit would have spent in one state."""
 
     state: State
     since: float
@@ -43,13 +43,13 @@ class Replayed:
 
     Args:
         openings: How often the circuit would have gone from closed to open.
-        down_seconds: For how long it would not have been closed.
-        good: How many calls succeeded, as recorded.
-        good_refused: How many of those it would have refused.
-        bad: How many calls failed, as recorded.
-        bad_spared: How many of those it would have refused.
+        down_seconds: For how many seconds it would not have been closed.
+        good: How many recorded calls succeeded.
+        good_refused: How many of the good calls it would have refused.
+        bad: How many recorded calls failed.
+        bad_spared: How many of the bad calls it would have refused.
         unknown: How many calls were refused while they were recorded.
-        stays: The states it would have been in, the oldest first.
+        stays: The states the circuit would have been in, the oldest first.
     """
 
     openings: int
@@ -72,10 +72,10 @@ def replay(
     """Return what a policy would have done with recorded calls.
 
     Args:
-        calls: In the order in which they began.
-        since: When the recording began; the circuit is closed then.
-        until: When it ended.
-        chance: Returns random numbers in [0, 1), for jitter, a ramp-up and a share enforced.
+        calls: The calls in the order in which they began.
+        since: When the recording began. The circuit is closed at that time.
+        until: When the recording ended.
+        chance: Returns random numbers in [0, 1), for jitter, ramp-ups and partial enforcement.
     """
     player = _Player(policy, since, chance)
     for call in calls:
@@ -90,19 +90,19 @@ class _Player:
         self._chance = chance
         self._status = Status()
         self._numbers = count()
-        #: When which call tells its outcome; the number keeps those of one moment in order.
+        #: A heap of calls by the time at which their outcome is reported. The number breaks ties.
         self._under_way: list[tuple[float, int, Call, Permit]] = []
         self._known = dict.fromkeys(Ending, 0)
         self._refused = dict.fromkeys(Ending, 0)
         self._states = [(since, State.CLOSED)]
         self._openings = 0
-        # For the rate strategy: the outcomes that are not merged yet.
+        # The outcomes that the rate strategy has not merged yet.
         self._batch = ""
         self._batch_generation = 0
         self._batch_at = 0.0
 
     def begin(self, call: Call) -> None:
-        """Let a call begin, after all that have told their outcome by then."""
+        """Begin a call, after reporting the outcomes that are due before it."""
         at, number = call.began_at, next(self._numbers)
         self._end_until(at)
         self._known[call.ending] += 1
@@ -117,7 +117,7 @@ class _Player:
             heappush(self._under_way, (self._tells_at(call), number, call, permit))
 
     def result(self, until: float) -> Replayed:
-        """Return what it all came to."""
+        """Report the remaining outcomes, and return the result."""
         self._end_until(inf)
         if self._batch:
             self._take(self._merged(until))
@@ -143,7 +143,7 @@ class _Player:
         return 0 < self._policy.slow_call_seconds <= call.seconds
 
     def _tells_at(self, call: Call) -> float:
-        """Return when a call tells its outcome: one that is overdue does so before it ends."""
+        """Return when a call's outcome is reported: at its end, or when it becomes overdue."""
         if self._is_slow(call):
             return call.began_at + self._policy.slow_call_seconds
         return call.ended_at
@@ -154,7 +154,7 @@ class _Player:
             self._take(self._told(call, permit, at))
 
     def _told(self, call: Call, permit: Permit, at: float) -> Step:
-        """Return the step that the outcome of a call brings about."""
+        """Return the machine's step for the outcome of a call."""
         status, policy = self._status, self._policy
         if policy.strategy is Strategy.RATE and permit.lease is None:
             return self._heard(call, permit, at)
@@ -166,7 +166,7 @@ class _Player:
         return machine.succeed(status, policy, permit, at)
 
     def _heard(self, call: Call, permit: Permit, at: float) -> Step:
-        """Return the step of the rate strategy. Successes are merged in batches, as ever."""
+        """Return the rate strategy's step. It merges successes in batches, as a process does."""
         if (call.ending is Ending.NOTHING and not self._is_slow(call)) or not permit.counts:
             return Step(self._status)
         if not self._batch or self._batch_generation != permit.generation:

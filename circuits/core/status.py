@@ -53,12 +53,12 @@ class Quarantine:
     """A process that cannot reach the remote while others can.
 
     Args:
-        process: Its id.
-        since: When it was found to be alone with its failures.
-        until: Until when it refuses its own calls; then one of them tries.
-        tries: How often its failures were its own alone; 0 while it has yet to try for the first
-            time since others have closed a circuit that it alone had opened.
-        token: The token of its own trial that is under way.
+        process: The id of the process.
+        since: When it was found that only this process fails.
+        until: Until when it refuses its own calls. After that, one of them is its trial.
+        tries: How often only this process failed. It is 0 before its first trial after others have
+            closed a circuit that it had opened alone.
+        token: The token of its trial that is under way.
     """
 
     process: str
@@ -89,8 +89,8 @@ class Status:
             the one that opened the circuit alone, or failed the last trial.
         quarantines: The processes that cannot reach the remote while others can.
         last_success_at: When a call last succeeded, as far as it was told.
-        succeeded_by: The process whose call that was.
-        other_succeeded_at: When a call of any other process last did.
+        succeeded_by: The process that made this last successful call.
+        other_succeeded_at: When a call of any other process last succeeded.
     """
 
     state: State = State.CLOSED
@@ -137,7 +137,7 @@ class Change:
     """One change of state or mode, as the history records it.
 
     ``until`` is when the new mode ends by itself; None if it does not. ``evidence`` says what the
-    change was decided by, where an error alone does not.
+    decision was based on, if the error alone does not.
     """
 
     from_state: State
@@ -163,8 +163,8 @@ class Step:
 class Admission(Step):
     """The answer to a caller: a permit, or the seconds to wait.
 
-    It holds both if a call passes that would have been refused: in the mode observe, or where only
-    a share of the refusals is enforced.
+    It has both if a call passes that would have been refused: in the mode observe, or if only a
+    share of the refusals is enforced.
 
     Args:
         is_alone: Whether the call is refused only because this process is in quarantine.
@@ -177,10 +177,10 @@ class Admission(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """A process, and how far it trusts what it is told by others.
+    """A process, and how far it trusts the outcomes of other processes.
 
     Args:
-        process: Its id; empty for nobody in particular.
+        process: The id of the process; empty for an unknown one.
         judge_seconds: Age in seconds at which a run that no success has cleared is believed.
         recent_seconds: Seconds for which a success of another process speaks for the remote.
         succeeded_at: When a call of this process last succeeded; None if that is unknown.
@@ -200,7 +200,7 @@ class Failure:
     """What a process knows when it reports a failed call.
 
     Args:
-        own_run: Number of failures in a row this process has reported, this one included.
+        own_run: Number of failures in a row this process has reported, including this one.
         settle_seconds: Age in seconds at which the shared run counts (``SNAPSHOT_SECONDS``).
         chance: A random number in [0, 1), for jitter.
         retry_after: Seconds the remote asked callers to wait, if it did.

@@ -94,7 +94,7 @@ def merged(window: Window, policy: Policy, now: float, batch: Counts, recent: st
 
 
 def _micros(seconds: float) -> int:
-    """Return a time in microseconds, as databases keep it: whole numbers have no rounding."""
+    """Return a time in whole microseconds, as databases keep it, to avoid rounding errors."""
     return round(seconds * MICROS)
 
 
@@ -144,6 +144,6 @@ def _told(part: int, calls: int, what: str, rate: float) -> str:
 
 
 def _reached(part: int, calls: int, rate: float, policy: Policy) -> bool:
-    # The quotient of two whole numbers is the very float that k / n, or 0.07, is written as; a
-    # product is not: 0.07 * 100 is more than 7.
+    # Divided rather than multiplied: 7 / 100 is exactly the float 0.07, but 0.07 * 100 is more
+    # than 7.
     return calls >= least_calls(policy) and part > 0 and part / calls >= rate

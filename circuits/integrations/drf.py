@@ -1,4 +1,4 @@
-"""Refusals that are errors of Django REST framework. Imported only where that is installed."""
+"""Refusals that are errors of Django REST framework. Imported only if that is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..process import gate
 class CircuitOpenAPIError(CircuitOpenError, APIException):  # type: ignore[misc]
     """A refusal that a view of the framework answers with 503 and ``Retry-After``.
 
-    The circuit's name is not sent: it is of no use to clients.
+    The circuit's name is not sent, since it is of no use to clients.
     """
 
     __module__ = "circuits"  # where it is found without this module, see there
@@ -25,20 +25,20 @@ class CircuitOpenAPIError(CircuitOpenError, APIException):  # type: ignore[misc]
 
     @property
     def wait(self) -> int:
-        """Seconds for the ``Retry-After`` that the framework's exception handler sends."""
+        """Return the seconds for the ``Retry-After`` that the framework's handler sends."""
         return max(1, ceil(self.retry_after))
 
     @property
     def detail(self) -> Any:
-        """What the client is told."""
+        """The text that the client receives."""
         detail = ErrorDetail(_("This service is not available for the moment."), self.default_code)
-        # By which the middleware knows the response that the framework makes of it.
+        # The middleware recognises the framework's response by this attribute.
         detail.refusal = self
         return detail
 
 
 class CircuitBusyAPIError(CircuitBusyError, CircuitOpenAPIError):
-    """The same for a refusal because of too many calls at once."""
+    """A refusal because of ``max_concurrent``, as an error of the framework."""
 
     __module__ = "circuits"
 

@@ -1,8 +1,8 @@
-"""Metrics for Prometheus, right over any number of worker processes. Needs the extra `prometheus`.
+"""Metrics for Prometheus, correct for any number of processes. Needs the extra `prometheus`.
 
-Importing it registers the metrics; :func:`connect` makes them count. A circuit's name is the only
-label that is not from a short list, and there are at most ``METRICS_CIRCUITS`` of those: a process
-counts the calls through all others together, and how many have no state here is a metric itself.
+Importing this module registers the metrics, and :func:`connect` makes them count. The circuit's
+name is the only label with many values. At most ``METRICS_CIRCUITS`` names are used: each process
+counts the calls of all other circuits together, and a metric says how many circuits are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..process import observers
 from ..process.observers import CallOutcome
 from ..signals import state_changed
 
-#: Set by whoever runs several processes that share one set of counts, in files in this folder.
+#: The environment variable with the folder in which several processes share one set of counts.
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 CALLS: Final = Counter("circuits_calls", "Calls through a circuit.", ["circuit", "outcome"])
@@ -40,21 +40,21 @@ TRANSITIONS: Final = Counter(
     "circuits_transitions", "Changes of a circuit's state.", ["circuit", "from", "to"]
 )
 
-#: What stands for the names that there is no room for.
+#: The label for all circuits beyond ``METRICS_CIRCUITS``.
 OTHERS: Final = "(others)"
 
-# Looked up once for each circuit: that takes a lock, and longer than the counting itself.
+# Cached, since looking up a label takes a lock, and longer than the counting itself.
 _calls: Final = cache(CALLS.labels)
 _seconds: Final = cache(SECONDS.labels)
 
-#: The names that this process has a label for.
+#: The names that have a label in this process.
 _labelled: Final[set[str]] = set()
 
 
 class SharedState(Collector):
-    """Where each circuit stands, read from the database when somebody asks.
+    """The state of each circuit, read from the database when the metrics are collected.
 
-    The database is what all processes agree on, so it does not matter which of them answers.
+    All processes share the database, so it does not matter which of them answers.
     """
 
     def describe(self) -> Iterable[Metric]:
@@ -62,7 +62,7 @@ class SharedState(Collector):
         return _families().values()
 
     def collect(self) -> Iterator[Metric]:
-        """Read the circuits; where that fails, say so, and let the other metrics through."""
+        """Read the circuits; if that fails, report it and leave the other metrics intact."""
         families = _families()
         try:
             circuits, left_out = _most_urgent(conf.get().metrics_circuits)
@@ -79,9 +79,9 @@ class SharedState(Collector):
 
 
 def _most_urgent(most: int) -> tuple[list[tuple[Any, ...]], int]:
-    """Return what is told of circuits, what is down first, and how many others there are.
+    """Return the columns of the most urgent circuits, and how many circuits are left out.
 
-    The order is that of an index. The others are counted only where there are any.
+    The order is that of an index. The rest is counted only if there is any.
     """
     rows: Any = with_clock(Circuit.objects.order_by("urgency", "name")).values_list(
         "name", "state", "mode", "quarantines", "db_now"
@@ -92,10 +92,10 @@ def _most_urgent(most: int) -> tuple[list[tuple[Any, ...]], int]:
 
 
 def _number_alone(kept: Any, now: float) -> int:
-    """Return how many processes a row's quarantines are of that have not gone for good.
+    """Return how many processes are in quarantine, by a row's quarantines, and may come back.
 
     Args:
-        now: Seconds on the database's clock.
+        now: The present time, in seconds on the database's clock.
     """
     each_one = (Quarantine(*each) for each in kept or ())
     return sum(one.tries > 0 and now < one.until + FORGET_SECONDS for one in each_one)
@@ -138,7 +138,7 @@ REGISTRY.register(SHARED)
 
 
 def observe(name: str, outcome: CallOutcome, seconds: float) -> None:
-    """Count a call, and how long it took if it was made."""
+    """Count a call and, if it was made, its duration."""
     name = _label(name)
     _calls(name, outcome.value).inc()
     if outcome is not CallOutcome.REFUSED:
@@ -146,7 +146,7 @@ def observe(name: str, outcome: CallOutcome, seconds: float) -> None:
 
 
 def _label(name: str) -> str:
-    """Return a circuit's name, or what stands for those that there is no room for."""
+    """Return a circuit's name, or :data:`OTHERS` if there are too many names."""
     if name not in _labelled:
         if len(_labelled) >= conf.get().metrics_circuits:
             return OTHERS
@@ -155,7 +155,7 @@ def _label(name: str) -> str:
 
 
 def count_transition(*, name: str, transition: Transition, **_: Any) -> None:
-    """Count a change of state; of all processes, only the one that made it hears of it."""
+    """Count a change of state. Only the process that made the change receives the signal."""
     if transition.from_state != transition.to_state:
         TRANSITIONS.labels(_label(name), transition.from_state, transition.to_state).inc()
 
@@ -173,7 +173,7 @@ def disconnect() -> None:
 
 
 def registry() -> CollectorRegistry:
-    """Return what is to be scraped: of all processes on this machine if they share their counts."""
+    """Return the metrics to expose: those of all processes here if they share their counts."""
     if MULTIPROCESS not in os.environ:
         return REGISTRY
     together = CollectorRegistry()

@@ -1,6 +1,6 @@
-"""Attributes on the caller's OpenTelemetry span. Needs the extra `opentelemetry`.
+"""Sets attributes on the caller's OpenTelemetry span. Needs the extra `opentelemetry`.
 
-A span that makes several calls keeps the attributes of the last: give each a span of its own.
+A span around several calls keeps the attributes of the last one, so give each call its own span.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def observe(name: str, outcome: CallOutcome, seconds: float) -> None:
 
 
 def connect() -> None:
-    """Begin to annotate spans."""
+    """Start annotating spans."""
     observers.add(observe)
 
 

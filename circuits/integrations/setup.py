@@ -20,7 +20,7 @@ def is_installed(module: str) -> bool:
     """Return whether the module could be imported."""
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package it is in
+    except ModuleNotFoundError:  # its package is missing
         return False
 
 
@@ -35,12 +35,12 @@ def traces(config: Config) -> bool:
 
 
 def connect() -> None:
-    """Let them listen. Nothing is imported, and no call costs more, for those who do not."""
+    """Connect the integrations. Those that are off cost nothing and are not imported."""
     try:
-        # Not `conf.get`, which would hold on to settings that may yet change during the start.
+        # Not `conf.get`, which would keep settings that may still change during the start.
         config = conf.load(getattr(settings, "CIRCUITS", {}))
     except ImproperlyConfigured:
-        return  # the system checks say what is wrong
+        return  # the system checks report what is wrong
     if counts(config):
         from . import metrics
 

@@ -1,7 +1,7 @@
 """Asks the store what a gate cannot answer from memory, and has it change the circuit.
 
-Of the threads that need an answer about one circuit, one asks, and the others take over what it was
-told.
+If several threads need an answer about one circuit, one of them asks, and the others share the
+answer.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _give_back(gate: Gate, permit: Permit | None) -> None:
 
 
 def current(gate: Gate) -> Snapshot:
-    """Return the circuit's current snapshot; one thread asks the store for all that wait."""
+    """Return the current snapshot. Of several threads that want it, one asks the store."""
     _revive(gate)
     if not conf.get().snapshot_seconds:
         return _look(gate)
@@ -75,7 +75,7 @@ def current(gate: Gate) -> Snapshot:
 
 
 def _look(gate: Gate) -> Snapshot:
-    """Ask the store, for no more than it takes to see whether anything has changed."""
+    """Ask the store by the cheapest query that tells whether anything has changed."""
     view = gate.view
     # While failures are being counted, the row has most likely changed.
     known = None if view.is_counting else view.snapshot
@@ -88,7 +88,7 @@ def change(gate: Gate, decide: Callable[[Snapshot], S], note: Note = NO_NOTE) ->
     _revive(gate)
     with gate.asking:
         changed = _change(gate, decide, note)
-    # Not under the lock: receivers of the signal may call through this very gate.
+    # Not under the lock, since receivers of the signal may call through this gate.
     announce(changed)
 
 
@@ -115,7 +115,7 @@ def merge(gate: Gate, batch: Batch, note: Note, *, is_shared: bool) -> Changed[S
 
 
 def testify(gate: Gate) -> None:
-    """Change the circuit by what this process has seen, if that decides. The pulse does so."""
+    """Change the circuit if this process's outcomes decide it. The pulse calls this."""
     snapshot, witness = gate.snapshot, gate.witness
     if snapshot is None:
         return

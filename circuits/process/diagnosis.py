@@ -1,4 +1,4 @@
-"""Notices when most of the circuits that this process uses fail together: then it is its host."""
+"""Notices when most circuits that this process uses fail together: then its host is the cause."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .gate import Gate
 
 logger = logging.getLogger("circuits")
 
-#: The fewest circuits of which most can fail.
+#: The least number of circuits in use from which the notice makes sense.
 FEWEST: Final = 3
 
 _is_said = False
 
 
 def notice(used: Sequence[Gate]) -> None:
-    """Log once that most of the circuits in use fail for this process, until they do not.
+    """Log once that most circuits in use fail for this process, and again only after they worked.
 
     Args:
-        used: The gates of the circuits that calls have come to lately.
+        used: The gates of the circuits that were called lately.
     """
     global _is_said
     failing = [gate.name for gate in used if gate.fails_for_this_process()]
@@ -39,6 +39,6 @@ def notice(used: Sequence[Gate]) -> None:
 
 
 def forget() -> None:
-    """Begin as a new process does, which has said nothing yet."""
+    """Forget that anything was logged, for a new process."""
     global _is_said
     _is_said = False

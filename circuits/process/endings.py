@@ -83,7 +83,7 @@ def _is_fatal(number: int) -> bool:
 
 
 def _do_within(seconds: float, work: Work) -> None:
-    """Do the work in a thread of its own: the caller may be an event loop, or hold a lock."""
+    """Do the work in a thread of its own, since the caller may be an event loop or hold a lock."""
     thread = Thread(target=work, name="circuits-end", daemon=True)
     thread.start()
     thread.join(seconds)

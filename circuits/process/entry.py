@@ -1,6 +1,6 @@
 """The way into a circuit: a fast path that admits or refuses a call, and its async twin.
 
-Whoever begins a call here reports its outcome, too, by :mod:`circuits.process.results`.
+Code that begins a call here must report its outcome to :mod:`circuits.process.results`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def admit(name: str) -> Ticket:
 
 
 def admit_anywhere(name: str) -> Ticket:
-    """Return a ticket as :func:`admit` does, in an event loop too: a thread asks then.
+    """Return a ticket as :func:`admit` does, even in an event loop, where a thread asks the store.
 
-    The loop waits for it, as for the sync function that is to be called.
+    The loop waits for that thread, as it waits for the sync function that is called next.
     """
     try:
         return admit(name)
@@ -61,7 +61,7 @@ def _wait(taken: PlacesTakenError) -> Ticket:
 
 
 def admit_now(name: str) -> Ticket:
-    """Return a ticket as :func:`admit` does, but raise PlacesTakenError rather than wait."""
+    """Return a ticket as :func:`admit` does, but raise PlacesTakenError instead of waiting."""
     gate = _known(name)
     return (gate and gate.admit_in_memory()) or _admit_by_store(name)
 
@@ -69,11 +69,11 @@ def admit_now(name: str) -> Ticket:
 def begin(name: str, admit: Callable[[str], Ticket] = admit) -> Ticket:
     """Begin a sync call through the circuit, and return its ticket.
 
-    A call inside another one through the same circuit rides on the permit of that: see
+    A call inside another one through the same circuit rides on the outer one's permit; see
     :mod:`circuits.process.nesting`.
 
     Args:
-        admit: How to ask for what memory cannot answer; :func:`admit_anywhere` is another way.
+        admit: The function to ask if memory cannot answer, such as :func:`admit_anywhere`.
 
     Raises:
         CircuitOpenError: The circuit refuses calls for now.
@@ -101,9 +101,9 @@ def begin(name: str, admit: Callable[[str], Ticket] = admit) -> Ticket:
 
 
 def begin_own(name: str) -> Ticket:
-    """Begin a sync call as :func:`begin` does, with a ticket of its own in any case.
+    """Begin a sync call as :func:`begin` does, but always with a ticket of its own.
 
-    It is for calls that take so long anyhow that the difference does not matter.
+    This is for calls that take so long that the extra cost does not matter.
     """
     ticket = begin(name)
     return nesting.enter(ticket) if ticket.is_plain else ticket
@@ -115,7 +115,7 @@ async def abegin(name: str) -> Ticket:
 
 
 def begin_in_memory(name: str) -> Ticket | None:
-    """Begin an async call; return None if it takes more than a look at the memory, or a wait."""
+    """Begin an async call; return None if memory alone cannot decide, or if it has to wait."""
     known = _known(name)
     if known is None:
         return None

@@ -25,15 +25,15 @@ logger = logging.getLogger("circuits")
 #: The most circuits that one transaction writes.
 CHUNK: Final = 500
 
-#: The number of circuits that an outage may hit before a flush gives up.
+#: How many circuits may fail by an outage before a flush gives up.
 OUTAGES: Final = 2
 
 
 class Gathered(NamedTuple):
-    """What was taken from one gate to be written.
+    """The tallies taken from one gate to be written.
 
     Args:
-        batch: For the rate strategy: the window, the outcomes taken from it, and their batch.
+        batch: The window of the rate strategy, the outcomes taken from it, and their batch.
     """
 
     gate: Gate
@@ -54,17 +54,17 @@ class Gathered(NamedTuple):
 def flush(gates: Iterable[Gate], store: SharedStore) -> None:
     """Write what the gates have gathered, in one transaction.
 
-    If the transaction fails, each circuit is written by itself; one that cannot be written keeps
-    what it has for the next flush.
+    If the transaction fails, each circuit is written by itself. One that cannot be written keeps
+    its tallies for the next flush.
 
     Raises:
-        InDoubtError: The connection was lost during a commit; what may have been written is not
-            written again.
+        InDoubtError: The connection was lost during a commit. Tallies that may have been written
+            are not written again.
         django.db.Error: The database does not answer. Nothing is lost.
         Exception: Another error kept a circuit from being written; its note names the circuit.
             Several such errors are raised as a group.
     """
-    # Circuits that failed the last time come last, so that they hold up no others.
+    # Circuits that failed the last time come last, so that they do not hold up the others.
     well, troubled = _sorted(gates)
     rest = iter([*_chunks(well), *([each] for each in troubled)])
     troubles: list[Exception] = []
@@ -82,7 +82,7 @@ def flush(gates: Iterable[Gate], store: SharedStore) -> None:
 
 
 def _sorted(gates: Iterable[Gate]) -> tuple[list[Gathered], list[Gathered]]:
-    """Return what the gates have gathered, by name; second, what failed the last time."""
+    """Return the tallies of the gates by name, and apart those that failed the last time."""
     well: list[Gathered] = []
     troubled: list[Gathered] = []
     for gate in sorted(gates, key=attrgetter("name")):
@@ -108,8 +108,8 @@ def _written(chunk: Sequence[Gathered], store: SharedStore) -> list[Exception]:
     try:
         for each in alone:
             troubles += _written([each], store)
-            # One error may be a row that somebody has locked. A second one means that the whole
-            # database is away, and each further try would wait for it.
+            # A single error may come from a row that is locked. A second one means that the whole
+            # database is away, and that each further try would wait for it.
             if sum(map(_is_outage, troubles)) >= OUTAGES:
                 break
     finally:
@@ -139,7 +139,7 @@ def _is_outage(error: Exception) -> bool:
 
 
 def _together(troubles: list[Exception]) -> Exception:
-    """Return the error to raise; an outage comes last, for the store has logged it already."""
+    """Return the error to raise. An outage comes last, since the store has logged it already."""
     unforeseen = [error for error in troubles if not _is_outage(error)]
     if len(unforeseen) > 1:
         return ExceptionGroup("Several circuits could not be written down.", unforeseen)

@@ -1,4 +1,4 @@
-"""Notices that this process was forked, and leaves to the parent what is the parent's.
+"""Notices that this process was forked, and leaves the parent's connections to the parent.
 
 Python announces its own forks. A server that forks without Python, as uWSGI does, is noticed by
 the process id, which is looked at when a request begins and before the circuits' database is
@@ -41,7 +41,7 @@ _locks: Final[dict[int, Lock]] = {}
 
 _steps: Final[list[Callable[[], object]]] = []
 
-#: The parent's connections and pools: closing or collecting them in a child would end them for it.
+#: The parent's connections and pools. To close or collect them in a child would end the parent's.
 _parents: Final[list[Any]] = []
 
 
@@ -110,7 +110,7 @@ def leave_connection_to_parent() -> None:
         if wrapper.vendor == "sqlite" or not hasattr(wrapper.connection, "fileno"):
             _parents.append(wrapper)
             continue
-        with suppress(wrapper.Database.Error):  # broken already, so there is nothing to share
+        with suppress(wrapper.Database.Error):  # already broken, so there is nothing to share
             _cut_off(wrapper.connection.fileno())
             wrapper.connection.close()
 
@@ -118,7 +118,7 @@ def leave_connection_to_parent() -> None:
 def leave_pool_to_parent() -> None:
     """Leave the pool of ``OPTIONS["pool"]`` to the parent: its threads do not run in the child."""
     wrapper: Any = connections[conf.get().database]
-    # Django's own way to drop a pool closes it, and the parent's sessions with it.
+    # Django's own way to drop a pool closes it, and with it the parent's sessions.
     pools = getattr(wrapper, "_connection_pools", {})
     _parents.append(pools.pop(wrapper.alias, None))
 

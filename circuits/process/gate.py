@@ -1,6 +1,6 @@
-"""A circuit as one process sees it: decides who may call, from memory where that is possible.
+"""A circuit as one process sees it. It decides which calls may pass, from memory if possible.
 
-What a gate knows is one frozen :class:`~circuits.process.view.View`. Outcomes of calls are gathered
+A gate keeps all it knows in one frozen :class:`~circuits.process.view.View`. Outcomes are gathered
 in its :class:`~circuits.process.tallies.Tallies` and reported by :mod:`circuits.process.results`.
 """
 
@@ -34,11 +34,11 @@ S = TypeVar("S", bound=Step)
 #: The ``retry_after``, in seconds, of a caller over ``max_concurrent``.
 BUSY_RETRY_SECONDS: Final = 1.0
 
-#: Seconds in which the others can refute an accusation where each call asks for the state.
+#: Seconds in which others can refute an accusation if each call asks for the state.
 JUDGE_SECONDS: Final = 0.2
 
-#: Seconds for which a success of another process speaks for the remote, at least: twice the time
-#: that it may take to hear of one.
+#: The least number of seconds for which a success of another process speaks for the remote: twice
+#: the time that it may take to hear of one.
 RECENT_SECONDS: Final = 10.0
 
 #: Seconds for which the pulse goes on renewing a view after its last call.
@@ -59,10 +59,10 @@ class PlacesTakenError(CircuitBusyError):
     """All places of a circuit are taken, and the policy lets the caller wait for one.
 
     Args:
-        gate: The circuit.
-        permit: What the caller may do once it has a place, unless the circuit changes meanwhile.
+        gate: The gate of the circuit.
+        permit: The caller's permit once it has a place, unless the circuit changes meanwhile.
         limit: How many places there are.
-        seconds: For how long it may wait.
+        seconds: For how many seconds the caller may wait.
     """
 
     def __init__(self, gate: Gate, permit: Permit, limit: int, seconds: float) -> None:
@@ -83,14 +83,14 @@ class Renewer(Protocol):
         """Start to renew, since calls have come after a pause."""
 
     def look_soon(self, seconds: float = 0.0) -> None:
-        """Renew in ``seconds`` rather than at the next beat, unless that comes first."""
+        """Renew in ``seconds`` rather than at the next beat, unless the beat comes first."""
 
 
 class Ticket:
     """A permit to call through a gate, with what is needed to report the outcome.
 
-    While a circuit is healthy, all its plain sync calls share one ticket, that of the gate's view.
-    Any other call has a ticket of its own.
+    While a circuit is healthy, all its plain sync calls share one ticket, which the gate's view
+    holds. Any other call has a ticket of its own.
 
     Args:
         gate: The gate that gave the permit.
@@ -100,15 +100,15 @@ class Ticket:
         is_plain: Whether it is the ticket that plain calls share.
 
     Attributes:
-        paused_at: Since when its caller has been busy with something else, on the monotonic clock;
-            0 if it is not.
-        has_left: Whether the caller is out of the call, so that no other can ride on it.
-        told: The outcome that the call has told its circuit.
-        shared: What it has in common with the calls that ride on its permit; None without any.
+        paused_at: When the caller turned to something else, on the monotonic clock; 0 if it has
+            not.
+        has_left: Whether the caller has left the call, so that no other call can ride on it.
+        told: The outcome that the call has reported to its circuit.
+        shared: The state it shares with the calls that ride on its permit; None if none do.
         is_watched: Whether the pulse looks after the call.
-        is_counted: Whether it was counted when it was overdue.
-        has_ended: Whether it has ended.
-        look_at: When it does so next, on the monotonic clock.
+        is_counted: Whether the call was counted as overdue.
+        has_ended: Whether the call has ended.
+        look_at: When the pulse looks at the call next, on the monotonic clock.
     """
 
     __slots__ = (
@@ -148,7 +148,7 @@ class Ticket:
         self.shared: Shared[Ticket] | None = None
 
     def watch(self, at: float) -> None:
-        """Have the pulse look after the call, for the first time then."""
+        """Have the pulse look after the call, from the time ``at`` on."""
         self.is_watched = True
         self.gate.underway.add(self, at)
 
@@ -162,25 +162,25 @@ class Ticket:
     def watch_on(self, at: float) -> None:
         """Have the pulse look after a counted call once more, unless it has ended."""
         self.gate.underway.add(self, at)
-        if self.has_ended:  # perhaps before it was added
+        if self.has_ended:  # it may have ended before it was added
             self.gate.underway.take(self)
 
     @property
     def is_in_window(self) -> bool:
-        """Whether it is one of the many calls in the window of the rate strategy."""
+        """Whether its outcome counts in the window of the rate strategy; a trial's does not."""
         return self.gate.tallies.window is not None and self.permit.lease is None
 
     def seconds(self, now: float) -> float:
-        """Return for how long the call has been under way, without its pauses."""
+        """Return for how many seconds the call has been under way, without its pauses."""
         return (self.paused_at or now) - self.started_at
 
     def pause(self) -> None:
-        """Stop the call's clock: its caller does something else with what has come so far."""
-        if self.started_at:  # else it is one ticket for many calls, and not timed
+        """Stop the call's clock while its caller does something else."""
+        if self.started_at:  # otherwise many calls share the ticket, and it is not timed
             self.paused_at = monotonic()
 
     def go_on(self) -> None:
-        """Let the call's clock go on."""
+        """Start the call's clock again."""
         if not self.paused_at:
             return
         now = monotonic()
@@ -188,7 +188,7 @@ class Ticket:
         self.paused_at = 0.0
         if self.is_watched:
             at = next_look(self, self.gate.snapshot, now)
-            if at < self.look_at:  # somebody has looked during the pause
+            if at < self.look_at:  # the pulse has looked during the pause
                 self.gate.underway.look(self, at)
 
     @property
@@ -210,7 +210,7 @@ class Ticket:
         was_there = not self.is_watched or gate.underway.take(self)
         counts = was_there and not self.is_counted
         if not (counts or self.is_in_window):
-            outcome = CallOutcome.FAILURE  # as which it was counted when it was overdue
+            outcome = CallOutcome.FAILURE  # it was counted as one when it was overdue
         elif outcome is CallOutcome.FAILURE:
             gate.tallies.tick_failure()
         if self.started_at and observers.listening():
@@ -225,9 +225,9 @@ class Gate:
         name: The circuit's name.
         store: The store that holds its row.
         renewer: Renews the view in the background; without one, callers renew it.
-        home: The database that holds the row; the tallies are written to no other.
+        home: The database that holds the row. Tallies are written to no other.
         underway: The calls of this process that the pulse looks after.
-        process: The id of the process; by default it is one that no other gate has.
+        process: The id of the process; by default one that no other gate has.
     """
 
     def __init__(
@@ -246,8 +246,8 @@ class Gate:
         self.store = store
         self.tallies = Tallies()
         self.places = Places()
-        #: Held while calls that ride on one permit begin or end, which needs no I/O. A thread may
-        #: come by again while it holds it: the garbage collector ends abandoned calls.
+        #: Held while calls that ride on one permit begin or end, which needs no I/O. Reentrant,
+        #: since the garbage collector may end an abandoned call in a thread that holds it.
         self.sharing = RLock()
         self._renewer = renewer
         #: Held while a thread asks the store, so that the others wait for its answer.
@@ -259,18 +259,18 @@ class Gate:
         self.view: View[Ticket] = View(leave=self._leave(Permit(0)))
         #: Whether a call through it was ever entered in :mod:`circuits.process.nesting`.
         self.has_entered = False
-        #: The permit of a success that is to clear a run of failures, if there turns out to be one.
+        #: The permit of a success that will clear a run of failures, if there turns out to be one.
         self.owes_clearing: Permit | None = None
         #: Whether the last flush could not write its tallies.
         self.is_troubled = False
         #: Whether its row was read inside a transaction of the caller's, as in a test.
         self.is_private = False
-        # Until when it counts as in use without a further call.
+        # Until when the gate counts as in use without a further call.
         self._kept_until = NEVER
 
     @property
     def witness(self) -> Witness:
-        """This process, as it reports to the circuit."""
+        """This process as a witness."""
         site = conf.get()
         return Witness(
             process=self.process,
@@ -286,7 +286,7 @@ class Gate:
 
     @property
     def used_at(self) -> float:
-        """About when it was last used, on the monotonic clock; infinity while calls hold places."""
+        """Roughly when it was last used, on the monotonic clock; infinity while places are held."""
         snapshot = self.view.snapshot
         if self.places.taken or snapshot is None:
             return float("inf")
@@ -295,7 +295,7 @@ class Gate:
     def clock(self) -> float:
         """Return the time in seconds since 1970, by the database's clock as last read.
 
-        While the circuit is in memory only, it is this machine's time.
+        While the circuit is in memory only, this is the time of this machine.
         """
         snapshot = self.view.snapshot
         if snapshot is None or not snapshot.is_shared:
@@ -322,7 +322,7 @@ class Gate:
         return self.admit_by(view.snapshot)
 
     def admit_by(self, snapshot: Snapshot) -> Ticket | None:
-        """Return a ticket by a snapshot of any age; None if the row must change first.
+        """Return a ticket according to a snapshot of any age; None if the row must change first.
 
         Raises:
             CircuitOpenError: The circuit refuses calls for now.
@@ -345,14 +345,14 @@ class Gate:
         if admission.permit is None:
             raise self.refused(admission.retry_after or 0.0, is_alone=admission.is_alone)
         if admission.retry_after is not None:
-            self.tallies.tick_refusal()  # it passes, since its refusal is not enforced
+            self.tallies.tick_refusal()  # the call passes, since its refusal is not enforced
         limit = snapshot.policy.max_concurrent
         if limit and not self.places.enter(limit):
             raise self._busy(admission.permit, snapshot)
         return self.ticket(admission.permit, has_place=limit > 0)
 
     def _busy(self, permit: Permit, snapshot: Snapshot) -> CircuitOpenError:
-        """Return what to raise where all places are taken. A trial does not wait for one."""
+        """Return the exception to raise if all places are taken. A trial does not wait for one."""
         policy = snapshot.policy
         if policy.max_wait_seconds and permit.lease is None:
             return PlacesTakenError(self, permit, policy.max_concurrent, policy.max_wait_seconds)
@@ -403,7 +403,7 @@ class Gate:
         return snapshot
 
     def _await_verdict(self, snapshot: Snapshot) -> None:
-        """Have this process's own accusation decided as soon as that is possible."""
+        """Have this process's accusation decided as soon as possible."""
         wait = conviction.verdict_in(snapshot.status, self.witness, snapshot.now)
         if wait and self._renewer is not None and self.is_renewed():
             self._renewer.look_soon(wait)
@@ -425,7 +425,7 @@ class Gate:
         return Ticket(self, permit, is_plain=True)
 
     def _begin(self, snapshot: Snapshot, known: Snapshot | None) -> None:
-        """Adapt the tallies to the generation and the strategy of a snapshot."""
+        """Adapt the tallies to a snapshot's generation and strategy."""
         generation = snapshot.status.generation
         if known is None or known.status.generation != generation:
             self.tallies.refuse_by(max(0, generation))
@@ -452,7 +452,7 @@ class Gate:
         return 0 if own is None else own.tries
 
     def fails_for_this_process(self) -> bool:
-        """Return whether the last ``threshold`` calls of this process failed, or it is alone."""
+        """Return whether this process has ``threshold`` failures in a row, or is quarantined."""
         snapshot = self.view.snapshot
         if snapshot is None:
             return False
@@ -468,13 +468,13 @@ class Gate:
             self.view = change(self.view)
 
     def share(self) -> None:
-        """Let plain calls share a ticket until the view is renewed, where they may."""
+        """Let plain calls share a ticket until the view is renewed, if they may."""
         view = self.view
         if view.shares_until == NEVER < min(view.plain_until, view.passes_until):
             self.swap(View.shared)
 
     def expire(self) -> None:
-        """Expire the view, so that the next call asks the store: the circuit was changed."""
+        """Expire the view after a change of the circuit, so that the next call asks the store."""
         self.tallies.clear_run()
         with self._swapping:
             self._known_at = monotonic()
@@ -485,7 +485,7 @@ class Gate:
         """Return whether calls have come lately. Only the thread that renews views may ask.
 
         Args:
-            now: The present moment on the monotonic clock.
+            now: The present time on the monotonic clock.
         """
         if self.is_private or (now >= self._kept_until and now >= self.view.fresh_until):
             return False
@@ -500,7 +500,7 @@ class Gate:
             self._renewer.keep_up()
 
     def clear_soon(self, permit: Permit) -> bool:
-        """Have the pulse clear a run that this success ends; return false if it cannot."""
+        """Have the pulse clear the run that a success ends; return false if it cannot."""
         if not self.is_renewed() or self._renewer is None:
             return False
         self.owes_clearing = permit

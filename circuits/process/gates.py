@@ -20,7 +20,7 @@ MOST_LEAVING: Final = 1_000
 
 
 class Gates(dict[str, Gate]):
-    """At most ``MAX_SNAPSHOTS`` gates, looked up by the plain ``get`` of a dict."""
+    """At most ``MAX_SNAPSHOTS`` gates, looked up by a dict's plain ``get``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Gates(dict[str, Gate]):
         self._leaving: list[Gate] = []
 
     def add(self, gate: Gate) -> Gate:
-        """Add a gate, and return the one kept: another thread may have added its own first."""
+        """Add a gate and return it, or the one that another thread has added first."""
         kept = self.setdefault(gate.name, gate)
         if len(self) > conf.get().max_snapshots:
             self._make_room()
@@ -49,7 +49,7 @@ class Gates(dict[str, Gate]):
 
     @contextmanager
     def all_of_them(self) -> Iterator[list[Gate]]:
-        """Yield all gates, those dropped since the last time included.
+        """Yield all gates, including those dropped since the last time.
 
         A dropped gate that still holds tallies when the block ends is kept for the next time.
         """
@@ -76,7 +76,7 @@ class Gates(dict[str, Gate]):
     def _keep(self, unwritten: Iterable[Gate]) -> None:
         """Keep dropped gates that could not be written, the latest if there are too many.
 
-        While the database is away the number of new names has no limit, but memory has.
+        While the database is away the number of new names has no limit, but memory does.
         """
         with self._lock:
             self._leaving = [*unwritten, *self._leaving]

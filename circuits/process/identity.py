@@ -1,7 +1,7 @@
-"""The id of this process, by which the others know whose failures they hear of.
+"""The id of this process, by which other processes know whose failures they hear of.
 
-It has the host's name, the process id and a random part, such as ``web-3:4711:9f3a01c2``. It says
-nothing of where the host can be reached: a name that holds an address is left out.
+It consists of the host's name, the process id and a random part, such as ``web-3:4711:9f3a01c2``.
+It does not say where the host can be reached: a name that contains an address is left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 from secrets import token_hex
 from typing import Final
 
-#: What stands for a host whose name is not to be told.
+#: The name of a host whose own name is left out.
 UNNAMED: Final = "host"
 
 #: The most characters of a host's name that are kept.
@@ -25,7 +25,7 @@ _own = ""
 
 
 def own() -> str:
-    """Return the id of this process; a forked child has one of its own."""
+    """Return the id of this process. A forked child has its own."""
     global _own
     if not _own:
         _own = new()

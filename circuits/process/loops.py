@@ -1,6 +1,6 @@
-"""The event loop that runs the caller, asyncio's or trio's, and waiting in it for a thread.
+"""Finds the event loop that runs the caller, asyncio's or trio's, and waits in it for threads.
 
-Trio is met only where a site runs it, so it is never imported elsewhere.
+Trio is imported only if the site has imported it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def current() -> Hashable:
-    """Return what stands for the running event loop: asyncio's loop, or trio's token.
+    """Return a key for the running event loop: asyncio's loop, or trio's token.
 
     Raises:
-        RuntimeError: Neither of them runs here.
+        RuntimeError: Neither asyncio nor trio runs here.
     """
     if _is_trio():
         import trio
@@ -44,12 +44,12 @@ def is_running() -> bool:
 
 
 def is_closed(loop: Hashable) -> bool:
-    """Return whether a loop that :func:`current` has returned is known to run no more."""
+    """Return whether a loop that :func:`current` has returned is known to have ended."""
     return isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()
 
 
 async def wait(future: Future[Any]) -> None:
-    """Wait until a thread's future is done, however it ends; its work goes on if this does not.
+    """Wait until a thread's future is done, however it ends. If cancelled, the work goes on.
 
     Raises:
         RuntimeError: Neither asyncio nor trio runs here.
@@ -61,7 +61,7 @@ async def wait(future: Future[Any]) -> None:
 
 
 async def wait_for(event: asyncio.Event | trio.Event, seconds: float) -> None:
-    """Wait until an event is set, or the time is over."""
+    """Wait until an event is set, or ``seconds`` have passed."""
     if isinstance(event, asyncio.Event):
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -74,13 +74,13 @@ async def wait_for(event: asyncio.Event | trio.Event, seconds: float) -> None:
 
 
 def soon(loop: Any, function: Callable[[], object]) -> bool:
-    """Have a loop run a function soon, and return whether it still runs. Any thread may ask."""
+    """Have a loop run a function soon; return whether it still runs. Any thread may call this."""
     try:
         if isinstance(loop, asyncio.AbstractEventLoop):
             loop.call_soon_threadsafe(function)
         else:
             loop.run_sync_soon(function)
-    except RuntimeError:  # its end, for asyncio and trio alike
+    except RuntimeError:  # the loop has ended; asyncio and trio both raise this
         return False
     return True
 

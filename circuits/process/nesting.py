@@ -1,10 +1,10 @@
 """Calls inside calls through the same circuit: the inner one rides on the outer one's permit.
 
-Which calls a thread or task is inside of is kept in a context variable, so a task, or a thread that
-is started with a copy of the context, is inside of them too for as long as they last. To change the
-variable costs as much as half a call. So while a circuit is healthy, a plain sync call is not
-entered in it; in its place it asks when it ends whether a call inside has told the circuit. It need
-not even ask where no call through its circuit was ever entered.
+A context variable holds the calls that a thread or task is inside of. A task or thread that is
+started with a copy of the context is inside of them too, for as long as they last. Changing the
+variable costs half as much as a call. So while a circuit is healthy, a plain sync call is not
+entered there. Instead, when it ends, it asks whether a call inside has reported to the circuit. It
+need not even ask if no call through its circuit was ever entered.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from .gate import Gate, Ticket
 from .observers import CallOutcome
 from .sharing import Shared
 
-#: The most tickets of calls that have ended which a thread or task keeps.
+#: The most tickets of ended calls that a thread or task keeps.
 MOST_ENDED: Final = 8
 
 _tickets: Final[ContextVar[tuple[Ticket, ...]]] = ContextVar("circuits_tickets", default=())
 
 #: Returns the tickets of the calls that this thread or task is inside of, the outermost first.
-#: Among them are some that have ended, for the calls around them that were not entered.
+#: Some of them have ended, and are kept for the calls around them that were not entered.
 held: Final = _tickets.get
 
-#: To look up a member of an enum takes as long as a step of a call does.
+#: A name of its own, since looking up a member of an enum is slow on the hot path.
 _SUCCESS: Final = CallOutcome.SUCCESS
 
 _TOLD: Final = (CallOutcome.SUCCESS, CallOutcome.FAILURE)
 
 
 def enter(ticket: Ticket) -> Ticket:
-    """Enter a call, so that calls inside it ride on it; return its ticket, one of its own."""
+    """Enter a call, so that calls inside it ride on it; return a ticket of its own."""
     if ticket.is_plain:
         ticket = Ticket(ticket.gate, ticket.permit, monotonic())
     _keep(ticket)
@@ -41,9 +41,9 @@ def enter(ticket: Ticket) -> Ticket:
 
 
 def ride(gate: Gate) -> Ticket | None:
-    """Return a ticket on the permit of the call through this circuit that this one is inside of.
+    """Return a ticket on the permit of the call around this one through the same circuit.
 
-    Return None where there is none.
+    Return None if there is no such call.
     """
     for outer in reversed(held()):
         if outer.gate is gate and not outer.has_left:
@@ -64,7 +64,7 @@ def _ride_on(outer: Ticket) -> Ticket | None:
     with gate.sharing:
         if outer.shared is None:
             outer.shared = Shared(outer)
-        # Only now, since to leave alone takes no lock.
+        # Checked only now, since leave_alone() takes no lock.
         if outer.has_left or outer.shared.is_over:
             return None
         if gate.view.is_current(outer.permit):
@@ -99,7 +99,7 @@ def leave_alone(ticket: Ticket) -> bool:
 
 
 def is_idle() -> bool:
-    """Return whether all that is held has ended and says nothing any more; forget it then."""
+    """Return whether no held ticket matters any more; if so, forget them all."""
     if all(each.has_left and not _matters(each) for each in held()):
         _tickets.set(())
         return True
@@ -109,14 +109,14 @@ def is_idle() -> bool:
 def _matters(ended: Ticket) -> bool:
     """Return whether a call around an ended one must still hear of its outcome.
 
-    A failure keeps it from counting as a success, or once more as a failure, unless the circuit has
-    changed since: its permit is of no use any more then.
+    A failure keeps the outer call from counting as a success, or as a second failure. If the
+    circuit has changed since, the outer call's permit no longer counts anyway.
     """
     return ended.told is CallOutcome.FAILURE and ended.gate.view.is_current(ended.permit)
 
 
 def told(gate: Gate) -> CallOutcome | None:
-    """Return what a call inside has told the circuit, for a call that is not entered."""
+    """Return the outcome that a call inside has reported, for an outer one that is not entered."""
     for each in reversed(held()):
         if each.gate is gate and each.told in _TOLD:
             return each.told
@@ -124,7 +124,7 @@ def told(gate: Gate) -> CallOutcome | None:
 
 
 def tell(gate: Gate, outcome: CallOutcome) -> None:
-    """Leave word of an outcome to the calls around this one, where neither is entered."""
+    """Keep an outcome for the calls around this one, if neither is entered."""
     ticket = Ticket(gate, gate.view.leave.permit)
     leave(ticket, outcome)
     _keep(ticket)

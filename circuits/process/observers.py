@@ -1,6 +1,6 @@
 """Observers that are told about each call: metrics, tracing, a site's own code.
 
-There are none by default, and then they cost a call nothing. With one, every call is timed.
+By default there are none, and calls cost nothing extra. With one, every call is timed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ class CallOutcome(StrEnum):
 
     SUCCESS = "success"
     FAILURE = "failure"
-    #: It was cancelled, or ended with something that says nothing about the remote.
+    #: The call was cancelled, or ended in a way that says nothing about the remote.
     IGNORED = "ignored"
     REFUSED = "refused"
 
 
 class Observer(Protocol):
-    """Is called for each call through a circuit, in the thread and context that made it."""
+    """A function that is called for each call, in the thread and context that made the call."""
 
     def __call__(self, name: str, outcome: CallOutcome, seconds: float) -> None:
         """Record a call; ``seconds`` is its duration, 0 for a refused one."""
@@ -33,7 +33,7 @@ _observers: Final[list[Observer]] = []
 
 
 def add(observer: Observer) -> None:
-    """Add an observer, which is told about calls from each circuit's next snapshot on."""
+    """Add an observer. It is told about a circuit's calls from the circuit's next snapshot on."""
     if observer not in _observers:
         _observers.append(observer)
 
@@ -44,7 +44,7 @@ def remove(observer: Observer) -> None:
         _observers.remove(observer)
 
 
-#: Returns how many observers there are, at the least cost: each refusal asks.
+#: Returns how many observers there are, as cheaply as possible, since each refusal asks.
 listening: Final = _observers.__len__
 
 

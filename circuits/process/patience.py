@@ -17,7 +17,7 @@ from .workers import Workers
 
 T = TypeVar("T")
 
-#: Seconds after which work that waits for a thread gets another one.
+#: Seconds that work waits for a free thread before another thread is started.
 BRIEF_SECONDS: Final = 0.1
 
 

@@ -1,4 +1,4 @@
-"""The places of calls under way at once in one process, a circuit's ``max_concurrent``."""
+"""Counts the calls under way in one process for a circuit with ``max_concurrent``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Turn:
 class Places:
     """Counts the calls under way of a circuit that limits them, and queues those over the limit.
 
-    Who came first is served first, and nobody overtakes the queue.
+    Callers are served in the order in which they came, and nobody overtakes the queue.
     """
 
     __slots__ = ("_lock", "_queue", "taken")
@@ -58,13 +58,13 @@ class Places:
             return True
 
     def leave(self) -> None:
-        """Give a place back; it goes to the first in the queue."""
+        """Give a place back, which goes to the first in the queue."""
         with self._lock:
             self.taken -= 1
             self._serve()
 
     def queue(self, limit: int, wake: Callable[[], object]) -> Turn:
-        """Join the queue, and return the turn in it; it may have a place already."""
+        """Join the queue and return a turn in it, which may have a place at once."""
         turn = Turn(limit, wake)
         with self._lock:
             self._queue.append(turn)
@@ -72,16 +72,16 @@ class Places:
         return turn
 
     def quit(self, turn: Turn) -> bool:
-        """Leave the queue; return whether the turn has a place, which is the caller's to leave."""
+        """Leave the queue; return whether the turn has a place, which the caller must leave."""
         with self._lock:
             if not turn.has_place:
-                with suppress(ValueError):  # it was sent away
+                with suppress(ValueError):  # the turn was dismissed
                     self._queue.remove(turn)
             self._serve()
             return turn.has_place
 
     def dismiss(self) -> None:
-        """Send all away who wait: the circuit has changed, so they have to ask anew."""
+        """Send away all who wait, because the circuit has changed and they must ask again."""
         if not self._queue:
             return
         with self._lock:

@@ -1,4 +1,4 @@
-"""Connection pools, ``OPTIONS["pool"]``: an idle thread keeps no connection that others want."""
+"""Returns connections to the pools of ``OPTIONS["pool"]``, so that idle threads keep none."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from django.db import connections
 
 
 def give_back() -> None:
-    """Give this thread's connections back to their pools; those of no pool stay open.
+    """Give this thread's connections back to their pools; connections without a pool stay open.
 
-    For threads that wait for their next work: whoever is left without a connection of the pool
-    would wait for it in vain.
+    A thread calls this before it waits for its next work. A connection that it kept would be
+    missing in the pool for other threads.
     """
     for connection in connections.all(initialized_only=True):
         if connection.settings_dict["OPTIONS"].get("pool"):

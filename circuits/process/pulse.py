@@ -2,9 +2,9 @@
 
 Every ``SNAPSHOT_SECONDS`` it renews the views of all circuits in use with one statement, so that
 callers need not. While no calls come it asks nothing. Every ``FLUSH_SECONDS``, and at the end of
-the process, it has the tallies of all circuits written in one transaction, by a worker, so that no
-renewal waits for a long one. It looks after the calls under way that need it. Because it asks so
-often, it is also the first to notice that the database has fallen silent.
+the process, it flushes the tallies of all circuits in one transaction. A worker does that, so that
+no renewal has to wait for a long transaction. It looks after the calls under way that need it. And
+because it asks so often, it is the first to notice that the database has fallen silent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Pulse:
         renew: Renews the views in use; returns whether there are any.
         flush: Writes the tallies, and logs its errors.
         tend: Looks after the calls under way; returns when to do so next, on the monotonic clock.
-        submit: Has work done by another thread; by default the pulse does it itself.
+        submit: Has another thread do some work; by default the pulse does it itself.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Pulse:
                 self._thread.start()
 
     def is_running(self) -> bool:
-        """Return whether the thread has begun to run: under some servers no thread ever does."""
+        """Return whether the thread has begun to run. Under some servers threads never do."""
         return self._has_begun and not self._is_stopped
 
     def is_renewing(self) -> bool:
@@ -91,12 +91,12 @@ class Pulse:
             self._wake.set()
 
     def look_soon(self, seconds: float = 0.0) -> None:
-        """Renew in ``seconds`` rather than at the next beat, unless that comes first."""
+        """Renew in ``seconds`` rather than at the next beat, unless the beat comes first."""
         self._renew_at = min(self._renew_at, monotonic() + seconds)
         self._wake.set()
 
     def tend_by(self, at: float) -> None:
-        """Look after the calls under way by that moment, if not before."""
+        """Look after the calls under way at the time ``at`` at the latest."""
         if at >= self._tend_at:
             return
         with self._lock:
@@ -120,7 +120,7 @@ class Pulse:
             self._flush_and_disconnect()
 
     def has_thread(self) -> bool:
-        """Return whether the thread was started here, so that there may be tallies to write."""
+        """Return whether this process has started the thread, and may have tallies to write."""
         return self._thread is not None
 
     # In the thread
@@ -160,12 +160,12 @@ class Pulse:
             if self._is_idle():
                 connections.close_all()
         if now >= self._tend_at and not self._is_stopped:
-            self._tend_at = FOREVER  # before it looks, so that a call that begins meanwhile counts
+            self._tend_at = FOREVER  # set first, so that a call that begins meanwhile can lower it
             self.tend_by(self._tend())
             pools.give_back()
 
     def _is_idle(self) -> bool:
-        """Return whether no calls come, so that no session is kept open."""
+        """Return whether no calls come, so that no database session need be kept open."""
         return self._renew_at == FOREVER
 
     def _flush_by_itself(self) -> None:

@@ -1,4 +1,4 @@
-"""Writes what this process has recorded, a batch of each circuit with every flush."""
+"""Writes the calls that this process has recorded, one batch for each circuit at every flush."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .gate import Gate
 
 
 def write(gates: Iterable[Gate], alias: str) -> None:
-    """Write what was recorded of some circuits.
+    """Write the recorded calls of some circuits.
 
     Args:
         alias: The alias of the circuits' database.
@@ -33,7 +33,7 @@ def write(gates: Iterable[Gate], alias: str) -> None:
 def _write(gate: Gate, tape: tapes.Tape, alias: str) -> None:
     calls = tape.take()
     now = gate.view.shared_time(monotonic())
-    if now is None:  # the circuit is in memory only, for as long as the database is away
+    if now is None:  # the circuit is in memory only, while the database is away
         tape.give_back(calls)
         return
     shift = now - monotonic()

@@ -22,7 +22,7 @@ CHUNK: Final = 500
 def renew(gates: Mapping[str, Gate], store: FailSafeStore) -> bool:
     """Renew the views of the gates in use; return whether there are any.
 
-    While the database does not answer, only try whether it is back.
+    While the database does not answer, only test whether it is back.
     """
     now = monotonic()
     used = [gate for gate in list(gates.values()) if gate.is_in_use(now)]
@@ -47,6 +47,6 @@ def _renew(chunk: list[Gate], store: FailSafeStore) -> None:
             gate.take(snapshot)
             asking.testify(gate)
             results.end_run_owed(gate)
-        except Exception:  # one circuit's trouble is not the others'
+        except Exception:  # one circuit's trouble must not affect the others
             if once_a_minute.is_due("renewal"):
                 logger.exception("Could not renew what is known of the circuit %s.", gate.name)

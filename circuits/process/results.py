@@ -1,8 +1,8 @@
-"""Reports the outcomes of calls: in memory where that is enough, else to the store.
+"""Reports the outcomes of calls: in memory if that is enough, else to the store.
 
-A success on a closed circuit with no failures to clear is a tally in memory. A failure that opens
-nothing is one conditional UPDATE. The machine decides, under the row's lock, on whatever may change
-the state.
+A success on a closed circuit without failures to clear is a tally in memory. A failure that opens
+nothing is one conditional UPDATE. If the state may change, the machine decides under the row's
+lock.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from .observers import CallOutcome
 
 P = ParamSpec("P")
 
-#: With ``SNAPSHOT_SECONDS = 0``, a success asks for the state again after a call longer than this,
-#: in seconds.
+#: With ``SNAPSHOT_SECONDS = 0``, a success asks for the state again if its call took longer than
+#: this, in seconds.
 BRIEF_SECONDS: Final = 0.01
 
-#: Seconds, at least, after which a run of failures is judged again while a call of it hangs.
+#: The least number of seconds after which a run of failures is judged again while a call hangs.
 SETTLE_SECONDS: Final = 0.2
 
 
 def _from_anywhere(report: Callable[P, None]) -> Callable[P, None]:
-    """Make a report to the store fit for a running event loop: there a thread makes it.
+    """Wrap a report to the store so that a thread makes it if an event loop is running.
 
-    A sync call cannot wait for the database there, and what its block has raised must not be
-    replaced.
+    A sync call cannot wait for the database in a loop, and no error of the report must replace the
+    exception of the call.
     """
 
     @wraps(report)
@@ -79,7 +79,7 @@ def succeed_in_memory(ticket: Ticket) -> bool:
 
 
 def _is_decided(ticket: Ticket, outcome: CallOutcome) -> bool:
-    """Return whether a call's outcome is now to be reported, as that of its permit."""
+    """Return whether a call's outcome decides that of its permit, which is now to be reported."""
     if ticket.is_plain:
         return nesting.told(ticket.gate) is None
     return nesting.leave(ticket, outcome) is not None
@@ -111,7 +111,7 @@ def _hear_success(ticket: Ticket) -> bool:
 
 
 def _hear_in_window(ticket: Ticket, slow: bool) -> bool:
-    """Gather a success for the rate strategy; return whether it is one slow call too many."""
+    """Gather a success for the rate strategy; return whether it is a slow call past the limit."""
     gate, permit = ticket.gate, ticket.permit
     window, snapshot = gate.tallies.window, gate.snapshot
     if window is None or snapshot is None:
@@ -139,7 +139,7 @@ def store_success(ticket: Ticket) -> None:
 
 
 def _store_slow(ticket: Ticket) -> None:
-    """Report a slow call to the store: by the rate strategy as slow, else as a failure."""
+    """Report a slow call to the store: as slow for the rate strategy, else as a failure."""
     gate = ticket.gate
     if not ticket.is_in_window:
         seconds = ticket.seconds(monotonic())
@@ -173,7 +173,7 @@ def end_run_owed(gate: Gate) -> None:
 
 
 def knows_run(ticket: Ticket) -> bool:
-    """Return whether this process knows well enough if there is a shared run to clear.
+    """Return whether this process's view is new enough to tell if there is a shared run to clear.
 
     A run may have begun after the call did, and the view may have aged since.
     """
@@ -183,7 +183,7 @@ def knows_run(ticket: Ticket) -> bool:
 
 
 def needs_only_a_look(ticket: Ticket) -> bool:
-    """Return whether a success needs only a read, which one thread can do for all callers."""
+    """Return whether a success needs only a read, which one thread can make for all callers."""
     ticket = ticket.holder
     gate = ticket.gate
     is_plain = ticket.permit.lease is None and gate.tallies.window is None
@@ -195,7 +195,7 @@ def is_slow(ticket: Ticket) -> bool:
     """Return whether a call has taken ``slow_call_seconds`` or longer."""
     snapshot = ticket.gate.snapshot
     limit = snapshot.policy.slow_call_seconds if snapshot else 0.0
-    # A call that began before calls were timed has no start.
+    # A call that began before timing was turned on has no start.
     is_timed = limit > 0 and ticket.started_at > 0
     return is_timed and (ticket.paused_at or monotonic()) >= ticket.started_at + limit
 
@@ -206,8 +206,8 @@ def is_slow(ticket: Ticket) -> bool:
 def count_overdue(ticket: Ticket) -> None:
     """Count a call as slow while it is under way, unless it has just ended.
 
-    What it ends with later does not count again. Only in the totals of the rate strategy, for which
-    a slow call is no failed one, it stands as what it ended with.
+    Its later outcome does not count again. Only the totals of the rate strategy, for which a slow
+    call is not a failed one, count the call by its later outcome.
     """
     gate = ticket.gate
     if not ticket.count():
@@ -224,7 +224,7 @@ def count_overdue(ticket: Ticket) -> None:
 
 
 def reconsider_overdue(ticket: Ticket) -> None:
-    """Judge the shared run again, since a call that is counted in it still hangs."""
+    """Judge the shared run again, since a call that was counted in it still hangs."""
     gate, permit = ticket.gate, ticket.permit
     snapshot = asking.current(gate)
     is_over = permit.generation != snapshot.status.generation
@@ -242,7 +242,7 @@ def reconsider_overdue(ticket: Ticket) -> None:
 
 
 def _note_overdue(ticket: Ticket, error: str) -> None:
-    """Note the failure of a call that a window has heard of as a slow one."""
+    """Note the failure of a call that a window has counted as a slow one."""
     gate, snapshot = ticket.gate, ticket.gate.snapshot
     if ticket.is_in_window and snapshot is not None and gate.view.is_current(ticket.permit):
         gate.store.note_failure(snapshot, ticket.permit, error)
@@ -256,7 +256,7 @@ def fail(ticket: Ticket, error: str, retry_after: float | None = None) -> None:
     """Report that a call failed.
 
     Args:
-        error: A line about the error; it is stored, so it must hold no secrets.
+        error: A line about the error, without secrets, since it is stored.
         retry_after: Seconds the remote asked callers to wait, if it did.
     """
     if nesting.leave(ticket, CallOutcome.FAILURE) is None:
@@ -271,7 +271,7 @@ def fail(ticket: Ticket, error: str, retry_after: float | None = None) -> None:
 def release(ticket: Ticket) -> None:
     """Report that a call counts as nothing, and give back its place and its lease.
 
-    A call that took ``slow_call_seconds`` or longer counts as a slow one all the same.
+    A call that took ``slow_call_seconds`` or longer still counts as a slow one.
     """
     if is_released_in_memory(ticket):
         _release(ticket)
@@ -282,7 +282,7 @@ def release(ticket: Ticket) -> None:
 def _release(ticket: Ticket) -> None:
     outcome = nesting.leave(ticket, CallOutcome.IGNORED)
     ticket = ticket.holder
-    if outcome is CallOutcome.SUCCESS:  # that of a call inside
+    if outcome is CallOutcome.SUCCESS:  # a call inside has succeeded
         if _hear_success(ticket):
             store_success(ticket)
     elif outcome is CallOutcome.IGNORED:
@@ -305,7 +305,7 @@ def _count_as_nothing(ticket: Ticket) -> None:
 
 
 def is_released_in_memory(ticket: Ticket) -> bool:
-    """Return whether to release a call asks nothing of the store."""
+    """Return whether a call can be released without asking the store."""
     return ticket.permit.lease is None and ticket.shared is None and not is_slow(ticket)
 
 
@@ -315,7 +315,7 @@ def store_failure(gate: Gate, permit: Permit, error: str, retry_after: float | N
     if snapshot is None or not permit.counts or not gate.view.is_current(permit):
         return
     tallies, generation = gate.tallies, permit.generation
-    # In a row, only what the store knows of is compared with what it counts. A window is merged.
+    # The run of failures counts only those that the store knows. A window is merged instead.
     is_in_row = tallies.window is None
     own_run = tallies.run_with(generation) if is_in_row else tallies.add_failure(generation)
     failure = Failure(
@@ -353,13 +353,13 @@ def _store_failure(
 
 
 def _stays_closed(snapshot: Snapshot, failure: Failure) -> bool:
-    """Return whether the own run opens nothing; the store decides on the shared run."""
+    """Return whether this process's own run opens nothing; the store decides on the shared run."""
     forced = snapshot.status.mode is Mode.FORCED_CLOSED
     return forced or failure.own_run < snapshot.policy.threshold
 
 
 def _fail_in_window(gate: Gate, snapshot: Snapshot, permit: Permit, error: str) -> None:
-    """Gather a failure for the rate strategy, and merge at once if it is one too many."""
+    """Gather a failure for the rate strategy, and merge at once if it passes the limit."""
     window = gate.tallies.window
     if window is None or window.generation != permit.generation:
         return
@@ -374,7 +374,7 @@ def _fail_in_window(gate: Gate, snapshot: Snapshot, permit: Permit, error: str) 
 
 
 def merge(gate: Gate, error: str = "") -> None:
-    """Merge the outcomes gathered for the rate strategy at once: they may open the circuit.
+    """Merge the outcomes gathered for the rate strategy at once, since they may open the circuit.
 
     Args:
         error: The failure that made this urgent, for the history.
@@ -390,7 +390,7 @@ def merge(gate: Gate, error: str = "") -> None:
         changed = asking.merge(gate, batch, Note(reason=error), is_shared=window.is_shared)
         merged = changed is not None
     except InDoubtError:
-        merged = True  # perhaps, and it must not count twice
+        merged = True  # it may have been merged, and must not count twice
         raise
     finally:
         if not merged:

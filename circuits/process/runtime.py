@@ -56,8 +56,8 @@ def _patiently(work: Callable[[], Any]) -> Any:
 def _asks_itself() -> bool:
     """Return whether the calling thread should ask the database itself."""
     connection = connections[store.shared.alias]
-    # SQLite never falls silent; no other thread sees what this one does in a transaction; and
-    # where threads do not run, or this is a worker already, there is no other way.
+    # SQLite never falls silent, and other threads do not see the changes of this one's transaction.
+    # Nor is there another thread to ask if threads do not run, or if this already is a worker.
     is_near = connection.vendor == "sqlite" or connection.in_atomic_block
     return is_near or workers.is_one() or not pulse.is_running()
 
@@ -72,7 +72,7 @@ def _renew() -> bool:
 
 
 def _flush_in_background() -> None:
-    if not testruns.is_on():  # a test's tallies are not kept, and it may hold the database
+    if not testruns.is_on():  # tallies of tests are not kept, and a test may lock the database
         flushing.flush_in_background(flush)
 
 
@@ -113,16 +113,16 @@ def gate(name: str) -> Gate:
 
 
 def opening_of(name: str) -> int | None:
-    """Return the generation in which a circuit last went from closed to open, as known here.
+    """Return the generation in which a circuit last opened, as far as this process knows.
 
-    It stays the same while the circuit opens again after each trial; None for an unknown one.
+    It stays the same when the circuit opens again after a trial. None means an unknown circuit.
     """
     snapshot = _recall(name)
     return None if snapshot is None else machine.opening_of(snapshot.status)
 
 
 def flush() -> None:
-    """Write the successes and refusals that this process has gathered to the database.
+    """Write the outcomes that this process has gathered to the database.
 
     Raises:
         django.db.Error: The database does not answer. Nothing is lost; the next flush tries again.

@@ -1,4 +1,4 @@
-"""What calls have in common that ride on one permit."""
+"""Decides the outcome that several calls share if they ride on one permit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Shared(Generic[T]):
         self.is_over = False
 
     def hear(self, outcome: CallOutcome) -> CallOutcome | None:
-        """Take the outcome of one of the calls; return the permit's, if this decides it."""
+        """Take the outcome of one of the calls; return the permit's outcome if this decides it."""
         self.calls -= 1
         self.is_good = self.is_good or outcome is CallOutcome.SUCCESS
         if self.is_over or (self.calls and outcome is not CallOutcome.FAILURE):

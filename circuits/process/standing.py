@@ -1,4 +1,4 @@
-"""How a circuit stands, as far as this process knows; for its refusals, which ask no database."""
+"""Tells refusals the state of their circuit, as far as this process knows it, without a query."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..storage.contract import Snapshot
 
 
 def standing_of(snapshot: Snapshot | None) -> Standing:
-    """Return how a circuit stood at its last snapshot; an empty value if there is none."""
+    """Return the standing of a circuit at its last snapshot; an empty one if there is none."""
     if snapshot is None:
         return Standing()
     status = snapshot.status

@@ -1,7 +1,7 @@
-"""What one process gathers about a circuit between two flushes.
+"""Gathers the outcomes of a circuit's calls in one process between two flushes.
 
-The hot path counts here without a lock: each of its steps is a single one of the interpreter's.
-Taking what was gathered, or giving it back, happens under one lock.
+The hot path counts here without a lock, in steps that the interpreter does not interrupt. Taking
+the tallies and giving them back happens under one lock.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class TickCounter:
 class OwnWindow:
     """The outcomes one process has heard in one generation, and its own rate window.
 
-    Any thread may call ``hear`` without a lock; the rest needs one. Times are on the monotonic
+    Any thread may call ``hear`` without a lock; all else needs the lock. Times are on the monotonic
     clock.
     """
 
@@ -125,14 +125,14 @@ class OwnWindow:
 
 
 class Taken(NamedTuple):
-    """What was taken from the tallies to be written.
+    """The tallies taken to be written.
 
     Args:
         successes: Number of successes.
         failures: Number of failures.
         refused: Number of refusals by generation; 0 stands for a generation in memory only.
         succeeded_at: When the last success ended, on the monotonic clock; None without one.
-        durations: How long the calls took that were answered and timed.
+        durations: The durations of the calls that were answered and timed.
     """
 
     successes: int
@@ -161,7 +161,7 @@ class Tallies:
         self.tick_refusal = self._refusals.tick
         self._durations: deque[float] = deque(maxlen=MOST_TIMED)
         self._kept_durations = latency.EMPTY
-        #: Adds how long a call took, in seconds.
+        #: Adds the duration of a call, in seconds.
         self.time = self._durations.append
         #: When a call last succeeded, on the monotonic clock.
         self.succeeded_at: float | None = None
@@ -198,7 +198,7 @@ class Tallies:
         self.run_cleared = self.run_failed
 
     def begin_anew(self) -> None:
-        """Forget the own run and the own window: what they led to has been decided."""
+        """Forget the own run and the own window, because a decision has been made on them."""
         with self._lock:
             self.run_cleared = self.run_failed
             if self.window is not None:
@@ -265,7 +265,7 @@ class Tallies:
     # What is written
 
     def refuse_by(self, generation: int) -> None:
-        """Count refusals for another generation from now on; 0 for one in memory only."""
+        """Count refusals for another generation from now on; 0 stands for one in memory only."""
         with self._lock:
             self._sort_refusals()
             self._refused_by = generation

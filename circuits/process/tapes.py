@@ -1,6 +1,6 @@
-"""The calls that this process records: those of circuits that somebody wants a recording of.
+"""Records the calls of this process for those circuits that somebody has asked to record.
 
-While there are any, one observer hears of each call. Where nothing is recorded, there is none.
+While there are any, one observer hears of each call. If nothing is recorded, there is none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Tape:
     Any thread may add one without a lock.
 
     Args:
-        until: Until when it records, on the monotonic clock.
+        until: When the recording ends, on the monotonic clock.
     """
 
     def __init__(self, until: float) -> None:
@@ -46,7 +46,7 @@ class Tape:
             self._heard.append(Call(now, seconds, _ENDINGS[outcome]))
 
     def take(self) -> list[Call]:
-        """Take what was recorded, in the order in which it ended."""
+        """Take the recorded calls, in the order in which they ended."""
         taken = [self._heard.popleft() for _ in range(len(self._heard))]
         return sorted(taken)
 
@@ -60,7 +60,7 @@ _tapes: Final[dict[str, Tape]] = {}
 
 
 def hear(name: str, outcome: CallOutcome, seconds: float) -> None:
-    """Record a call, if its circuit's calls are recorded. This is the observer."""
+    """Record a call if its circuit is being recorded. This is the observer."""
     tape = _tapes.get(name)
     if tape is not None:
         tape.hear(outcome, seconds)
@@ -72,12 +72,12 @@ def of(name: str) -> Tape | None:
 
 
 def any_runs() -> bool:
-    """Return whether anything is recorded, or waits to be written."""
+    """Return whether any circuit is being recorded, or has recorded calls to write."""
     return bool(_tapes)
 
 
 def follow(snapshot: Snapshot) -> None:
-    """Begin or end to record a circuit's calls, as its row says."""
+    """Begin or stop recording a circuit's calls, as its row says."""
     if not snapshot.is_shared:
         return
     name, until = snapshot.name, snapshot.recorded_until
@@ -92,7 +92,7 @@ def follow(snapshot: Snapshot) -> None:
 
 
 def end(name: str) -> None:
-    """Record no more calls of a circuit; what was recorded is still to be written."""
+    """Stop recording a circuit's calls. Those recorded so far will still be written."""
     tape = _tapes.get(name)
     if tape is not None:
         tape.until = 0.0

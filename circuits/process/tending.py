@@ -26,8 +26,8 @@ def tend(underway: Underway[Ticket]) -> float:
     for ticket in underway.due(now)[:MOST_AT_ONCE]:
         try:
             _tend(ticket, now)
-        except Exception as error:  # one circuit's trouble is not the others'
-            is_outage = isinstance(error, Error)  # which the store logs
+        except Exception as error:  # one circuit's trouble must not affect the others
+            is_outage = isinstance(error, Error)  # the store logs outages
             if not is_outage and once_a_minute.is_due("tending"):
                 name = ticket.gate.name
                 logger.exception("Could not look after a call of the circuit %s.", name)

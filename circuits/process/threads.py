@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 THREADS: Final = 4
 
-#: Seconds after which an unused connection is reopened: the server may have closed it.
+#: Seconds after which an unused connection is reopened, since the server may have closed it.
 IDLE_SECONDS: Final = 60.0
 
 #: Exceptions that need no log line here: an outage, which the store logs, or a refusal.
@@ -37,7 +37,7 @@ _local = local()
 
 _executor: ThreadPoolExecutor | None = None
 
-#: What is asked at this moment, by the event loop and the key.
+#: The questions being asked at present, by event loop and key.
 _shared: Final[dict[tuple[Hashable, Hashable], Future[Any]]] = {}
 
 
@@ -63,15 +63,15 @@ async def in_thread(
 
 
 def wait_in_thread(function: Callable[..., T], *args: Any) -> T:
-    """Run a function in a thread and wait for its result, as sync code does in an event loop.
+    """Run a function in a thread and wait for its result, for sync code in an event loop.
 
-    The loop waits too, as it does for the call itself: a function that is not async holds it up.
+    The loop is blocked meanwhile, as it is by the call itself, which is not async either.
     """
     return _submit(function, *args).result()
 
 
 def hand_over(function: Callable[..., object], *args: Any) -> None:
-    """Have a thread run a function, and go on; an unforeseen exception is logged."""
+    """Have a thread run a function without waiting for it. Unforeseen exceptions are logged."""
     _submit(function, *args).add_done_callback(_log_unheard)
 
 
@@ -79,14 +79,14 @@ async def in_thread_for_all(key: Hashable, function: Callable[..., T], *args: An
     """Run a function in a thread, once for all tasks of the event loop that ask meanwhile.
 
     Args:
-        key: Tasks that ask by the same key wait for the same result.
+        key: Tasks that ask with the same key wait for the same result.
     """
     loop = loops.current()
     future = _shared.get((loop, key))
     if future is None:
         future = _shared[loop, key] = _submit(function, *args)
         future.add_done_callback(partial(_end_of_shared, loop, key))
-    await loops.wait(future)  # one that is cancelled leaves the others waiting
+    await loops.wait(future)  # a cancelled task leaves the others waiting
     return cast(T, future.result())
 
 
@@ -98,7 +98,7 @@ def _submit(function: Callable[..., T], *args: Any) -> Future[T]:
 def _end_of_shared(loop: Hashable, key: Hashable, future: Future[Any]) -> None:
     _log_unheard(future)  # there may be no task left that waits
     forget_it = partial(_shared.pop, (loop, key), None)
-    # The tasks that are about to ask may still have this answer, so it ends in their loop.
+    # Forgotten in the loop, so that tasks that are about to ask can still share this answer.
     if not loops.soon(loop, forget_it):
         forget_it()
 

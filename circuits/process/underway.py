@@ -10,7 +10,7 @@ from ..storage.contract import Snapshot
 
 FOREVER: Final = float("inf")
 
-#: Seconds between two looks at the calls, at least.
+#: The least number of seconds between two looks at the calls.
 PAUSE: Final = 0.05
 
 
@@ -21,10 +21,10 @@ class Watched(Protocol):
     look_at: float
 
 
-#: The share of its lease after which a trial renews it; the rest is for what may come between.
+#: The share of its lease after which a trial renews it. The rest leaves room for delays.
 LEASE_SHARE: Final = 1 / 3
 
-#: The leases after which a trial gives up its place: one that never ends must wedge no circuit.
+#: The leases after which a trial gives up its place, so that one without end wedges no circuit.
 MOST_LEASES: Final = 10
 
 
@@ -47,13 +47,13 @@ W = TypeVar("W", bound=Watched)
 
 
 class Underway(Generic[W]):
-    """A set of calls, each with the moment at which it is to be looked at next.
+    """A set of calls, each with the time at which it has to be looked at next.
 
-    Whoever takes a call out of the set reports what came of it, so it is reported once. No step
-    needs a lock: each is a single one of the interpreter's.
+    The code that takes a call out of the set reports its outcome, so that it is reported once. No
+    step needs a lock, since the interpreter interrupts none of them.
 
     Args:
-        look_by: Called with the moment by which somebody must look at the calls.
+        look_by: Called with the time by which the calls must be looked at.
     """
 
     def __init__(self, look_by: Callable[[float], object] = lambda at: None) -> None:
@@ -61,16 +61,16 @@ class Underway(Generic[W]):
         self.forget()
 
     def forget(self) -> None:
-        """Forget all calls: those of a parent are the parent's to report."""
+        """Forget all calls in a forked child, since the parent reports them."""
         self._calls: dict[W, None] = {}
 
     def add(self, call: W, at: float) -> None:
-        """Add a call that is to be looked at by then."""
+        """Add a call that has to be looked at by the time ``at``."""
         self._calls[call] = None
         self.look(call, at)
 
     def look(self, call: W, at: float) -> None:
-        """Have a call looked at by then."""
+        """Have a call looked at by the time ``at``."""
         call.look_at = at
         self._look_by(at)
 
@@ -79,11 +79,11 @@ class Underway(Generic[W]):
         return self._calls.pop(call, self) is None
 
     def due(self, now: float) -> list[W]:
-        """Return the calls that are to be looked at by now."""
+        """Return the calls that have to be looked at by ``now``."""
         return [call for call in list(self._calls) if call.look_at <= now]
 
     def next_look(self) -> float:
-        """Return when the next call is to be looked at; infinity if none is."""
+        """Return when the next call has to be looked at; infinity if none has to."""
         return min((call.look_at for call in list(self._calls)), default=FOREVER)
 
 

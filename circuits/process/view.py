@@ -1,7 +1,7 @@
-"""What a process knows about a circuit, prepared to answer calls: one frozen value.
+"""A process's knowledge of a circuit, prepared to answer calls, as one frozen value.
 
 A gate holds one reference to its view and swaps it in one assignment, so no caller ever sees a mix
-of an old and a new answer. All moments are on this process's monotonic clock.
+of an old and a new answer. All times are on this process's monotonic clock.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class View(Generic[L]):
         snapshot: The store's last answer; None before the first.
         fresh_until: Until when the snapshot may be used.
         passes_until: Until when every call passes without being timed.
-        shares_until: Until when, besides, every plain call may have the same ticket; never before
+        shares_until: Until when every plain call may also have the same ticket; in the past until
             one call has been timed.
         times_until: Until when every call passes and is timed.
         refuses_until: Until when every call is refused.
         retry_at: When the next call may pass, if calls are refused.
         plain_until: Until when a success only has to be counted.
         is_counting: Whether there is a run of failures that a success would clear.
-        needs_each: Whether each success matters by itself: it is timed, or part of a window.
-        is_alone: Whether calls are refused because this process alone cannot reach the remote.
+        needs_each: Whether each success matters by itself, because it is timed or in a window.
+        is_alone: Whether calls are refused because this process is in quarantine.
     """
 
     leave: L
@@ -75,7 +75,7 @@ class View(Generic[L]):
         return self.snapshot is not None and self.snapshot.is_current(permit)
 
     def shared_time(self, at: float | None) -> float | None:
-        """Convert a moment of the monotonic clock to the database's clock; None if unknown."""
+        """Convert a time on the monotonic clock to the database's clock; None if unknown."""
         if self.snapshot is None or not self.snapshot.is_shared or at is None:
             return None
         return self.snapshot.time(at)
@@ -93,7 +93,7 @@ class View(Generic[L]):
         )
 
     def shared(self) -> View[L]:
-        """Return the view once a call by it is timed: the plain ones that follow share a ticket."""
+        """Return the view once a call is timed, from which on plain calls share a ticket."""
         return replace(self, shares_until=min(self.plain_until, self.passes_until))
 
     def with_run(self) -> View[L]:
@@ -127,8 +127,8 @@ def view_of(
     is_timed = is_timed or policy.slow_call_seconds > 0
     needs_each = is_timed or policy.strategy is Strategy.RATE
     fresh_until = snapshot.read_at + seconds
-    # The token is empty, since only a change of the row can give a trial away. By the least chance
-    # nobody is refused where only a share of the refusals is enforced.
+    # The token is empty, since only a change of the row can give a trial away. With a chance of 0,
+    # no call is refused if only a share of the refusals is enforced.
     admission = machine.admit(status, policy, snapshot.now, "", witness=witness)
     is_alone = conviction.quarantine_of(status, witness.process) is not None
     view: View[L] = View(

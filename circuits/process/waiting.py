@@ -1,6 +1,6 @@
-"""Waits for a place where ``max_concurrent`` are taken, as long as ``max_wait_seconds`` allows.
+"""Waits for a place if ``max_concurrent`` are taken, for as long as ``max_wait_seconds`` allows.
 
-Threads and tasks stand in one queue. A wait holds nothing but its turn: no thread of async code, no
+Threads and tasks stand in one queue. A wait holds only its turn: no thread of async code, no
 connection, no lease.
 """
 
@@ -22,7 +22,7 @@ class Wait:
         self._ends_at: float | None = None
 
     def take_turn(self, taken: PlacesTakenError) -> Ticket | None:
-        """Wait for a place; return None if the circuit has changed, so that it is to be asked anew.
+        """Wait for a place; return None if the circuit has changed and must be asked again.
 
         Raises:
             CircuitBusyError: No place has become free in time.
@@ -56,13 +56,13 @@ class Wait:
 
 
 def _give_up(taken: PlacesTakenError, turn: Turn) -> None:
-    """Leave the queue for good, since the caller is cancelled, and give the turn on."""
+    """Leave the queue because the caller was cancelled, and pass on the place it may have got."""
     if taken.gate.places.quit(turn):
         taken.gate.places.leave()
 
 
 def _seated(taken: PlacesTakenError, turn: Turn, *, is_woken: bool) -> Ticket | None:
-    """Return the ticket of a turn that has a place; None if the circuit is to be asked anew."""
+    """Return the ticket of a turn that has a place; None if the circuit must be asked again."""
     gate, permit = taken.gate, taken.permit
     has_place = gate.places.quit(turn)
     if has_place and gate.view.is_current(permit) and monotonic() >= gate.view.refuses_until:

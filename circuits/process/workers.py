@@ -23,14 +23,14 @@ T = TypeVar("T")
 #: The most workers in one process.
 MOST: Final = 4
 
-#: Seconds after which an unused connection is reopened: the server may have closed it.
+#: Seconds after which an unused connection is reopened, since the server may have closed it.
 IDLE_SECONDS: Final = 60.0
 
 Work = tuple[Callable[[], Any], "Future[Any]"]
 
 
 class Workers:
-    """Does work in at most ``most`` threads, which end with the process and never hold it up."""
+    """Does work in at most ``most`` threads. They end with the process and never hold it up."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -56,7 +56,7 @@ class Workers:
         return future
 
     def grow(self) -> None:
-        """Start one more worker, up to the limit, since work has had to wait."""
+        """Start one more worker, up to the limit, because work has had to wait."""
         with self._lock:
             if self._threads < self._most:
                 self._threads += 1

@@ -1,1 +1,1 @@
-"""Where circuits are kept: in the database, and in this process's memory while that fails."""
+"""Keeps circuits in the database, and in this process's memory while the database fails."""

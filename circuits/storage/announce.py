@@ -40,7 +40,7 @@ def announce(changed: Changed[Any]) -> None:
 
 
 def log_change(changed: Changed[Any], change: Transition | Change) -> None:
-    """Write the log line of a change of state, mode or both: what, why, and since when it is down.
+    """Log a change of state, mode or both: what changed, why, and how long the circuit is down.
 
     Args:
         change: The change, as the history or the machine has it.
@@ -59,10 +59,10 @@ def log_change(changed: Changed[Any], change: Transition | Change) -> None:
 
 
 def _about(changed: Changed[Any], change: Transition | Change) -> Iterator[str]:
-    """Yield why a circuit changed, how long it is or was down, and how many calls it refused."""
+    """Yield why a circuit changed, how long it has been down, and how many calls it refused."""
     yield _cause(change)
     after = changed.after
-    # The incident of a circuit that has just closed is known from before.
+    # Once a circuit has closed, only its row from before the change knows the incident.
     down = changed.before if after.status.down_since is None else after
     since, now = down.status.down_since, after.status.changed_at
     if since is None or now is None:

@@ -1,4 +1,4 @@
-"""Checks that ask the circuits' database, as ``migrate`` and ``check --database`` run them."""
+"""System checks that ask the circuits' database. ``migrate`` and ``check --database`` run them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _asked(databases: Sequence[str] | None, alias: str) -> set[str]:
 def _unreachable(alias: str, error: Exception) -> list[CheckMessage]:
     hint = remedy(error)
     if not hint:
-        return []  # the database may be down just now, and no setting is at fault
+        return []  # the database may just be down, with no setting at fault
     message = f"The circuits' database {alias!r} cannot be used: {describe(error)}"
     return [checks.Warning(message, hint=hint, id="circuits.W005")]
 
@@ -75,7 +75,7 @@ def _check_schema(alias: str) -> Iterator[CheckMessage]:
 def _check_tables(alias: str) -> Iterator[CheckMessage]:
     """Check that apps whose migrations are recorded have their tables.
 
-    Django records a migration even if no router let it make a table. If the router takes one
+    Django records a migration even if no router lets it make a table. If the router takes one
     database for two, the tables that belong to one alias are never made through the other.
     """
     labels = list(_recorded_without_tables(alias))

@@ -21,15 +21,15 @@ class Snapshot:
     """What a store knew of a circuit at one moment.
 
     Args:
-        failure_statuses: HTTP statuses that count as failures; None for the site's.
+        failure_statuses: HTTP statuses that count as failures; None for those of the settings.
         now: That moment, in seconds on the store's clock.
         read_at: The same moment on this process's monotonic clock.
-        known_at: The latest moment, on the monotonic clock, at which this was known to be true:
-            when an unlocked read began, or when a locked change was committed.
+        known_at: The latest time, on the monotonic clock, at which the snapshot was known to be
+            true: when an unlocked read began, or when a locked change was committed.
         key: The primary key of the circuit's row; 0 without one.
-        refused: How many calls were refused since the circuit left closed, as far as written.
+        refused: How many calls were refused since the circuit left closed, as far as flushed.
         last_error: The redacted error of the last failed call.
-        recorded_until: Until when its calls are recorded, in seconds on the store's clock.
+        recorded_until: When the recording of its calls ends, in seconds on the store's clock.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Snapshot:
 
     @property
     def is_shared(self) -> bool:
-        """Whether it comes from the database, not from this process's memory."""
+        """Whether the snapshot comes from the database, not from this process's memory."""
         return self.status.generation >= 0
 
     @property
@@ -62,18 +62,18 @@ class Snapshot:
         return permit.generation == self.status.generation
 
     def time(self, at: float) -> float:
-        """Convert a moment of the monotonic clock to the store's clock, in seconds."""
+        """Convert a time on the monotonic clock to the store's clock, in seconds."""
         return self.now + (at - self.read_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What is written to the row and the history along with a step.
+    """Details to write to the row and the history along with a step.
 
     Args:
         error: The redacted error of a failed call.
         success: Whether a call succeeded.
-        actor: Who asked for the change; empty for the machine.
+        actor: The person or program that asked for the change; empty for the machine.
         reason: The reason that the actor gave.
     """
 
@@ -88,15 +88,15 @@ NO_NOTE: Final = Note()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What a process has gathered about one circuit since its last flush.
+    """The outcomes that a process has gathered for one circuit since its last flush.
 
     Args:
-        at: The moment, in seconds on the store's clock; None if that is unknown.
+        at: The present time, in seconds on the store's clock; None if that is unknown.
         refused: Number of refusals by generation; 0 stands for a generation in memory only.
         last_success_at: When a call last succeeded, in seconds on the store's clock.
         process: The id of the process.
         batch: The outcomes gathered for the rate strategy.
-        durations: How long the calls took that were answered and timed.
+        durations: The durations of the calls that were answered and timed.
     """
 
     name: str
@@ -123,7 +123,7 @@ class Changed(Generic[S]):
         before: The circuit as the decision found it.
         step: What the decision returned.
         transition: The row in the history, if the database has one.
-        committed_at: When the commit was done, on the monotonic clock.
+        committed_at: When the change was committed, on the monotonic clock.
         error: The redacted error that was written with it; empty if there was none.
     """
 
@@ -153,7 +153,7 @@ class Changed(Generic[S]):
 
 
 class Store(Protocol):
-    """Where circuits are kept: the database, or the process's memory."""
+    """A place where circuits are kept: the database, or the process's memory."""
 
     def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
         """Return the circuit; make it from the settings at its first use.
@@ -182,7 +182,7 @@ class Store(Protocol):
         """Clear the run of failures of a closed circuit.
 
         Returns:
-            False if there is none, or if there is more to decide than that.
+            False if there is no run, or if the machine has more to decide.
         """
 
     def flush(self, tallies: Sequence[Tally]) -> Sequence[Changed[Step] | None]:
@@ -194,7 +194,7 @@ class Store(Protocol):
 
 
 class SharedStore(Store, Protocol):
-    """A store of circuits that other processes share, as far as it can be reached."""
+    """A store of circuits that other processes share, which may be out of reach."""
 
     def merge(
         self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
@@ -208,4 +208,4 @@ class SharedStore(Store, Protocol):
         """Return whether this thread is in a transaction whose changes others cannot see."""
 
     def revive(self, name: str) -> None:
-        """Try a failed database again. The caller holds no lock, and may have to wait."""
+        """Try a failed database again. The caller must hold no lock, and may have to wait."""

@@ -74,7 +74,7 @@ P = ParamSpec("P")
 #: The most circuits that one transaction of :meth:`DatabaseStore.expire_due` locks.
 EXPIRE_BATCH: Final = 500
 
-#: Seconds for which a policy is not read again if each call reads the state.
+#: Seconds for which a policy is not read again, even if each call reads the state.
 POLICY_SECONDS: Final = 1.0
 
 #: Seconds for which a closed circuit that has refused a call ranks above those that have not.
@@ -91,13 +91,13 @@ class SteeredStore(Store, Protocol):
     """A store whose circuits people can look at and steer."""
 
     def find(self, name: str) -> Snapshot | None:
-        """Return the circuit, or None if it does not exist: looking does not make it."""
+        """Return the circuit, or None if it does not exist. This does not make it."""
 
     def steer(self, name: str, decide: Callable[[Snapshot], S], note: Note) -> Changed[S]:
         """Change the circuit as :meth:`change` does, at the request of a person or program.
 
         Raises:
-            UnknownCircuitError: No circuit has the name, and neither settings nor code use it.
+            UnknownCircuitError: No circuit has the name, and neither settings nor code declare it.
         """
 
 
@@ -134,8 +134,8 @@ class DatabaseStore:
         """Return the circuit; make it from the settings at its first use.
 
         Args:
-            known: An earlier snapshot; it is returned itself if its state is still true and its
-                policy is younger than ``POLICY_SECONDS``.
+            known: An earlier snapshot. The same object is returned if its state is still true and
+                its policy is younger than ``POLICY_SECONDS``.
         """
         if known is not None and self._still_holds(known):
             return known
@@ -166,7 +166,11 @@ class DatabaseStore:
 
     @_on_the_tests_connection
     def steer(self, name: str, decide: Callable[[Snapshot], S], note: Note) -> Changed[S]:
-        """Change the circuit at somebody's request; suggest names if theirs is unknown."""
+        """Change the circuit at the request of a person or program.
+
+        Raises:
+            UnknownCircuitError: No circuit has the name; the message suggests similar ones.
+        """
         changed = _fitted(
             self.alias,
             note,
@@ -190,7 +194,7 @@ class DatabaseStore:
             changed = self._committed(lambda: self._changed(name, decide, note))
             if changed is not None:
                 return replace(changed, committed_at=monotonic())
-            # Not in that transaction: on MariaDB, several that make the row would deadlock.
+            # Not in the same transaction: on MariaDB, several that make the row would deadlock.
             self._make(name)
 
     def revive(self, name: str) -> None:
@@ -204,7 +208,7 @@ class DatabaseStore:
         """Do work in one transaction, and again after a conflict.
 
         Args:
-            work: Does the work; returns None if it has written nothing.
+            work: The function to call. It returns None if it has written nothing.
 
         Raises:
             InDoubtError: The connection was lost during the commit, which may have been done.
@@ -242,7 +246,7 @@ class DatabaseStore:
             error,
             young_after=after,
             young_before=before,
-            # Nobody in particular is not alone with a run.
+            # An unknown process does not count as the only one in a run.
             process=failure.witness.process or MANY,
         )
 
@@ -264,7 +268,7 @@ class DatabaseStore:
 
     @_on_the_tests_connection
     def flush(self, tallies: Sequence[Tally]) -> Sequence[Changed[Step] | None]:
-        """Add what a process has gathered to the rows, their minutes and their history.
+        """Add the tallies of a process to the rows, their minutes and their history.
 
         Args:
             tallies: The tallies, in the same order in all processes, so that they cannot deadlock.
@@ -294,8 +298,8 @@ class DatabaseStore:
         """Move up to ``batch`` open circuits whose delay has passed to half_open.
 
         Returns:
-            How many were moved. Rows that others hold are left to them where the database can
-            skip locked rows.
+            How many were moved. If the database can skip locked rows, rows that others hold are
+            left to them.
         """
         return self._expire("retry_at", batch, state=State.OPEN.value, mode__in=_RECOVERING)
 
@@ -312,7 +316,7 @@ class DatabaseStore:
     def _expired(self, column: str, batch: int, lookups: Mapping[str, Any]) -> list[Changed[Step]]:
         with transaction.atomic(using=self.alias):
             due = self._due(column, batch, lookups)
-            # The same moment for all of them, so that most are changed alike, in one UPDATE.
+            # One time for all rows, so that most of them change alike and share one UPDATE.
             now = max((row.db_now for row in due), default=0) / 1_000_000
             moved = [(row, step) for row in due if (step := _expired_step(row, now))]
             self._write_alike(moved)
@@ -333,7 +337,7 @@ class DatabaseStore:
         return len(names - present)
 
     def check_room(self, name: str) -> None:
-        """Check that a person may make one more circuit, for which none is deleted.
+        """Check that a person may make one more circuit, without deleting another one for it.
 
         Raises:
             TooManyCircuitsError: ``MAX_CIRCUITS`` exist.
@@ -344,17 +348,17 @@ class DatabaseStore:
     def holds_at_least(self, number: int) -> bool:
         """Return whether at least ``number`` circuits exist.
 
-        Keys count up from 1, so nothing need be counted while the highest key is below that. So a
-        new circuit costs the same however many there are.
+        Keys count up from 1, so nothing has to be counted while the highest key is below
+        ``number``. A new circuit thus costs the same however many there are.
         """
         newest = self._all().order_by("-pk").values_list("pk", flat=True).first()
         return newest is not None and newest >= number and self._all().count() >= number
 
     def forget_refusals(self) -> int:
-        """Let circuits without calls rank as steady again; return how many."""
+        """Let circuits that have refused no call lately rank as steady again; return how many."""
         hour_ago = to_datetime(self.now() - UNSTEADY_SECONDS)
         steady = self._all().filter(urgency=UNSTEADY_URGENCY, refused_at__lte=hour_ago)
-        # SQLite has one lock for all writers, so it is asked first, in the order of the index.
+        # Read first, since SQLite has one lock for all writers; in the order of the index.
         is_any = steady.order_by("urgency", "name").values_list("pk", flat=True).first()
         return 0 if is_any is None else steady.order_by().update(refused_at=None)
 
@@ -372,7 +376,7 @@ class DatabaseStore:
             return None
         at: datetime = beat[0]
         now: float = beat[1] / 1_000_000
-        # The clock may have been set back; never report a time in the future.
+        # If the clock was set back, the task must not seem to have run in the future.
         return max(0.0, now - to_seconds(at, until=now))
 
     def _added(self, tally: Tally) -> Changed[Step] | None:
@@ -435,7 +439,7 @@ class DatabaseStore:
 
     def _still_holds(self, known: Snapshot) -> bool:
         """Return whether the snapshot is still true, by the smallest query that can tell."""
-        # Trials come and go within one generation.
+        # In half_open, trials come and go without a new generation.
         is_settled = known.is_shared and known.status.state is not State.HALF_OPEN
         if not is_settled or monotonic() - known.read_at >= POLICY_SECONDS:
             return False
@@ -471,7 +475,7 @@ class DatabaseStore:
             self._rows()
             .select_for_update(skip_locked=skip_locked)
             .filter(**lookups, **{f"{column}__lte": to_datetime(self.now())})
-            # In the index's order, so that MariaDB reads and locks only the rows taken.
+            # In the order of the index, so that MariaDB reads and locks only the rows it returns.
             .order_by(column)[:batch]
         )
 
@@ -481,7 +485,7 @@ class DatabaseStore:
         for row, step in steps:
             old, new = columns_of(status_of(row)), columns_of(step.status)
             changed = {column: new[column] for column in new if new[column] != old[column]}
-            # Rows that differ only in their generation are alike: each goes up by one.
+            # Rows that differ only in their generation can share the UPDATE, since each adds one.
             changed["generation"] = F("generation") + 1
             alike.setdefault(repr(changed), (changed, []))[1].append(row.pk)
         for changed, pks in alike.values():
@@ -491,7 +495,7 @@ class DatabaseStore:
         """Make the circuit, unless another process has just made it."""
         check_name(name)
         check_room(name, self.holds_at_least, lambda: make_room(self.alias, self.now()))
-        # The field would ask the clock of the alias that the router names.
+        # Set here, since the field would ask the clock of the alias that the router names.
         values = {"created_at": to_datetime(self.now()), **values_of_new(self.alias, name)}
         with encodable():
             self._all().get_or_create(name=name, defaults=values)
@@ -516,7 +520,7 @@ class DatabaseStore:
 
 
 def in_memory(changed: Changed[S], note: Note) -> Changed[S]:
-    """Return a change in memory with an unsaved row of the history, as the database would make."""
+    """Return a change in memory with an unsaved row of the history, like that of the database."""
     change = changed.step.change
     if change is None:
         return changed
@@ -565,15 +569,15 @@ def _snapshot(row: Any, known_at: float) -> Snapshot:
 
 
 def _expired_step(row: Any, now: float) -> Step | None:
-    """Return the step that time alone makes a circuit take, if there is one."""
+    """Return the step that is due by time alone, if there is one."""
     step = _understood(row, lambda row: machine.expire(status_of(row), now))
     return step if step is not None and step.change else None
 
 
 def _understood(row: Any, read: Callable[[Any], T]) -> T | None:
-    """Return what a row says, in a statement about many; None if it says nothing sensible.
+    """Return ``read(row)``; None if the row has impossible values.
 
-    A row with impossible values, written past the app, must not keep the others waiting.
+    Such a row, which was written without the app, must not hold up the others of a statement.
     """
     try:
         return read(row)
@@ -584,7 +588,7 @@ def _understood(row: Any, read: Callable[[Any], T]) -> T | None:
 
 
 def _fitted(alias: str, note: Note, write: Callable[[Note], T]) -> T:
-    """Write a note, with ``?`` for what the database cannot store."""
+    """Write a note, with ``?`` for characters that the database cannot store."""
 
     def fit(error: str, reason: str, actor: str) -> T:
         return write(replace(note, error=error, reason=reason, actor=actor))

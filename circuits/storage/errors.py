@@ -1,10 +1,12 @@
-"""What a database's error means: whether to do the work again, and whether it may be done already.
+"""Tells what a database's error means: whether to retry, and whether the work may be done already.
 
-An error counts as an outage, except two kinds. A conflict: two transactions met, and the database
-undid one of them; that one is done again, a few times. A bad value: the database cannot keep it.
+An error counts as an outage, with two exceptions. In a conflict, two transactions met and the
+database rolled one of them back; that one is retried a few times. A bad value is one that the
+database cannot store.
 
 A wait for a lock that lasts too long (PostgreSQL's ``statement_timeout``, MariaDB's error 1205,
-SQLite's "database is locked") is no conflict but an outage: the caller has waited long enough.
+SQLite's "database is locked") is not a conflict but an outage, since the caller has waited long
+enough.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ T = TypeVar("T")
 #: The number of attempts after which a conflict counts as an outage.
 ATTEMPTS: Final = 4
 
-#: Seconds to wait before the second attempt at most; before the third, twice as long, and so on.
+#: The most seconds to wait before the second attempt. Each further pause may be twice as long.
 PAUSE: Final = 0.02
 
 #: The databases' codes for a conflict.
@@ -58,7 +60,7 @@ _MIGRATE: Final = (
     "option says more."
 )
 
-#: What to do about errors that stay until somebody does it, by a part of their text.
+#: Remedies for errors that do not end by themselves, by a part of the error's text.
 _REMEDIES: Final = {
     "unsupported startup parameter": (
         "PgBouncer takes no start-up options: leave OPTIONS['options'] of the circuits' alias out, "
@@ -72,7 +74,7 @@ _REMEDIES: Final = {
     ".circuits_circuit' doesn't exist": _MIGRATE,
 }
 
-#: MariaDB's and MySQL's drivers: the connection was lost while they waited for an answer.
+#: The code of MariaDB's and MySQL's drivers for a connection lost while waiting for an answer.
 _LOST: Final = 2013
 
 
@@ -109,18 +111,18 @@ def is_conflict(error: Error) -> bool:
 def is_bad_value(error: BaseException) -> bool:
     """Return whether the database works but cannot store, or compare, a value it was given.
 
-    A text may hold what its encoding has no character for, or be too long. Some drivers call
-    that an operational error, and some raise an error of Python's own.
+    A text may be too long, or have characters that the encoding lacks. Some drivers raise an
+    operational error for that, and some one of Python's own errors.
     """
     return isinstance(error, (DataError, UnicodeError)) or code_of(error) in _BAD_VALUES
 
 
 @contextmanager
 def encodable() -> Iterator[None]:
-    """Raise a driver's failure to encode a text as what it is: an error in the data.
+    """Turn a driver's failure to encode a text into an error in the data, which it is.
 
     Raises:
-        django.db.DataError: A text has no place in the encoding of the connection.
+        django.db.DataError: A text cannot be encoded for the connection.
     """
     try:
         yield
@@ -129,19 +131,19 @@ def encodable() -> Iterator[None]:
 
 
 def remedy(error: BaseException) -> str:
-    """Return what to do about an error that does not end by itself; empty if it may."""
+    """Return what to do about an error that does not end by itself; empty for any other."""
     message = str(error)
     return next((help_ for part, help_ in _REMEDIES.items() if part in message), "")
 
 
 def retried(alias: str, work: Callable[[], T]) -> T:
-    """Do work that is one transaction, and again after a conflict.
+    """Do work that is one transaction, and retry it after a conflict.
 
-    Inside a transaction of the caller's it is done once: the database has rolled back all of that,
-    and only the caller can begin again.
+    Inside a transaction of the caller's it is not retried: the database has rolled back all of
+    that, and only the caller can begin again.
 
     Raises:
-        django.db.Error: It failed otherwise, or met a conflict at every attempt.
+        django.db.Error: The work failed otherwise, or met a conflict at every attempt.
     """
     for attempt in range(1, ATTEMPTS):
         try:
@@ -155,7 +157,7 @@ def retried(alias: str, work: Callable[[], T]) -> T:
 
 
 def drop_connection(alias: str) -> None:
-    """Close the connection: it may be dead, and outside a request nothing else would."""
+    """Close the connection, which may be dead. Outside a request, nothing else would close it."""
     connection = connections[alias]
     if not connection.in_atomic_block:
         connection.close()

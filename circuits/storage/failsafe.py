@@ -43,8 +43,8 @@ class FailSafeStore:
         patiently: Asks the database; raises ``SilentError`` if no answer comes in time.
         is_silent: Returns whether the database is known to be silent.
 
-    A value that the database cannot keep, such as a name it has no characters for, is no outage:
-    that circuit alone stays in memory.
+    A value that the database cannot store, such as a name with characters it lacks, is not an
+    outage: only that circuit stays in memory.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class FailSafeStore:
         self.shared = shared
         self.memory = memory
         self._clock = clock
-        #: Whether a test wants all circuits in memory.
+        #: Whether a test has asked for all circuits to be in memory.
         self.pinned = False
         self.forget()
 
@@ -93,7 +93,7 @@ class FailSafeStore:
                 self.shared.touch(name)
                 self._note_recovery()
         except Error as error:
-            if is_bad_value(error):  # another circuit has to find out
+            if is_bad_value(error):  # tells nothing about the database; try another circuit
                 self._retry_at = self._clock() + conf.get().store_retry_seconds
             else:
                 self._note_failure(error)
@@ -109,7 +109,7 @@ class FailSafeStore:
         return self._run(lambda store: store.find(name))
 
     def steer(self, name: str, decide: Callable[[Snapshot], S], note: Note) -> Changed[S]:
-        """Change the circuit at somebody's request: for all processes, or not at all."""
+        """Change the circuit for all processes at the request of a person, or raise an error."""
         self._prepare()
         if self.in_memory:
             return in_memory(self.memory.steer(name, decide, note), note)
@@ -134,7 +134,7 @@ class FailSafeStore:
         self._run(lambda store: store.note_failure(snapshot, permit, error))
 
     def clear_failures(self, snapshot: Snapshot, permit: Permit, witness: Witness) -> bool:
-        """Clear the run of failures of a closed circuit; return false if that is not all."""
+        """Clear the run of failures of a closed circuit; return false if more is to be decided."""
         return self._run(lambda store: store.clear_failures(snapshot, permit, witness))
 
     def merge(

@@ -1,8 +1,8 @@
 """Families: circuits whose names begin alike, as ``payments/refunds`` and ``payments/charges``.
 
-A family is a name, and needs no circuit of its own. Where there is a circuit ``payments``, a new
+A family is only a name, and needs no circuit of its own. If there is a circuit ``payments``, a new
 member takes its policy, and a change of that policy is carried to the members that still have the
-old value. A family has no state: a member that fails opens no other, nor the circuit ``payments``.
+old value. A family has no state: a failing member opens neither another one nor ``payments``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .. import conf
 from ..core.families import family_of
 from ..models import POLICY_FIELDS, Circuit
 
-#: The policy fields that a family shares. Each endpoint has a URL of its own.
+#: The policy fields that a family shares. The probe URL is each member's own.
 SHARED: Final = tuple(name for name in POLICY_FIELDS if name != "probe_url")
 
 
@@ -27,7 +27,7 @@ def in_family(*names: str) -> Q:
 
 
 def values_of_new(alias: str, name: str) -> dict[str, Any]:
-    """Return the field values of a new circuit: those of its family, and over them its own.
+    """Return the field values of a new circuit: those of its family, overridden by its own.
 
     Raises:
         django.db.Error: The circuits' database cannot be read.
@@ -56,7 +56,7 @@ def save_policy(circuit: Circuit, fields: Sequence[str]) -> int:
             for field in SHARED
             if field in fields and field in before and before[field] != getattr(circuit, field)
         ]
-        # Locked in the order in which processes write what they have counted.
+        # Locked in the order in which processes flush their tallies.
         members = rows.filter(family=circuit.name).order_by("name").select_for_update()
         keys = list(members.values_list("pk", flat=True)) if changed else []
         took: set[int] = set()
@@ -68,7 +68,7 @@ def save_policy(circuit: Circuit, fields: Sequence[str]) -> int:
 
 
 def alike(rows: QuerySet[Circuit]) -> QuerySet[Circuit]:
-    """Return those members that have the policy of their family's circuit, in every field."""
+    """Return the members whose policy is that of their family's circuit in every field."""
     heads = Circuit.objects.using(rows.db).filter(
         name=OuterRef("family"), **{field: OuterRef(field) for field in SHARED}
     )

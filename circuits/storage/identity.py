@@ -1,4 +1,4 @@
-"""Whether two aliases lead to one database, whatever addresses they use for it.
+"""Tells whether two aliases lead to the same database, even by different addresses.
 
 If a connection is open already, as in ``migrate``, or if a system check of databases runs, the
 database itself is asked for its identity. Otherwise the settings are compared, so that no other
@@ -41,7 +41,7 @@ _places: Final[dict[str, tuple[str, ...]]] = {}
 def note_places() -> None:
     """Remember where each alias leads, before a test runner renames the databases one by one.
 
-    Only the first time: where a test overrides ``INSTALLED_APPS``, the app is loaded once more.
+    Later calls do nothing, since a test that overrides ``INSTALLED_APPS`` loads the app again.
     """
     for alias in connections:
         _places.setdefault(alias, _place(alias))
@@ -103,7 +103,7 @@ def _is_connected(alias: str) -> bool:
 
 
 def _identity(alias: str) -> tuple[Any, ...]:
-    """Return a value that no other database has, nor another schema of the same one.
+    """Return a value that differs for every database and every schema.
 
     The database is asked each time, since django-tenants changes the schema of a connection.
 

@@ -20,10 +20,10 @@ S = TypeVar("S", bound=Step)
 
 
 class MemoryStore:
-    """The same circuits, kept by this process alone, on its monotonic clock.
+    """Circuits that only this process keeps, on its monotonic clock.
 
     Args:
-        recall: Returns the last snapshot that the process has of a circuit, to go on from.
+        recall: Returns the last snapshot that the process has of a circuit, to continue from.
         clock: A monotonic clock, in seconds.
     """
 
@@ -34,7 +34,7 @@ class MemoryStore:
     ) -> None:
         self._recall = recall
         self._clock = clock
-        # How circuits begin that a test has put in a state of its choosing.
+        # The snapshots in which circuits begin that a test has put into a state.
         self._given: dict[str, Snapshot] = {}
         self.forget()
 
@@ -44,7 +44,7 @@ class MemoryStore:
         self._kept: dict[str, Snapshot] = {}
 
     def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
-        """Return the circuit, going on from what the process last knew of it."""
+        """Return the circuit, which continues from the last snapshot of this process."""
         with self._lock:
             return self._current(name)
 
@@ -55,7 +55,7 @@ class MemoryStore:
             return self._current(name) if is_there else None
 
     def steer(self, name: str, decide: Callable[[Snapshot], S], note: Note) -> Changed[S]:
-        """Change the circuit: in a test's memory every name is a circuit's."""
+        """Change the circuit. In a test's memory, every name is that of a circuit."""
         return self.change(name, decide, note)
 
     def change(
@@ -87,7 +87,7 @@ class MemoryStore:
         return [None] * len(tallies)
 
     def put(self, name: str, status: Status | None) -> None:
-        """Set the status in which a circuit begins, with times on this store's clock.
+        """Set the status in which a circuit begins. Its times are on this store's clock.
 
         Args:
             status: The status; None for that of a new circuit.

@@ -1,4 +1,4 @@
-"""Suggestions for a mistyped name: circuits whose names are similar."""
+"""Suggests circuits with similar names for a mistyped one."""
 
 from __future__ import annotations
 

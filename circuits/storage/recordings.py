@@ -1,4 +1,4 @@
-"""The recordings of circuits in their database: one of each, in batches, bounded in size."""
+"""Keeps recordings of calls in the database: one for each circuit, in batches, bounded in size."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ..fields import database_now
 from ..models import Circuit, RecordedCalls, Recording
 from ..moments import to_datetime, to_seconds
 
-#: The most bytes of one recording: more than a million calls. Then it ends.
+#: The most bytes of one recording, enough for a million calls. A recording ends when it is full.
 MOST_BYTES: Final = 4_000_000
 
 
-#: Seconds by which a process may date a call too early: as long as it took to read the clock.
+#: Seconds by which a process may date a call too early, because reading the clock takes time.
 SKEW: Final = 5.0
 
 
 def begin(alias: str, circuit: Circuit, seconds: float) -> Recording:
-    """Record a circuit's calls for so many seconds, in place of what was recorded before."""
+    """Begin to record a circuit's calls for ``seconds``, and delete its earlier recording."""
     now = database_now(connections[alias])
     until = to_datetime(now + seconds)
     with transaction.atomic(alias):
@@ -35,7 +35,7 @@ def begin(alias: str, circuit: Circuit, seconds: float) -> Recording:
 
 
 def end(alias: str, circuit: Circuit) -> bool:
-    """Record no more; return whether a recording was under way. What was recorded is kept."""
+    """Stop the recording of a circuit, and keep it; return whether one was under way."""
     now = to_datetime(database_now(connections[alias]))
     with transaction.atomic(alias):
         Circuit.objects.using(alias).filter(pk=circuit.pk).update(recorded_until=None)
@@ -44,15 +44,15 @@ def end(alias: str, circuit: Circuit) -> bool:
 
 
 def erase(alias: str, circuit: Circuit) -> None:
-    """Delete what was recorded of a circuit."""
+    """Delete the recording of a circuit."""
     Recording.objects.using(alias).filter(circuit_id=circuit.pk).delete()
 
 
 def add(alias: str, name: str, calls: Sequence[Call]) -> bool:
-    """Add calls to the recording of a circuit; return false if there is none, or no more room.
+    """Add calls to the recording of a circuit; return false if none is under way, or it is full.
 
     Args:
-        calls: In the order in which they ended, in seconds on the database's clock.
+        calls: The calls in the order in which they ended, with times on the database's clock.
     """
     circuit = Circuit.objects.using(alias).filter(name=name).only("pk").first()
     if circuit is None:
@@ -76,7 +76,7 @@ def find(circuit: Circuit) -> Recording | None:
 
 
 def is_under_way(recording: Recording, now: float) -> bool:
-    """Return whether a recording goes on at a moment, in seconds since 1970."""
+    """Return whether a recording goes on at ``now``, in seconds since 1970."""
     return now < to_seconds(recording.until)
 
 
@@ -84,7 +84,7 @@ def read(recording: Recording, most: int) -> tuple[list[Call], int]:
     """Return the recorded calls of all processes in the order in which they began.
 
     Args:
-        most: How many are returned, about; the latest batches are left out then.
+        most: Roughly the most calls to return. If there are more, the last batches are left out.
 
     Returns:
         The calls, and how many were left out.
@@ -102,5 +102,5 @@ def read(recording: Recording, most: int) -> tuple[list[Call], int]:
 
 
 def _of_batch(data: bytes, at: float, since: float) -> Iterator[Call]:
-    # What a process had not written when a new recording began is from before that.
+    # A process may only now have written calls from before the recording began.
     return (call for call in unpacked(data, at) if call.ended_at >= since - SKEW)

@@ -1,8 +1,8 @@
 """The limit on the number of circuits, and how room is made for a new one.
 
-Names made from what visitors send, such as ``{host}``, may come as a flood. It must neither fill
-the database nor refuse every new name until somebody deletes rows. So where ``MAX_CIRCUITS``
-exist, the least used idle ones are deleted.
+Names made from the input of visitors, such as ``{host}``, may come as a flood. It must neither fill
+the database, nor have every new name refused until somebody deletes rows. So once there are
+``MAX_CIRCUITS``, the least used idle circuits are deleted.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ IDLE_SECONDS: Final = 30.0
 
 DAY: Final = 86_400.0
 
-#: The share of all circuits that is deleted at once, so that not every new name has to search, and
-#: the most that are.
+#: The share of all circuits to delete at once, so that not every new name has to search for idle
+#: ones, and the most circuits to delete at once.
 SHARE: Final = 0.01
 MOST: Final = 100
 
@@ -42,11 +42,11 @@ MOST: Final = 100
 def check_room(
     name: str, holds_at_least: Callable[[int], bool], make: Callable[[], int] = lambda: 0
 ) -> None:
-    """Check that there may be one more circuit; whoever makes one asks here.
+    """Check that there may be one more circuit. All code that makes a circuit asks here.
 
     Args:
-        name: The new circuit.
-        holds_at_least: Returns whether so many circuits exist.
+        name: The name of the new circuit.
+        holds_at_least: Returns whether at least a number of circuits exist.
         make: Deletes circuits to make room for the new one, and returns how many.
 
     Raises:
@@ -58,7 +58,7 @@ def check_room(
 
 
 def make_room(alias: str, now: float) -> int:
-    """Delete some circuits that are idle and differ in nothing from new ones; return how many.
+    """Delete some idle circuits that do not differ from new ones; return how many.
 
     A circuit stays if somebody has set its mode or policy, if the settings name it, or if one of
     its changes is still in the outbox.
@@ -142,7 +142,7 @@ def _new_policy() -> dict[str, Any]:
 
 
 def _delete(alias: str, idle: QuerySet[Any]) -> int:
-    """Delete the circuits that are still idle, under their locks; skip those that others hold."""
+    """Delete those circuits that are still idle, under their locks; skip locked ones."""
     skip_locked = connections[alias].features.has_select_for_update_skip_locked
     with transaction.atomic(using=alias):
         rows = idle.select_for_update(skip_locked=skip_locked)

@@ -33,11 +33,11 @@ def _optional(convert: Callable[[Any], Any], value: Any) -> Any:
     return None if value is None else convert(value)
 
 
-# What a row says -------------------------------------------------------------------------------
+# Values of a row -------------------------------------------------------------------------------
 
 
 def status_of(row: Any) -> Status:
-    """Return the status in a circuit's row or model, which was read with ``db_now``."""
+    """Return the status in a circuit's row or model instance, which was read with ``db_now``."""
 
     def past(moment: datetime | None) -> float | None:
         return None if moment is None else to_seconds(moment, until=row.db_now / 1_000_000)
@@ -99,14 +99,14 @@ def columns_of(status: Status) -> dict[str, Any]:
 
 
 def glance_of(status: Status) -> list[Any]:
-    """Return what a row's :data:`GLANCE` is while nothing happens to it."""
+    """Return what :data:`GLANCE` reads from a row that still has this status."""
     return [status.state, status.mode, status.generation, status.failure_count, status.accuser]
 
 
 def policy_of(row: Any) -> Policy:
     """Return the policy in a circuit's row or model, with defaults for impossible values.
 
-    Forms, settings and commands refuse such a value; this is for what was written past them.
+    Forms, settings and commands refuse such values, but a row may have been written without them.
     """
     policy, problems = _policy(_policy_values(row))
     for problem in problems:
@@ -117,7 +117,7 @@ def policy_of(row: Any) -> Policy:
 _policy_values: Final = attrgetter(*POLICY_NAMES)
 
 
-@lru_cache(maxsize=1_000)  # it is read with every snapshot and next to never another one
+@lru_cache(maxsize=1_000)  # every snapshot has a policy, and it hardly ever changes
 def _policy(values: tuple[Any, ...]) -> tuple[Policy, tuple[str, ...]]:
     good, problems = {}, []
     for column, value in zip(POLICY_NAMES, values, strict=True):
@@ -135,12 +135,12 @@ def _complain_once(name: str, problem: str) -> None:
     logger.error("The row of the circuit %s: %s The default is used instead.", name, problem)
 
 
-#: What a row may hold from the time when an hour was the limit.
+#: Old rows may hold timeouts up to an hour, which was the limit before.
 _STORED_TIMEOUTS: Final = Limits(TIMEOUT_LIMITS.least, 3600)
 
 
 def timeout_of(row: Any) -> float:
-    """Return the timeout in a circuit's row in seconds, the default for one that cannot be."""
+    """Return the timeout in a circuit's row, in seconds; the default for an impossible one."""
     try:
         check_number("timeout", row.timeout, _STORED_TIMEOUTS, whole=False)
     except InvalidInputError as error:
@@ -222,8 +222,8 @@ def _latest(column: str) -> Coalesce:
 
 _IS_LATE: Final = Q(last_success_at__gt=_given("last_success_at"))
 
-#: Who last succeeded, once this process has. MariaDB sets one column after the other, and each
-#: sees what was set before it: so they are in this order.
+#: The columns on who last succeeded, after a success of this process. MariaDB sets one column after
+#: the other, and each sees the new values of those before it, so the order matters.
 _SUCCEEDED: Final = {
     "other_succeeded_at": Case(
         When(succeeded_by=_given("succeeded_by"), then=F("other_succeeded_at")),
@@ -238,7 +238,7 @@ _SUCCEEDED: Final = {
     "last_success_at": _latest("last_success_at"),
 }
 
-#: Who has a part in the run of failures, once this process has.
+#: The processes that take part in the run of failures, once this one does.
 _RUN_BY: Final = Case(
     When(failure_count=0, then=_given("run_by", "process")),
     When(run_by=_given("run_by", "process"), then=_given("run_by", "process")),
@@ -262,7 +262,7 @@ def read_named(alias: str, names: Sequence[str]) -> Iterable[Any]:
     return map(Row._make, circuits.annotate(db_now=DatabaseNow()).values_list(*_COLUMNS))
 
 
-#: What tells whether anything has happened to a circuit, unless it is half open.
+#: Reads the columns that tell whether a circuit has changed, unless it is half open.
 GLANCE: Final = Select(
     lambda alias: _named(alias).values_list(
         "state", "mode", "generation", "failure_count", "accuser"
@@ -283,15 +283,15 @@ WRITE: Final = Update(
             for column in ("last_success_at", "last_failure_at", "last_error")
         },
         "total_failures": F("total_failures") + _given("total_failures", "failures"),
-        # Noted when the circuit goes down, by a 1: the calls refused since then are a difference.
+        # Set when the circuit goes down, by a 1. The calls refused since then are the difference.
         "refusals_before": F("refusals_before")
         + _given("refusals_before", "goes_down") * (F("total_refusals") - F("refusals_before")),
     },
 )
 
-#: Counts a failure that opens nothing: the machine's opening rule turned round. A run that began
-#: between ``young_after`` and ``young_before`` is too young to be believed; None believes them all.
-#: A run that is one process's own, and processes in quarantine, are the machine's to judge.
+#: Counts a failure that cannot open the circuit: the opposite of the machine's opening rule. A run
+#: that began between ``young_after`` and ``young_before`` is too young to be believed; with None,
+#: every run is believed. The machine judges runs of a single process, and processes in quarantine.
 COUNT_FAILURE: Final = Update(
     _harmless,
     {
@@ -304,7 +304,7 @@ COUNT_FAILURE: Final = Update(
 
 NOTE_FAILURE: Final = Update(_closed, _FAILURE)
 
-#: Clears a run that nobody has accused the remote for; the machine decides about those who have.
+#: Clears a run for which no process accuses the remote. The machine decides about accusations.
 CLEAR_FAILURES: Final = Update(
     lambda alias: _closed(alias).filter(failure_count__gt=0, accuser=""),
     {
@@ -325,7 +325,7 @@ _REFUSALS: Final = {
     ),
 }
 
-#: Adds what a process has gathered, with at least one success.
+#: Adds a tally that has at least one success.
 ADD_TALLY: Final = Update(
     _named,
     {
@@ -336,11 +336,11 @@ ADD_TALLY: Final = Update(
     },
 )
 
-#: Adds what a process has gathered, without a success.
+#: Adds a tally without successes.
 ADD_REFUSED: Final = Update(_named, _REFUSALS)
 
 
-#: When something that should run regularly last did, and the database's clock.
+#: Reads when a regular task last ran, and the database's clock.
 LAST_BEAT: Final = Select(
     lambda alias: (
         Heartbeat.objects.using(alias)
@@ -353,7 +353,7 @@ LAST_BEAT: Final = Select(
 
 
 def _of_circuit(model: type[Model], alias: str) -> QuerySet[Any]:
-    keys = _named(alias).values("pk")[:1]  # a name is one circuit's; Django wants to be told
+    keys = _named(alias).values("pk")[:1]  # a name has one circuit, but Django does not know that
     return model._default_manager.using(alias).filter(circuit_id=Subquery(keys)).order_by()
 
 

@@ -1,8 +1,8 @@
-"""Queries that are compiled once for each database, not at every use.
+"""Compiles queries once for each database, not at every use.
 
-Django writes the SQL, as for any query. But writing it takes longer than the database takes to
-answer, and the few statements that calls wait for never change. So they are compiled with
-:class:`Parameter` where the values will be.
+Django writes the SQL, as for any query. But that takes longer than the database takes to answer,
+and the few statements that calls wait for never change. So they are compiled with
+:class:`Parameter` in place of the values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django.db.models.sql.compiler import SQLCompiler
 
 from .errors import encodable
 
-#: What every driver takes as it is.
+#: The types that every driver accepts as they are.
 _PLAIN: Final = frozenset({str, int})
 
 
@@ -37,18 +37,18 @@ class Parameter(Expression):
         self._is_json = isinstance(output_field, JSONField)
 
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
-        """Stand for the value itself among the parameters of the SQL."""
+        """Return a placeholder, with this object among the parameters in place of the value."""
         return "%s", [self]
 
     def adapted(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        """Return a value as the database's driver takes it."""
+        """Return a value in the form that the database's driver takes."""
         if type(value) in _PLAIN and not self._is_json:
-            return value  # what most values are, and all that the field would say
+            return value  # most values are of these types, which the field would not change
         return self.output_field.get_db_prep_save(value, connection)
 
 
 class _Compiled:
-    """A statement in one database's SQL; it holds on to no connection."""
+    """A statement in the SQL of one database. It keeps no connection."""
 
     def __init__(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> None:
         sql, params = compiler.as_sql()
@@ -71,7 +71,7 @@ class _Compiled:
         return [given[each.name] if isinstance(each, Parameter) else each for each in self._params]
 
     def converted(self, found: Sequence[Any], connection: BaseDatabaseWrapper) -> list[Any]:
-        """Return a row of the driver's as the models' fields have it."""
+        """Return a row from the driver, converted as the models' fields do it."""
         row = list(found)
         for index, expression in self._converted:
             if row[index] is None:
@@ -94,7 +94,7 @@ class _Statement:
         setting_changed.connect(self._forget)
 
     def _forget(self, **_: object) -> None:
-        """Compile anew: a setting has changed, and databases or time zones may be others now."""
+        """Forget the compiled SQL: a changed setting may mean other databases or time zones."""
         self._compiled = {}
 
     def _compiler(self, alias: str) -> SQLCompiler:

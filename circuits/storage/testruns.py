@@ -6,8 +6,8 @@ called,
 - a circuits' database that the runner has not replaced by a test database is never queried;
 - nothing is written in the background: a tally is written only if the test calls ``flush()``;
 - the process forgets all circuits before and after each test;
-- other threads, including those that async code runs in, use the test's own connection if no other
-  one can see the test's changes.
+- other threads, including those of async code, use the test's own connection if no other one can
+  see the test's changes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def forgets(forget: Callable[[], None]) -> Callable[[], None]:
 def note_unguarded() -> None:
     """Remember Django's own way to open a connection, before a test runner replaces it.
 
-    Only the first time: where a test overrides ``INSTALLED_APPS``, the app is loaded once more.
+    Later calls do nothing, since a test that overrides ``INSTALLED_APPS`` loads the app again.
     """
     global _unguarded, _is_noted
     if not _is_noted:
@@ -75,8 +75,8 @@ def keep_in_memory() -> None:
 def is_in_memory(alias: str) -> bool:
     """Return whether a test keeps its circuits in memory.
 
-    It does if the site wants that, and if the alias still leads to the real database. If the runner
-    forbids the test to use that database, the runner's own error is left to say so.
+    It does if the site asks for that, or if the alias still leads to the real database. But if the
+    runner forbids the test to use that database, the runner's own error should appear.
     """
     if not is_on():
         return False
@@ -174,12 +174,12 @@ def forget() -> None:
 
 
 def connection(alias: str) -> Any:
-    """Return the connection that sees the test's changes, which mostly is this thread's own."""
+    """Return the connection that sees the test's changes, which usually is this thread's own."""
     return _shared(alias) or connections[alias]
 
 
 def _shared(alias: str) -> Any:
-    """Return the test's connection if no other one would do.
+    """Return the test's connection if only that one can be used; else None.
 
     Another connection would not see uncommitted changes and would wait for the test's locks. With
     SQLite in memory, it would find the tables locked.
