@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
+from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import flatten_fieldsets, unquote
@@ -70,6 +71,13 @@ from .steering.permissions import (
 )
 from .storage.errors import is_bad_value
 from .storage.families import save_policy
+
+#: The style sheets of the pages. One is for a theme that dresses only pages of its own.
+STYLES: Final = (
+    "circuits/admin.css",
+    "circuits/charts.css",
+    *(["circuits/unfold.css"] if apps.is_installed("unfold") else []),
+)
 
 
 def _moment(name: str) -> Callable[[Circuit], str]:
@@ -149,7 +157,7 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, FamilyAdmin, SteadyAd
     )
 
     class Media:
-        css = {"all": ("circuits/admin.css", "circuits/charts.css")}
+        css = {"all": STYLES}
         js = (SCRIPT, Script("circuits/forecast.js", defer=True))
 
     # Reading
@@ -361,7 +369,7 @@ class HistoryAdmin(SteadyAdmin):
     empty_value_display = display.NOTHING
 
     class Media:
-        css = {"all": ("circuits/admin.css", "circuits/charts.css")}
+        css = {"all": STYLES}
         js = (SCRIPT,)
 
     @admin.display(description=_("circuit"))

@@ -117,6 +117,7 @@ class OperatingAdmin(LoggedAdmin):
             consequence=OPERATIONS[key].consequences(str(circuit), circuit),
             status=display.status(reading_of(circuit)),
             circuit=circuit,
+            original=circuit,
             cancel=page,
         )
 

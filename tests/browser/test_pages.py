@@ -68,3 +68,22 @@ def test_the_way_back_is_dressed(browser: Browser, remote: str) -> None:
         assert browser.one(".breadcrumbs a").size["height"] < 30
     assert len(set(looks.values())) == 1
     assert looks["incident"] != "rgba(0, 0, 0, 0)"
+
+
+def test_the_buttons_of_a_replay_are_as_high_as_others(browser: Browser, remote: str) -> None:
+    scene.play(remote)
+    (page,) = (page for page in PAGES if page.name == "replay")
+    browser.visit(page.path())
+    for selector in (".circuits-recording .button", ".circuits-try .button"):
+        assert browser.one(selector).rect["height"] >= 32
+
+
+def test_what_confirms_and_what_cancels_are_as_wide_as_a_phone_lets_them(
+    browser: Browser, remote: str
+) -> None:
+    scene.play(remote)
+    browser.become(Theme.LIGHT, PHONE)
+    (page,) = (page for page in PAGES if page.name == "confirmation")
+    browser.visit(page.path())
+    confirm = browser.one(".circuits-confirm [type=submit]").rect["width"]
+    assert confirm == browser.one(".circuits-confirm .closelink").rect["width"] > 300

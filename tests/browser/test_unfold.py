@@ -12,7 +12,7 @@ from selenium.webdriver import Chrome
 from circuits.core.status import Mode
 from circuits.models import Circuit
 from tests.browser import scene
-from tests.browser.browser import DESKTOP, Browser, Theme, fresh
+from tests.browser.browser import DESKTOP, PHONE, Browser, Device, Theme, fresh
 from tests.browser.pages import PAGES, Page
 from tests.browser.themed import themed
 from tests.factories import CircuitFactory
@@ -42,18 +42,123 @@ def test_a_page_has_all_that_is_ours(page: Page, browser: Browser, remote: str) 
     assert browser.errors() == []
 
 
+#: The pages that are more than a list or a form of django-unfold's own.
+OURS = [page for page in PAGES if page.name in {"circuits", "circuit", "confirmation"}]
+OURS += [page for page in PAGES if page.name in {"incident", "replay", "add"}]
+
+
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=str)
 @pytest.mark.parametrize("theme", Theme)
-@pytest.mark.parametrize("name", ["circuits", "circuit"])
+@pytest.mark.parametrize("page", OURS, ids=str)
 def test_what_is_ours_can_be_read_in_both_themes(
-    browser: Browser, remote: str, theme: Theme, name: str
+    browser: Browser, remote: str, page: Page, theme: Theme, device: Device
 ) -> None:
     scene.play(remote)
-    browser.become(theme, DESKTOP)
-    (page,) = (page for page in PAGES if page.name == name)
+    browser.become(theme, device)
     browser.visit(page.path())
     is_dark = "dark" in (browser.one("html").get_attribute("class") or "").split()
     assert is_dark == (theme is Theme.DARK), "django-unfold does not follow the system"
-    assert [each for each in browser.violations() if "circuits-" in each.target] == []
+    assert browser.content_width <= device.width
+    assert browser.errors() == []
+    assert browser.violations() == []
+
+
+#: What somebody fills in on a page, hidden or folded away or not.
+FIELDS = """
+const forms = document.querySelectorAll("#circuit_form, .circuits-confirm, .circuits-try");
+const other = ["hidden", "checkbox", "submit"];
+return [...forms].flatMap((form) => [...form.querySelectorAll("input, select, textarea")])
+    .filter((field) => !other.includes(field.type))
+    .map((field) => [field.name, getComputedStyle(field)])
+    .map(([name, style]) => [name, style.borderTopWidth, style.borderTopStyle]);
+"""
+
+
+@pytest.mark.parametrize("name", ["circuit", "confirmation", "replay", "add"])
+def test_what_can_be_filled_in_has_a_border(browser: Browser, remote: str, name: str) -> None:
+    scene.play(remote)
+    (page,) = (page for page in PAGES if page.name == name)
+    browser.visit(page.path())
+    fields = browser.chrome.execute_script(FIELDS)
+    assert fields
+    assert [field for field in fields if field[1:] != ["1px", "solid"]] == []
+
+
+#: Whether each button is there to be seen: so high, with its words inside, and with an edge.
+BUTTONS = """
+return [...document.querySelectorAll(arguments[0])].map((button) => {
+    const style = getComputedStyle(button);
+    return {
+        isHigh: button.getBoundingClientRect().height >= 32,
+        isRoomy: button.scrollHeight <= button.clientHeight + 2,
+        isEdged: style.borderTopStyle === "solid" || style.backgroundColor !== "rgba(0, 0, 0, 0)",
+    };
+});
+"""
+
+
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=str)
+@pytest.mark.parametrize(
+    ("name", "buttons", "number"),
+    [
+        ("circuit", ".circuits-buttons .button, .circuits-preview .button", 6),
+        ("confirmation", ".circuits-confirm [type=submit], .circuits-confirm .closelink", 2),
+        ("replay", ".circuits-recording .button, .circuits-try .button", 2),
+    ],
+)
+def test_a_button_looks_like_one(
+    browser: Browser, remote: str, name: str, buttons: str, number: int, device: Device
+) -> None:
+    scene.play(remote)
+    browser.become(Theme.LIGHT, device)
+    (page,) = (page for page in PAGES if page.name == name)
+    browser.visit(page.path())
+    looks = browser.chrome.execute_script(BUTTONS, buttons)
+    assert looks == [{"isHigh": True, "isRoomy": True, "isEdged": True}] * number
+
+
+def test_the_suggested_button_is_filled(browser: Browser, remote: str) -> None:
+    scene.play(remote)
+    (page,) = (page for page in PAGES if page.name == "circuit")
+    browser.visit(page.path())
+    looks = [
+        browser.one(selector).value_of_css_property("background-color")
+        for selector in (".circuits-buttons .default", ".circuits-buttons .button:not(.default)")
+    ]
+    assert len(set(looks)) == 2
+
+
+def test_a_page_that_asks_says_what_about(browser: Browser) -> None:
+    circuit = CircuitFactory.create(name="payments")
+    browser.visit(reverse("admin:circuits_circuit_operate", args=[circuit.pk, "force_open"]))
+    assert browser.one(".circuits-title").text == "Force open: payments"
+
+
+#: The cells of the list whose words are cut off.
+CUT_OFF = """
+return [...document.querySelectorAll("#result_list td")]
+    .filter((cell) => cell.scrollHeight > cell.clientHeight + 1)
+    .map((cell) => cell.className.match(/field-\\w+/)?.[0] ?? cell.className);
+"""
+
+
+def test_no_words_of_the_list_are_cut_off_on_a_phone(browser: Browser, remote: str) -> None:
+    scene.play(remote)
+    browser.become(Theme.LIGHT, PHONE)
+    (page,) = (page for page in PAGES if page.name == "circuits")
+    browser.visit(page.path())
+    browser.one("#result_list td")
+    assert browser.chrome.execute_script(CUT_OFF) == []
+
+
+def test_signs_and_units_stand_beside_their_words(browser: Browser, remote: str) -> None:
+    scene.play(remote)
+    (page,) = (page for page in PAGES if page.name == "circuit")
+    browser.visit(page.path())
+    swatch = browser.one(".circuits-charts figcaption .circuits-swatch")
+    assert swatch.value_of_css_property("display") == "inline-block"
+    field, unit = browser.one("#id_delay").rect, browser.one("#id_delay_unit").rect
+    assert field["x"] + field["width"] <= unit["x"] < field["x"] + field["width"] + 20
 
 
 def test_a_circuit_is_steered(browser: Browser) -> None:
