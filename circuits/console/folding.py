@@ -36,7 +36,7 @@ UNFOLDED: Final = "unfolded"
 MOST_MEMBERS: Final = 100
 
 #: How many circuits of the families on a page have their calls added up.
-MOST_SUMMED: Final = 1_000
+MOST_SUMMED: Final = 500
 
 #: What marks a circuit that is listed below the row of its family.
 _MEMBER: Final = SafeString('<span class="circuits-member"></span>')
@@ -226,11 +226,13 @@ def _sums(all_calls: Iterable[Sequence[Calls]]) -> list[Calls]:
 
 def standing(row: Circuit, family: Family) -> str:
     """Return how many circuits are in which state, and since when the worst one is down."""
-    mark = format_html(
-        '<span class="circuits-family" data-circuits-unfolded="{}"></span>',
+    # One element, since a theme may put what is in a cell beside each other.
+    return format_html(
+        '<span class="circuits-family" data-circuits-unfolded="{}">{}{}</span>',
         "true" if family.is_unfolded else "false",
+        _counts(reading_of(row), family),
+        _all_of(row, family),
     )
-    return format_html("{}{}{}", mark, _counts(reading_of(row), family), _all_of(row, family))
 
 
 def _counts(reading: Reading, family: Family) -> str:

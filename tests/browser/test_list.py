@@ -95,6 +95,12 @@ NAMES = """
 return [...document.querySelectorAll("#result_list .field-name a")].map((a) => a.textContent);
 """
 
+#: Where the name of each circuit begins, in CSS pixels.
+LEFTS = """
+const links = [...document.querySelectorAll("#result_list .field-name a")];
+return Object.fromEntries(links.map((a) => [a.textContent, a.getBoundingClientRect().left]));
+"""
+
 FOLDED = ["payments (12 circuits)", "mail", "users"]
 
 
@@ -209,6 +215,15 @@ def test_what_comes_live_leaves_the_family_folded(
         )
     )
     assert shown.is_folded()
+
+
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=str)
+def test_the_circuits_of_a_family_stand_further_in(browser: Browser, device: Device) -> None:
+    a_family()
+    browser.become(Theme.LIGHT, device)
+    Families(browser, "?unfolded=payments")
+    lefts: dict[str, float] = browser.chrome.execute_script(LEFTS)
+    assert lefts["payments/card"] == lefts["payments"] > lefts["users"] + 8
 
 
 def test_without_scripts_a_family_unfolds_too(browser: Browser) -> None:
