@@ -64,7 +64,7 @@ class DatabaseClock:
             cursor.execute(f"UPDATE {_TABLE} SET shift = shift + %s", [round(seconds * 1_000_000)])
 
     def set(self, now: float) -> None:
-        """Set the database's clock to so many seconds since 1970."""
+        """Set the database's clock, in seconds since 1970."""
         self.jump(now - DatabaseStore().now())
 
 

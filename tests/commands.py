@@ -25,7 +25,7 @@ class Terminal(StringIO):
 
 @dataclass(frozen=True)
 class Ended:
-    """What a shell sees of a command that ended."""
+    """The result of a command as a shell sees it."""
 
     status: int
     out: str

@@ -55,7 +55,7 @@ class TransitionFactory(factory.django.DjangoModelFactory[Transition]):
 
 
 def fell(name: str, *, minutes_ago: float, lasted: float | None = None, **opening: Any) -> Circuit:
-    """Make a circuit that went down, for so many minutes or until now.
+    """Make a circuit that went down for some minutes, or until now.
 
     A trial of it failed, and ten calls were refused before that and five after.
     """

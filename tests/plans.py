@@ -1,4 +1,4 @@
-"""How the database means to find what a query asks for."""
+"""The plans by which the database executes queries."""
 
 from __future__ import annotations
 

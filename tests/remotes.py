@@ -1,4 +1,4 @@
-"""A remote on this machine that answers as it is told, oddly too, and remembers who came."""
+"""A remote on this machine that answers as told, even oddly, and records the requests."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ILL: Final = {
 
 
 def echo(request: Request) -> bytes:
-    """Answer with what was asked."""
+    """Answer with the request itself."""
     content: dict[str, Any] = {
         "method": request.method,
         "target": request.target,

@@ -1,4 +1,4 @@
-"""A resolver that knows what a test tells it, and a record of where connections went."""
+"""A resolver with names set by a test, and a record of where connections went."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Resolver:
     over: Event = field(default_factory=Event)
 
     def addresses(self, host: str) -> Sequence[str] | None:
-        """Return what a name leads to; None where that is the machine's to say."""
+        """Return the addresses set for a name; None to use the machine's resolver."""
         if self.is_silent:
             self.over.wait(PATIENCE)
         if host.endswith(".example") and host not in self.knows:

@@ -1,4 +1,4 @@
-"""The admin as its staff use it: where things are, and what is read and said there."""
+"""Helpers for tests of the admin: URLs, texts on pages, and messages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def signed_in(*permissions: str, name: str = "ann", **options: Any) -> Client:
 
 
 def text(html: str) -> str:
-    """Return what a person reads."""
+    """Return the text that a person reads."""
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 

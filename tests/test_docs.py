@@ -50,7 +50,7 @@ def let_time_pass(seconds: float) -> None:
 
 @pytest.fixture
 def names(remote: str) -> Iterator[dict[str, Any]]:
-    """What the examples may use."""
+    """The names that the examples may use."""
     receivers = list(state_changed.receivers)
     with remote_that(answer(429, Retry_After="45")) as asking:
         yield {

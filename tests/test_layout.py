@@ -207,7 +207,7 @@ PRIVATE = {
     "path", sorted(str(path.relative_to(TESTS.parent)) for path in TESTS.rglob("*.py"))
 )
 def test_no_test_goes_through_a_private_name_of_the_app(path: str) -> None:
-    """A test that does breaks when the name changes, and may pass when what it means does not."""
+    """Such a test breaks when the name changes, and may pass when the behaviour is broken."""
     tree = ast.parse((TESTS.parent / path).read_text())
     of_their_own = {name for name in defined(tree) if is_private(name)}
     used = {

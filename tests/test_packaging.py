@@ -1,4 +1,4 @@
-"""What is released: the wheel in a fresh project, and the source distribution with its tests."""
+"""The releases: the wheel in a fresh project, and the source distribution with its tests."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def installed(folder: Path) -> Path:
 
 
 def description(wheel: Path) -> Message:
-    """Return what a package index is told of the wheel."""
+    """Return the description of the wheel for a package index."""
     with zipfile.ZipFile(wheel) as archive:
         [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         return message_from_string(archive.read(name).decode())

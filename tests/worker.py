@@ -1,4 +1,4 @@
-"""What a child process of a test does: ``python -m tests.worker TASK ARGUMENTS``.
+"""The tasks of a test's child processes: ``python -m tests.worker TASK ARGUMENTS``.
 
 Started by :func:`tests.concurrency.start_worker`, on the databases of the test.
 """
@@ -115,7 +115,7 @@ def flush_by_itself(name: str) -> None:
 
 
 def fork(name: str, before: int, after: int) -> int:
-    """Make calls, and others in a forked child; return what the child ended with."""
+    """Make calls, and others in a forked child; return the child's exit status."""
     from django.db import connections
 
     succeed(name, before)
@@ -129,7 +129,7 @@ def fork(name: str, before: int, after: int) -> int:
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """Do some work in a forked child; return what it ended with."""
+    """Do some work in a forked child; return its exit status."""
     child = os.fork()
     if not child:
         try:
@@ -142,7 +142,7 @@ def in_child(work: Callable[[], object]) -> int:
 
 
 def fork_with_threads(name: str) -> int:
-    """Use this process's threads, and those of a forked child; return what the child ended with."""
+    """Use this process's threads, and those of a forked child; return the child's exit status."""
 
     async def call(name: str) -> None:
         async with circuits.guard(name):
@@ -158,7 +158,7 @@ def fork_with_threads(name: str) -> int:
 
 
 def fork_with_a_call_under_way(name: str) -> int:
-    """Fork while a call is looked after, and return what the child ended with."""
+    """Fork while a call is looked after, and return the child's exit status."""
     from circuits.process import entry, identity, runtime
     from circuits.process.underway import FOREVER
 
@@ -177,7 +177,7 @@ def fork_with_a_call_under_way(name: str) -> int:
 
 
 def fork_with_a_failing_step(name: str) -> int:
-    """Fork where one of the child's first steps fails; return what the child ended with."""
+    """Fork with a failing first step in the child; return the child's exit status."""
     from circuits.process import forks
 
     taken: list[str] = []
@@ -311,7 +311,7 @@ def try_once(name: str, url: str) -> float | None:
 
 
 def call_for(names: list[str], threads: int, seconds: float) -> dict[str, list[Any]]:
-    """Call through the circuits for some seconds; return what was seen of each."""
+    """Call through the circuits for some seconds; return the records of each."""
     from tests.faults import crowd
 
     return crowd.call_for(names, threads, seconds)

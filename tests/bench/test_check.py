@@ -1,4 +1,4 @@
-"""A regression is found, and what is none is not."""
+"""The check finds regressions, and reports nothing else as one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line refuses, in one sentence each."""
+"""The command line refuses bad arguments, each with one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A browser as the tests use it: what it shows, what it complains of, and what it is like."""
+"""A browser for the tests: what it shows, the errors it reports, and how it is set up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ axe.run(document, {runOnly: {type: "tag", values: standards}, resultTypes: ["vio
 
 
 class Theme(StrEnum):
-    """What the system of whoever looks prefers."""
+    """The colour scheme that the user's system prefers."""
 
     LIGHT = "light"
     DARK = "dark"
@@ -149,7 +149,7 @@ class Browser:
             self.chrome.switch_to.window(here)
 
     def point_at(self, selector: str) -> None:
-        """Move the pointer to what a CSS selector finds first."""
+        """Move the pointer to the first element that a CSS selector matches."""
         ActionChains(self.chrome).move_to_element(self.one(selector)).perform()
 
     # What it shows
@@ -184,7 +184,7 @@ class Browser:
         wait_until(holds, seconds)
 
     def wait_for_words(self, selector: str, pattern: str) -> None:
-        """Wait until an element says what a regular expression describes, and no more."""
+        """Wait until the whole text of an element matches a regular expression."""
         self.wait_for(lambda: re.fullmatch(pattern, self.one(selector).text))
 
     def picture(self, until: str = "") -> bytes:
@@ -204,7 +204,7 @@ class Browser:
     # What is wrong
 
     def errors(self) -> list[str]:
-        """Return what the console was told since the last time: errors, refusals by the CSP."""
+        """Return the console's messages since the last time: errors, refusals by the CSP."""
         log: list[dict[str, Any]] = self.chrome.get_log("browser")  # type: ignore[no-untyped-call]
         told = [entry["message"] for entry in log if entry["level"] in {"WARNING", "SEVERE"}]
         # Which the browser asks for by itself, and which is for the site to have.
@@ -227,7 +227,7 @@ class Browser:
 
 @contextmanager
 def fresh(chrome: Chrome, url: str) -> Iterator[Browser]:
-    """Give a browser that remembers nothing, and let it forget what it sees."""
+    """Give a browser without cookies or storage, and clear them afterwards."""
     browser = Browser(chrome, url)
     browser.forget()
     try:

@@ -133,5 +133,5 @@ DJANGOS = {
 
 
 def ours(violations: list[Violation]) -> list[Violation]:
-    """Return what is wrong with the pages of circuits, and not with Django's own."""
+    """Return the problems of our own pages, without those of Django's."""
     return [each for each in violations if (each.rule, each.target) not in DJANGOS]

@@ -115,7 +115,7 @@ def _databases() -> Iterator[None]:
 
 
 def main() -> None:
-    """Read the arguments, and say in one sentence what is missing."""
+    """Read the arguments, and say in one sentence if something is missing."""
     parser = ArgumentParser(description="Take the pictures of the docs.")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write them to")
     try:

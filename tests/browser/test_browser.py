@@ -1,4 +1,4 @@
-"""That the browser would tell: of what a page does wrong, and when it is not there at all."""
+"""Tests of the tests: the browser reports the faults of a page, and its own absence."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ return [box.width / room, box.right <= innerWidth];
 def test_what_matters_has_the_width_there_is(
     name: str, device: Device, browser: Browser, remote: str
 ) -> None:
-    """The theme has a narrow column beside the form, where it puts what is not of the form."""
+    """The theme puts everything but the form into a narrow column beside it."""
     scene.play(remote)
     browser.become(Theme.LIGHT, device)
     (page,) = (page for page in PAGES if page.name == name)

@@ -43,7 +43,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def asked() -> Iterator[list[str]]:
-    """The addresses that the server is asked for what is new."""
+    """The URLs that the page requests to stay up to date."""
     paths: list[str] = []
 
     def note(environ: dict[str, Any], **kwargs: object) -> None:
@@ -96,7 +96,7 @@ class List:
         return box
 
     def leave(self) -> None:
-        """Let go of everything but what is ticked."""
+        """Move pointer and focus away, and keep the ticks."""
         self.browser.chrome.execute_script("document.activeElement.blur()")
         self.browser.point_at("h1")
 

@@ -52,7 +52,7 @@ def migrated(manage: Run) -> Run:
 
 
 def project_environment(folder: Path) -> dict[str, str]:
-    """What a process of the project needs, and nothing that the tests or a developer have set."""
+    """The environment of a process of the project, without that of the tests or the developer."""
     return {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "DJANGO_SETTINGS_MODULE": "cbproject.settings",

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def run(screen: type[StringIO] = Terminal) -> str:
-    """Run the command before somebody's eyes, or into what takes it down; return what it says."""
+    """Run the command on a terminal or into a pipe; return its output."""
     out = screen()
     call_command("first_superuser", stdout=out)
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""The ASGI entry point writes down what is left when the server says that it stops."""
+"""The ASGI entry point flushes the tallies when the server announces its shutdown."""
 
 from __future__ import annotations
 

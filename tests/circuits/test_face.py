@@ -61,7 +61,7 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 
 def run(code: str) -> str:
-    """What a process of its own prints, with Django not configured."""
+    """The output of a separate process in which Django is not configured."""
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=settings.BASE_DIR,

@@ -67,7 +67,7 @@ def test_an_address_that_is_not_public_must_be_named(
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "[2606:4700::1111]", "localhost", "inside.example"])
 def test_a_public_address_or_a_name_is_let_through(settings: Settings, host: str) -> None:
-    """What a name leads to is seen when it is called."""
+    """The addresses of a name are checked when it is called."""
     settings.CIRCUITS = {**settings.CIRCUITS, "PROBE_HOSTS": ["*"]}
     check_probe_host(f"http://{host}/")
 

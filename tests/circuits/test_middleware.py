@@ -1,4 +1,4 @@
-"""What a site's visitors are told while a circuit is open."""
+"""The responses that a site's visitors get while a circuit is open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which patterns a site may add to what is masked."""
+"""The patterns that a site may add to those that are masked."""
 
 from __future__ import annotations
 

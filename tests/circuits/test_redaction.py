@@ -1,4 +1,4 @@
-"""No secret of a URL survives into what is kept or logged."""
+"""No secret of a URL survives in texts that are kept or logged."""
 
 from __future__ import annotations
 

@@ -377,7 +377,7 @@ def djangos_own_filter(settings: Settings) -> Iterator[None]:
 def test_the_page_of_an_error_shows_no_secret_of_the_settings(
     settings: Settings, mistake: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither in the settings that it lists nor in the variables of what was going on."""
+    """Neither in the settings that it lists nor in the variables of the traceback."""
     settings.DEBUG = True
     settings.ROOT_URLCONF = __name__
     secret = {"NOTIFY": {"SECRET_WEBHOOK": HOOK}, "HEALTH_TOKEN": SECRET * 5}

@@ -133,7 +133,7 @@ def test_the_same_values_stand_in_a_translation(catalogue: Path) -> None:
 
 
 def shape(text: str) -> tuple[str, str, bool]:
-    """Return what a text begins and ends with, and whether with a capital, where it says."""
+    """Return how a text begins and ends, and whether it begins with a capital."""
     begin, end = re.match(r"\s*", text), re.search(r"[\s.,:;!?…]*$", text)
     assert begin
     assert end
@@ -160,7 +160,7 @@ def test_no_word_of_djangos_is_said_differently(catalogue: Path) -> None:
 
 
 def visible(html: str) -> str:
-    """Return what a person reads or hears of a page, its tips and labels too."""
+    """Return all texts of a page that people read or hear, including tooltips and labels."""
     html = re.sub(r"(?s)<(script|style)\b.*?</\1>", "", html)
     of_script = r"data-circuits-(?!live|part|time)[a-z-]+"
     said = re.findall(rf'\b(?:title|alt|aria-label|placeholder|{of_script})="([^"]*)"', html)

@@ -60,7 +60,7 @@ class SharedRow:
     def change(
         self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
     ) -> Changed[S]:
-        """Put the circuit to ``decide`` and keep what it returns."""
+        """Change the circuit by ``decide`` and keep the result."""
         before = self.read(name)
         step = decide(before)
         self.status = step.status
@@ -101,7 +101,7 @@ class SharedRow:
     def merge(
         self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
     ) -> Changed[S] | None:
-        """Change the row by what a process has gathered."""
+        """Merge the outcomes of a process into the row."""
         return self.change(name, decide, note)
 
     def revive(self, name: str) -> None:

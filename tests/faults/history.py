@@ -1,4 +1,4 @@
-"""Whether what many processes saw of a circuit can have come about by the state machine.
+"""Checks whether the state machine explains what many processes saw of a circuit.
 
 Pure functions over what was recorded: the circuit's transitions, and the calls and refusals of all
 processes. Times are seconds on the one clock of the machine that database and processes run on.

@@ -41,7 +41,7 @@ class Proxy:
         return len(self._open)
 
     def mend(self) -> None:
-        """Pass on everything again, what was held back too."""
+        """Pass on everything again, including what was held back."""
         for each in (self._questions_pass, self._answers_pass, self._accepts):
             each.set()
 

@@ -51,7 +51,7 @@ class Server:
 
     @property
     def said(self) -> str:
-        """What the server has written, its children included."""
+        """The output of the server and its children."""
         return self._log.read_text()
 
     def stop(self) -> None:

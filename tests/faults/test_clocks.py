@@ -129,7 +129,7 @@ def test_an_open_circuit_outlives_no_jump_of_the_databases_clock(
 def test_a_trial_after_a_clock_set_back_that_fails_opens_for_a_whole_delay(
     clock: Clock, database: DatabaseClock
 ) -> None:
-    """A circuit whose remote is still down goes on as ever by the new time."""
+    """A circuit whose remote is still down goes on as usual by the new time."""
     fail("payments", 5)
     database.jump(-HOUR)
     clock.pass_by(AGED)

@@ -1,4 +1,4 @@
-"""What comes from outside and means no good: names, URLs, settings, forms, arguments, headers.
+"""Hostile input from outside: names, URLs, settings, forms, arguments, headers.
 
 Whatever it is, it is taken or refused in a sentence: no exception goes unhandled, no secret is
 kept, and nothing is markup in the admin that was not meant to be.
@@ -115,7 +115,7 @@ def test_a_name_is_kept_to_the_letter_or_refused(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["none", "huge", "bytes", "list", "nan"])
 def test_what_is_no_text_is_no_name(kind: str) -> None:
-    """A mistake of the caller's is told as one."""
+    """A mistake of the caller is reported as one."""
     kinds: dict[str, Any] = {
         "none": None,
         "huge": HUGE,
@@ -188,7 +188,7 @@ def test_a_probe_goes_to_no_host_but_those_listed(
 @many(50)
 @given(urls)
 def test_a_probe_url_is_kept_without_secrets_or_refused(url: str) -> None:
-    """What a form would store holds neither password nor query, and what it refuses is said."""
+    """A stored URL has neither password nor query, and a refused one gets an error message."""
     circuit = Circuit(name="payments", probe_url=url)
     refused = refusal(circuit.full_clean, ValidationError)
     if refused is None:
@@ -355,7 +355,7 @@ def test_the_admin_shows_any_text_as_text(ann: Client, name: str, text: str) -> 
 @given(st.dictionaries(st.sampled_from(POLICY_FIELDS), texts | urls, min_size=1, max_size=4))
 @example({"threshold": "9" * 5000, "delay": "1e400", "timeout": "nan", "probe_url": "\0"})
 def test_a_form_is_saved_or_shown_again(ann: Client, fields: dict[str, str]) -> None:
-    """No value of a form is an error of the server, and what is shown again is escaped."""
+    """No value of a form causes a server error, and values that are shown again are escaped."""
     circuit, _ = Circuit.objects.get_or_create(name="payments")
     sent = {**FORM, **fields}
     response = ann.post(row_of("circuit", circuit.pk), {k: encodable(v) for k, v in sent.items()})
@@ -408,7 +408,7 @@ def test_an_address_of_no_row_is_not_found(ann: Client, key: str) -> None:
 
 
 def encodable(value: Any) -> Any:
-    """What a browser sends of a text; it has no lone surrogates."""
+    """A text as a browser sends it, without lone surrogates."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
@@ -513,7 +513,7 @@ def test_nothing_in_a_header_breaks_a_call(
 
 
 def hear(url: str) -> None:
-    """Call with requests and with httpx; what comes of it must be bounded."""
+    """Call with requests and with httpx; the outcome must be bounded."""
     for call in (circuits.call, async_to_sync(circuits.acall)):
         with pytest.raises(RemoteCallFailedException):
             call("payments", url)

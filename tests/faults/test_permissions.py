@@ -1,4 +1,4 @@
-"""Who may do what, tried: every address and action of the app, by everybody, in one table.
+"""Permissions of everybody: every URL and action of the app, in one table.
 
 The addresses and actions are found by looking, so a new one without a row here fails.
 """
@@ -244,7 +244,7 @@ def test_every_action_has_a_row() -> None:
 
 @pytest.mark.parametrize("address", LOOKING)
 def test_looking(address: str) -> None:
-    """GET shows a page to those who may see it, and changes nothing for anybody.
+    """GET shows a page to users who may see it, and never changes anything.
 
     Not even with everything in the query that a POST would heed.
     """

@@ -1,4 +1,4 @@
-"""Servers that fork, and servers of many threads: what was called is what the rows say."""
+"""Servers that fork, and servers with many threads: the rows count exactly the calls made."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_a_full_outage_opens_by_the_rate_within_a_flush_of_a_perfect_counter() -
 @pytest.mark.services
 @pytest.mark.usefixtures("committed")
 def test_real_processes_open_as_often_as_simulated_ones() -> None:
-    """Promise: what the simulation says of a site holds of real processes on a real database."""
+    """Promise: the results of the simulation hold for real processes on a real database."""
     # So many failures that two processes often have five in a row at about the same time.
     setting = Setting(processes=8, calls_per_second=400, failure_share=0.8, delay=0.1)
     model = openings(setting, calls=20_000)

@@ -104,7 +104,7 @@ def traffic() -> Iterator[Calls]:
 
 
 def go_on(calls: Calls, number: int = 100) -> None:
-    """Wait until so many more calls have been made."""
+    """Wait until a number of further calls have been made."""
     enough = calls.made + number
     wait_until(lambda: calls.made >= enough)
 
@@ -260,7 +260,7 @@ def test_nobody_waits_for_a_silent_store_but_the_one_who_tries_it(proxy: Proxy) 
 
 @contextmanager
 def no_commit_answered(proxy: Proxy) -> Iterator[None]:
-    """Let the database answer what a transaction writes, and not its commit."""
+    """Let the database answer the statements of a transaction, but not its commit."""
     end = Atomic.__exit__
 
     def end_unheard(block: Atomic, kind: Any, *details: Any) -> None:
@@ -275,7 +275,7 @@ def no_commit_answered(proxy: Proxy) -> Iterator[None]:
 
 
 def test_a_tally_whose_answer_was_lost_is_not_written_again(proxy: Proxy) -> None:
-    """Promise: what the database may have counted without saying so is not counted twice."""
+    """Promise: outcomes that the database may have counted already are not counted twice."""
     CircuitFactory(name="payments")
     succeed("payments", 5)
     with no_commit_answered(proxy), pytest.raises(InDoubtError):
@@ -286,7 +286,7 @@ def test_a_tally_whose_answer_was_lost_is_not_written_again(proxy: Proxy) -> Non
 
 
 def test_a_tally_that_was_cut_off_half_written_is_written_whole(proxy: Proxy) -> None:
-    """Promise: of what a lost connection undid, nothing stays, and the next flush has it all."""
+    """Promise: a lost connection undoes the whole flush, and the next one writes everything."""
     CircuitFactory(name="payments")
     succeed("payments", 5)
     proxy.keep_answers()
@@ -300,7 +300,7 @@ def test_a_tally_that_was_cut_off_half_written_is_written_whole(proxy: Proxy) ->
 
 
 def test_a_batch_of_the_rate_strategy_outlives_the_outage(proxy: Proxy) -> None:
-    """Promise: what was gathered for the rate is merged after the outage, once."""
+    """Promise: outcomes gathered for the rate strategy are merged once, after the outage."""
     CircuitFactory(name="payments", strategy="rate", minimum_calls=1000, failure_rate=0.9)
     succeed("payments", 4)
     fail("payments", 2)

@@ -89,7 +89,7 @@ def odd_circuit(name: str, state: State) -> None:
 
 
 def rows() -> dict[str, Rows]:
-    """Return what is in the tables, by the columns there are; a computed one aside."""
+    """Return the contents of the tables by their columns, without computed columns."""
     found = {}
     with connections[ALIAS].cursor() as cursor:
         for table in {*TABLES} & {*connections[ALIAS].introspection.table_names(cursor)}:
@@ -195,7 +195,7 @@ def newer(tmp_path: Path) -> Iterator[Path]:
 
 
 def run(task: str, *, newer: Path, **arguments: Any) -> Any:
-    """Run a function of the worker on the newer code, and return what it returned."""
+    """Run a function of the worker on the newer code, and return its result."""
     worker = start_worker(task, code=newer, **arguments)
     try:
         let_go(worker)
@@ -205,7 +205,7 @@ def run(task: str, *, newer: Path, **arguments: Any) -> Any:
 
 
 def flavours(table: str) -> set[str]:
-    """Return what the rows have in the column that this code does not know."""
+    """Return the values in the column that this code does not know."""
     with connections[ALIAS].cursor() as cursor:
         cursor.execute(f"SELECT flavour FROM {table}")
         return {flavour for (flavour,) in cursor.fetchall()}

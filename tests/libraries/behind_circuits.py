@@ -55,7 +55,7 @@ def pytest_configure() -> None:
 
 
 def wrap(client: Any, transport: Callable[..., Any]) -> None:
-    """Have each transport of a class of clients go through circuits, whoever made it."""
+    """Make each transport of a class of clients go through circuits, however it was made."""
     init = client.__init__
 
     def in_circuits(inner: Any) -> Any:

@@ -123,7 +123,7 @@ def run(copy: Path, *command: str) -> str:
 
 
 def results(copy: Path) -> dict[str, str]:
-    """Return what has come of each fault so far, by its name."""
+    """Return the result for each fault so far, by its name."""
     return dict(re.findall(r"^ +(\S+): (.+)$", run(copy, "results", "--all", "true"), re.M))
 
 

@@ -48,7 +48,7 @@ def quote(name="quotes"):
 
 @dataclass(frozen=True)
 class Seen:
-    """What the database has of a circuit's calls."""
+    """The counts of a circuit's calls in the database."""
 
     state: str
     successes: int
@@ -75,7 +75,7 @@ def calling(
 
 
 def seen(project: Project, name: str) -> Seen:
-    """Return what was written of a circuit; nothing, if it is not there."""
+    """Return what was written for a circuit; empty counts if it does not exist."""
     done = project.run(f"""
         import json
         from circuits.models import Circuit

@@ -1,4 +1,4 @@
-"""What the tests with small projects share."""
+"""Fixtures that the tests with small projects share."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ HEALTH = """
 
 
 def answered(project: Project, code: str) -> Any:
-    """Return what a piece of code in a project prints last, as JSON."""
+    """Return the last output of a piece of code in a project, read as JSON."""
     return json.loads(project.run(code).stdout.splitlines()[-1])
 
 

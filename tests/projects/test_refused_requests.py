@@ -1,4 +1,4 @@
-"""A site in an outage of what it calls: its visitors get a 503, and its people no mail for each."""
+"""A site whose remote is down: visitors get a 503, and staff do not get a mail for each."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ def silent(request: Request) -> Iterator[bytes]:
 
 
 def broken_tls(request: Request) -> Iterator[bytes]:
-    """An answer that breaks off with what is no TLS."""
+    """An answer that breaks off with bytes that are not TLS."""
     yield head(length=1000) + b"first\n"
     yield Unencrypted(b"this was never encrypted")
     request.stopped.wait(PATIENCE)

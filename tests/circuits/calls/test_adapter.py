@@ -45,7 +45,7 @@ def mount(session: requests.Session, adapter: CircuitAdapter) -> None:
 
 
 class Fake(BaseAdapter):
-    """An inner adapter that does as it is told and keeps what it was passed."""
+    """An inner adapter that answers as told and records its arguments."""
 
     def __init__(self, result: requests.Response | BaseException | None = None) -> None:
         super().__init__()

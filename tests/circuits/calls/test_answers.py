@@ -269,7 +269,7 @@ class TestACircuit:
 
 
 def run(result: Any) -> Any:
-    """Return what a call returned, async or not."""
+    """Return the result of a call, async or not."""
     return asyncio.run(result) if asyncio.iscoroutine(result) else result
 
 

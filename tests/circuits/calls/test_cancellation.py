@@ -108,7 +108,7 @@ async def test_a_call_that_was_not_counts_as_nothing(
 
 @WAYS
 async def test_it_counts_where_nobody_has_looked_after_it(way: Way, clock: Clock) -> None:
-    """With a clock that stands still, what the call ends with is all that there is."""
+    """With a clock that stands still, only the outcome at the end counts."""
     await make(slow_call_seconds=OVERDUE)
     with silent_remote() as silent:
         call = asyncio.ensure_future(way(silent.url))

@@ -38,7 +38,7 @@ def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def reply(request: Request) -> bytes:
-    """Send on to another host, or to the same, whoever asks for that."""
+    """Redirect to another host or to the same one, as the request asks."""
     place, _, port = request.target[1:].partition(":")
     return answer(302, Location=f"http://{place}:{port}/") if port else answer()
 

@@ -25,7 +25,7 @@ Get = Callable[[str], Any]
 
 @pytest.fixture(autouse=True)
 def _long_known(settings: Settings) -> None:
-    """Let what a process knows hold for as long as any machine takes for a test."""
+    """Make snapshots last longer than any machine takes for a test."""
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
 
 

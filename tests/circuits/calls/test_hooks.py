@@ -22,7 +22,7 @@ def raise_for_status(response: requests.Response, **kwargs: Any) -> None:
 
 
 class SdkError(Exception):
-    """What a hook may make of an answer."""
+    """An exception that a hook raises for an answer."""
 
 
 def raise_sdk_error(response: requests.Response, **kwargs: Any) -> None:

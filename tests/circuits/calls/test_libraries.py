@@ -1,4 +1,4 @@
-"""What the exceptions of other libraries say, asked of the libraries themselves where they are.
+"""What the exceptions of other libraries mean, with the real libraries if they are installed.
 
 aiohttp, botocore and gRPC come with ``make test-services``; without them, look-alikes are asked.
 """
@@ -134,7 +134,7 @@ def test_the_callers_own_mistake_is_known(name: str) -> None:
 
 
 def run(result: Any) -> Any:
-    """Return what a call returned, async or not."""
+    """Return the result of a call, async or not."""
     return asyncio.run(result) if asyncio.iscoroutine(result) else result
 
 

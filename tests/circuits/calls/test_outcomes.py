@@ -165,7 +165,7 @@ def test_a_good_status_is_not_why_an_exception_was_raised() -> None:
 
 
 class PricklyError(Exception):
-    """An exception none of whose attributes can be looked at."""
+    """An exception that raises whenever an attribute of it is read."""
 
     @property
     def response(self) -> Any:

@@ -23,7 +23,7 @@ NAME = "payments"
 
 
 class PricklyError(Exception):
-    """An exception none of whose attributes can be looked at."""
+    """An exception that raises whenever an attribute of it is read."""
 
     @property
     def response(self) -> Any:

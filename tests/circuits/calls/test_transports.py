@@ -61,7 +61,7 @@ class SyncClient:
         response.close()
 
     def breathe(self) -> None:
-        """Let the event loop do what it has to."""
+        """Give the event loop a few turns."""
 
     def end(self) -> None:
         self.client.close()
@@ -682,7 +682,7 @@ def test_closing_a_client_closes_the_inner_transport(kind: Any) -> None:
 
 
 class Living(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """An inner transport that keeps what is done with it, sync or async."""
+    """An inner transport that records what is done with it, sync or async."""
 
     def __init__(self) -> None:
         self.life: list[str] = []

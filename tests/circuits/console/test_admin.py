@@ -69,7 +69,7 @@ def cell(html: str, field: str) -> str:
 
 
 def readonly(html: str, field: str) -> str:
-    """Return what a form shows of a field that is not for people to set."""
+    """Return what a form shows for a read-only field."""
     found = re.search(
         rf'class="form-row field-{field}">.*?<div class="readonly">(.*?)</div>', html, re.DOTALL
     )

@@ -1,4 +1,4 @@
-"""What a circuit's page suggests to press, and what it offers."""
+"""The operation that a circuit's page suggests, and those that it offers."""
 
 from __future__ import annotations
 

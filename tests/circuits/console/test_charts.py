@@ -1,4 +1,4 @@
-"""The charts: what is drawn is where and as high as it must be, and said in words too."""
+"""The charts: bars and bands have the right place and height, and words say the same."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def drawn(root: ET.Element) -> ET.Element:
 
 
 def words(root: ET.Element) -> str:
-    """Return what a chart is called, for who does not see it."""
+    """Return a chart's accessible name."""
     return drawn(root).get("aria-label") or ""
 
 
@@ -132,7 +132,7 @@ def check_piles(element: ET.Element, slots: Sequence[Calls], step: float, floor:
 
 
 def blocks(root: ET.Element, values: Sequence[str]) -> dict[str, list[Box]]:
-    """Return what is drawn for each state or mode, from left to right."""
+    """Return the blocks of each state or mode, from left to right."""
     return {
         value: [_box(rect) for rect in by_class(plot(root), f"circuits-was-{value}")]
         for value in values
@@ -642,7 +642,7 @@ def test_there_is_nothing_after_now() -> None:
 
 
 def ring(remaining: float, total: float) -> tuple[float, str, str]:
-    """Return the share that is left, what stands in the ring and what it is called."""
+    """Return the share that is left, the text in the ring and its accessible name."""
     root = parse(countdown_ring(remaining, total))
     (left,) = by_class(root, "circuits-ring-left")
     share, whole = left.attrib["stroke-dasharray"].split()

@@ -38,7 +38,7 @@ def live_one(circuit: Circuit) -> str:
 
 
 def told(client: Client, url: str = LIVE, **query: str) -> dict[str, Any]:
-    """Return what a page is told when it asks."""
+    """Return the answer to a live request of a page."""
     response = client.get(url, query)
     assert response.status_code == 200
     payload: dict[str, Any] = response.json()

@@ -26,7 +26,7 @@ INDEX = reverse("admin:index")
 
 
 def listed(client: Client, **query: str) -> list[dict[str, str]]:
-    """Return what the list says, a row after the other."""
+    """Return the texts of the list's rows."""
     html = seen(client, INCIDENTS, **query)
     rows = re.findall(r"<tr>(?:(?!</tr>).)*class=\"field-opened.*?</tr>", html, re.DOTALL)
     cells = r'<t[dh][^>]*class="field-(\w+)[^"]*"[^>]*>(.*?)</t[dh]>'

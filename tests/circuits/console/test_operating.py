@@ -1,4 +1,4 @@
-"""Steering circuits in the admin: what is asked before, what is done, and what is said after."""
+"""Steering circuits in the admin: the confirmation, the operation and the messages."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ Press = Callable[..., Any]
 
 
 def press_in_list(client: Client, key: str, *circuits: Circuit, **asked: Any) -> Any:
-    """Choose circuits in the list, and confirm what is asked then."""
+    """Choose circuits and an action in the list, and confirm it."""
     chosen = [circuit.pk for circuit in circuits]
     before = rows()
     question = client.post(LIST, {"action": key, "_selected_action": chosen})
@@ -126,7 +126,7 @@ def press_in_list(client: Client, key: str, *circuits: Circuit, **asked: Any) ->
 
 
 def press_on_page(client: Client, key: str, circuit: Circuit, **asked: Any) -> Any:
-    """Confirm what a button of the circuit's page asks."""
+    """Press a button on the circuit's page, and confirm the operation."""
     return client.post(operate(circuit, key), {"mode": circuit.mode, **asked})
 
 
@@ -542,7 +542,7 @@ def test_no_more_reasons_are_told_than_can_be_read(
 def test_many_at_once_end_in_time_and_can_be_gone_on_with(
     ann: Client, key: str, remote: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What there was no time for is asked about again, with what was given before."""
+    """The rest is asked about again, with the reason and time that were given."""
     chosen = [
         CircuitFactory.create(name=name, probe_url=f"{remote}/success") for name in ("a", "b", "c")
     ]

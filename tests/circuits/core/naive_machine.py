@@ -21,7 +21,7 @@ class Call:
 
 @dataclass
 class Answer:
-    """What a caller is told: the call that may be made, the seconds to wait, or both."""
+    """The answer to a caller: the call that may be made, the seconds to wait, or both."""
 
     call: Call | None = None
     wait: float | None = None

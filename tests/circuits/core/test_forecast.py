@@ -1,4 +1,4 @@
-"""What is forecast of a policy, compared with a simulation of the real machine.
+"""The forecast of a policy, compared with a simulation of the real machine.
 
 The simulations have fixed seeds, so that they pass or fail alike each time. The errors they are
 held to are those that :mod:`circuits.core.forecast` states.

@@ -1,4 +1,4 @@
-"""How long calls take, in buckets: what adds up, and what is read back of it."""
+"""Durations in buckets: how they add up, and the quantiles that are read from them."""
 
 from __future__ import annotations
 

@@ -864,7 +864,7 @@ def test_a_refused_switch_is_told_with_what_it_may_be(value: Any) -> None:
 
 
 def test_the_limits_of_each_number_are_those_of_the_docs() -> None:
-    """As whoever writes a policy reads them; the defaults are in their range."""
+    """These are the limits that authors of policies rely on; the defaults are within them."""
     assert POLICY_LIMITS["threshold"] == Limits(1, 1_000_000)
     assert POLICY_LIMITS["failure_rate"] == Limits(0.001, 1)
     assert POLICY_LIMITS["window_seconds"] == Limits(1, 24 * 3600)

@@ -104,7 +104,7 @@ def test_a_call_has_left_a_window_of_time_once_that_has_passed(seconds: float) -
 
 @dataclass(frozen=True)
 class Limit:
-    """What a window needs to know of a policy."""
+    """The fields of a policy that a window needs."""
 
     failure_rate: float
     minimum_calls: int = 1

@@ -1,4 +1,4 @@
-"""What Prometheus is told, in one process and over several."""
+"""The metrics for Prometheus, in one process and over several."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def samples() -> dict[tuple[str, ...], float]:
-    """What a scrape answers: each sample by its name and the values of its labels."""
+    """The answer to a scrape: each sample by its name and the values of its labels."""
     content, _content_type = metrics.page("")
     return {
         (sample.name, *sample.labels.values()): sample.value

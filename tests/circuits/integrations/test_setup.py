@@ -1,4 +1,4 @@
-"""Who listens from the start: by the settings, and by what is installed."""
+"""The integrations that are connected at the start, by settings and installed packages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def config(settings: Settings) -> Any:
 
 
 def started(**environment: str) -> list[list[str]]:
-    """Who listens in a new process of the reference project, and what it has loaded for that."""
+    """The observers in a new process of the reference project, and the modules it has loaded."""
     answer = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "cbproject.settings", **environment},

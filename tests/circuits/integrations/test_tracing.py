@@ -1,4 +1,4 @@
-"""What a call through a circuit leaves on the caller's span."""
+"""The attributes that a call through a circuit sets on the caller's span."""
 
 from __future__ import annotations
 

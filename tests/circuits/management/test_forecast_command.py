@@ -1,4 +1,4 @@
-"""``manage.py circuits forecast``: what a policy does, and what another one would do."""
+"""``manage.py circuits forecast``: forecasts a policy, and values to try."""
 
 from __future__ import annotations
 

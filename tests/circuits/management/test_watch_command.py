@@ -403,7 +403,7 @@ def test_what_cannot_be_read_at_the_start_is_an_error() -> None:
 
 
 class PseudoTerminal:
-    """A terminal of so many lines and columns, and all that was written on it."""
+    """A terminal of a given size, with everything that was written to it."""
 
     def __init__(self, lines: int, columns: int) -> None:
         self._ours, self.theirs = pty.openpty()

@@ -19,7 +19,7 @@ def say():
 
 
 def ended(code: str) -> tuple[int, str]:
-    """Run a process; return what it ended with, and what it said."""
+    """Run a process; return its exit status and its output."""
     done = subprocess.run(
         [sys.executable, "-c", _BEGIN + code], capture_output=True, text=True, timeout=60
     )

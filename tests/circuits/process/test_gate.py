@@ -38,7 +38,7 @@ def process() -> Gate:
 
 
 def write(gate: Gate) -> None:
-    """Write down what the process has gathered."""
+    """Flush the tallies of the process."""
     flushing.flush([gate], DatabaseStore())
 
 

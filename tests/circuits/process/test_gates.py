@@ -239,7 +239,7 @@ def gates_of(store: Held, *names: str) -> Gates:
 
 
 def flushed(gates: Gates, store: Held) -> list[str]:
-    """Flush in vain; return which circuits were tried together, in turn."""
+    """Flush while writing fails; return which circuits were tried together, in turn."""
     store.asked = []
     with pytest.raises(OperationalError):
         write(gates, store)
@@ -284,7 +284,7 @@ def test_no_more_is_kept_of_those_let_go_than_there_is_room_for(
 
 
 def kept_bytes(count: int) -> int:
-    """How much memory a process uses to keep so many circuits."""
+    """The memory that a process uses to keep a number of circuits."""
     import tracemalloc
 
     tracemalloc.start()

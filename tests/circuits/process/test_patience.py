@@ -18,7 +18,7 @@ from tests.concurrency import PATIENCE, in_threads, wait_until
 
 @pytest.fixture
 def go() -> Iterator[Event]:
-    """What the work waits for; nothing is left waiting at the test's end."""
+    """An event that the work waits for; it is set at the end of the test."""
     event = Event()
     yield event
     event.set()

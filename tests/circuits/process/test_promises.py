@@ -1,4 +1,4 @@
-"""What the breaker promises of locks, transactions, queries and time."""
+"""The breaker's promises about locks, transactions, queries and time."""
 
 from __future__ import annotations
 

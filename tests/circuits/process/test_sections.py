@@ -74,7 +74,7 @@ def test_of_two_gates_for_one_name_the_first_is_kept() -> None:
 
 
 class Used:
-    """What is asked of a gate to make room for others."""
+    """The part of a gate that is used to make room for others."""
 
     is_troubled = True  # so that it is kept until it is written
 

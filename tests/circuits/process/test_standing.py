@@ -1,4 +1,4 @@
-"""What a refusal tells of its circuit: from memory, wherever and whenever it is looked at."""
+"""What a refusal says about its circuit: from memory, wherever and whenever it is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process gathers: exact under threads, and whole when it could not be written."""
+"""The tallies of a process: exact under threads, and complete after a failed write."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_refusals_of_too_many_generations_are_counted_and_the_latest_apart() -> 
 
 @pytest.fixture
 def memory() -> Iterator[Callable[[], tuple[int, int]]]:
-    """What is taken up now, and what was at most, in bytes."""
+    """The memory in use now, and at its peak, in bytes."""
     tracemalloc.start()
     yield tracemalloc.get_traced_memory
     tracemalloc.stop()

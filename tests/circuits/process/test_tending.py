@@ -257,7 +257,7 @@ def test_an_outage_is_nothing_to_log_again(clock: Clock, caplog: pytest.LogCaptu
 
 @pytest.fixture
 def told() -> Iterator[list[str]]:
-    """What observers are told of the calls."""
+    """The calls that observers were told about."""
     outcomes: list[str] = []
 
     def observe(name: str, outcome: CallOutcome, seconds: float) -> None:

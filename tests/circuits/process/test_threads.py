@@ -240,7 +240,7 @@ async def test_many_callers_share_a_few_threads() -> None:
 
 
 async def in_each_thread(work: Callable[[], Any]) -> dict[Thread, Any]:
-    """Run the work once in each of the threads, and return what it returns there."""
+    """Run the work once in each of the threads, and return the results."""
     all_at_once = Barrier(THREADS)
 
     def run() -> tuple[Thread, Any]:

@@ -1,4 +1,4 @@
-"""What a snapshot lets a process answer by itself: a pure function, tried as a table."""
+"""The answers that a snapshot allows without a query: a pure function, tested as a table."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ async def test_an_asynchronous_server_sends_it_bit_by_bit_too(
 
 
 def histories(number: int) -> None:
-    """Make so many changes of one circuit."""
+    """Make a number of changes of one circuit."""
     circuit = CircuitFactory.create()
     for generation in range(1, number + 1):
         TransitionFactory.create(circuit=circuit, generation=generation)

@@ -1,4 +1,4 @@
-"""Incidents: what is read of them, the addresses they keep, and what their pages say."""
+"""Incidents: how they are read, their permanent URLs, and their pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that alone cannot reach a remote is told wherever people and programs look."""
+"""A process in quarantine is reported wherever people and programs look."""
 
 from __future__ import annotations
 

@@ -50,13 +50,13 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[DatabaseClock]:
 
 
 def minutes() -> dict[int, Calls]:
-    """Return what is counted, by the minute; of one circuit."""
+    """Return the counts of one circuit, by the minute."""
     rows = Minute.objects.values_list("minute", "successes", "failures", "refusals")
     return {minute: Calls(*calls) for minute, *calls in rows}
 
 
 def minutes_in_all() -> Calls:
-    """Return what is counted in all minutes; of one circuit."""
+    """Return the sum of one circuit's counts over all minutes."""
     return Calls(*map(sum, zip(*minutes().values(), strict=True)))
 
 
@@ -66,7 +66,7 @@ def refused() -> list[tuple[str, int]]:
 
 
 def some_later() -> None:
-    """Let the process look at the database anew, as it does after SNAPSHOT_SECONDS."""
+    """Let the process read the database again, as it does after SNAPSHOT_SECONDS."""
     runtime.gate("payments").expire()
 
 

@@ -1,4 +1,4 @@
-"""What a circuit was in, told from its history."""
+"""The states and modes of a circuit, computed from its history."""
 
 from __future__ import annotations
 

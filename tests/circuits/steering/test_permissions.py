@@ -1,4 +1,4 @@
-"""Permissions for one circuit: what the admin of a site hides is shown and done nowhere.
+"""Permissions for single circuits: one that a site's admin hides is shown and steered nowhere.
 
 The addresses are found by looking, so a page that forgets to ask fails here.
 """
@@ -287,7 +287,7 @@ def test_only_what_may_be_seen_is_counted(
 def test_one_that_is_far_down_is_found_by_a_search(
     ann: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many as are asked for are of what is searched for, not of all."""
+    """The limit applies to the circuits that the search finds, not to all circuits."""
     monkeypatch.setattr(permissions, "MOST_ASKED", 3)
     CircuitFactory.create_batch(5)
     CircuitFactory.create(name="zebra")

@@ -103,7 +103,7 @@ def test_a_change_is_carried_to_the_members_that_have_the_old_value() -> None:
 
 
 def idle(name: str, days: float = 31, **fields: Any) -> Circuit:
-    """Make a circuit that was last used so many days ago."""
+    """Make a circuit that was last used some days ago."""
     at = timezone.now() - timedelta(days=days)
     circuit: Circuit = CircuitFactory.create(name=name, **{"last_attempt_at": at, **fields})
     return circuit

@@ -1,4 +1,4 @@
-"""What a row says, and what is made of one that says what cannot be."""
+"""Reading rows, also those with impossible values."""
 
 from __future__ import annotations
 

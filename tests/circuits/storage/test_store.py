@@ -1,4 +1,4 @@
-"""A circuit's row: how it is made, kept, changed and told of."""
+"""A circuit's row: how it is made, kept, changed and announced."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ def test_a_receiver_may_call_through_the_same_circuit() -> None:
 
 @pytest.fixture
 def told() -> Iterator[list[str]]:
-    """The states that the signal has told of."""
+    """The states that the signal has announced."""
     states: list[str] = []
 
     def receive(transition: Transition, **kwargs: Any) -> None:

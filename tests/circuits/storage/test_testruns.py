@@ -1,4 +1,4 @@
-"""What a process has gathered is for the database it was gathered for, and for no other.
+"""Tallies are written to the database that they were gathered for, and to no other.
 
 What else a test run asks for is tried with whole projects: tests/projects/test_isolation.py.
 """

@@ -278,7 +278,7 @@ def with_webhook(told: Settings, url: str) -> dict[str, Any]:
 
 
 class Hook(BaseHTTPRequestHandler):
-    """Takes what is posted, and answers with the status of the moment."""
+    """Records what is posted, and answers with a status that the test sets."""
 
     status: ClassVar[int] = 200
     location: ClassVar[str] = ""
@@ -385,7 +385,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def told_in_time() -> int:
-    """Tell what is to be told, which must not take for ever."""
+    """Open a circuit and send the notice, within a time limit."""
     open_circuit()
     return in_time(notify, 8)
 

@@ -1,4 +1,4 @@
-"""What the host serves: views that make calls through circuits."""
+"""The host's views, which make calls through circuits."""
 
 from __future__ import annotations
 
