@@ -151,6 +151,28 @@ def test_no_words_of_the_list_are_cut_off_on_a_phone(browser: Browser, remote: s
     assert browser.chrome.execute_script(CUT_OFF) == []
 
 
+#: Whether the line that says why is below the words of its row, for each row that has one.
+BELOW = """
+const rows = [...document.querySelectorAll("#result_list tr:has(.circuits-why)")];
+const words = (row, name) => {
+    const range = document.createRange();
+    range.selectNodeContents(row.querySelector(name));
+    return range.getBoundingClientRect();
+};
+return rows.map((row) => words(row, ".field-error").top - words(row, ".field-name").bottom);
+"""
+
+
+def test_why_a_circuit_is_as_it_is_stands_below_its_row(browser: Browser, remote: str) -> None:
+    scene.play(remote)
+    (page,) = (page for page in PAGES if page.name == "circuits")
+    browser.visit(page.path())
+    browser.one("#result_list .circuits-why")
+    distances = browser.chrome.execute_script(BELOW)
+    assert len(distances) > 3
+    assert all(0 <= distance < 20 for distance in distances), distances
+
+
 def test_signs_and_units_stand_beside_their_words(browser: Browser, remote: str) -> None:
     scene.play(remote)
     (page,) = (page for page in PAGES if page.name == "circuit")
