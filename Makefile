@@ -5,12 +5,15 @@ MINUTES ?= 10
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Further options for pytest are taken from TEST_OPTIONS.
+PYTEST := $(BIN)/pytest -n 3 --dist worksteal $(TEST_OPTIONS)
+ON_SQLITE := -m "not services" --ignore=tests/projects
 # Those in a browser say nothing of a database.
-ON_SERVERS := -n 3 --dist worksteal -m "not browser" --hypothesis-profile brief
+ON_SERVERS := -m "not browser" --hypothesis-profile brief
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-services test-matrix test-matrix-services test-libraries mutants soak bench bench-site bench-check screenshots lint types messages docs wheel dist clean
+.PHONY: help setup demo run test coverage test-services test-matrix test-matrix-services test-libraries mutants soak bench bench-site bench-check screenshots lint types messages docs wheel dist clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -27,12 +30,15 @@ run: setup migrate  ## Serve site, mock remote, Celery worker and beat until Ctr
 		honcho --env /dev/null start --port $$PORT || [ $$? -eq 130 ]  # 130 is how Ctrl-C ends it
 
 test: .venv/ready  ## Run the tests on SQLite, no servers needed
-	$(BIN)/pytest -n 3 --dist worksteal -m "not services" --ignore=tests/projects --cov --cov-fail-under=95
+	$(PYTEST) $(ON_SQLITE)
+
+coverage: .venv/ready  ## Run them, and list the lines and branches of the app that none of them reaches
+	$(PYTEST) $(ON_SQLITE) --cov --cov-branch --cov-report=term-missing:skip-covered
 
 test-services: .venv/services  ## Run the tests on PostgreSQL and MariaDB, with Redis and RabbitMQ
 	@$(BIN)/python -m tests.services
-	TEST_DATABASE=postgres $(BIN)/pytest $(ON_SERVERS)
-	TEST_DATABASE=mariadb $(BIN)/pytest $(ON_SERVERS)
+	TEST_DATABASE=postgres $(PYTEST) $(ON_SERVERS)
+	TEST_DATABASE=mariadb $(PYTEST) $(ON_SERVERS)
 
 test-matrix: .venv/dev  ## Run the tests on each Python and Django that is claimed, as found here
 	$(BIN)/nox $(if $(SESSIONS),--session $(SESSIONS))

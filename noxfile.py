@@ -46,8 +46,16 @@ ON_THE_NEWEST: Final = (
 NO_DEPRECATIONS: Final = "error::DeprecationWarning,error::PendingDeprecationWarning"
 
 #: How many processes share the tests; about half of the time they wait for something. What holds
-#: for any values was tried with many of them on the pins.
-IN_PARALLEL: Final = ("-n", "3", "--dist", "worksteal", "--hypothesis-profile", "brief")
+#: for any values was tried with many of them on the pins. Further options are taken from
+#: ``TEST_OPTIONS``, as in the Makefile.
+IN_PARALLEL: Final = (
+    *("-n", "3", "--dist", "worksteal", "--hypothesis-profile", "brief"),
+    *os.environ.get("TEST_OPTIONS", "").split(),
+)
+
+#: How the newest Python measures what the tests reach, at next to no cost; older ones take twice as
+#: long for it.
+MEASURED: Final = {"COVERAGE_CORE": "sysmon"}
 
 nox.options.envdir = "var/nox"
 nox.options.error_on_missing_interpreters = False  # each is named; REQUIRED_PYTHONS says which fail
@@ -160,10 +168,10 @@ def install_newest(session: nox.Session, *extras: str) -> None:
 # Sessions
 
 
-def suite(session: nox.Session, *options: str) -> None:
+def suite(session: nox.Session, *options: str, **environment: str) -> None:
     """Run the tests that say something about versions."""
     ignored = (f"--ignore={path}" for path in (*ELSEWHERE, *ON_THE_PINS))
-    environment = {"PYTHONWARNINGS": NO_DEPRECATIONS}
+    environment = {"PYTHONWARNINGS": NO_DEPRECATIONS, **environment}
     session.run("pytest", *IN_PARALLEL, *ignored, *options, *session.posargs, env=environment)
 
 
@@ -190,9 +198,9 @@ def between(session: nox.Session) -> None:
 
 @nox.session(name="newest", python=found(NEWEST) or NEWEST)
 def latest(session: nox.Session) -> None:
-    """The newest of everything, in a browser too."""
+    """The newest of everything, in a browser too; whether the tests reach all of the app."""
     install_newest(session, *EXTRAS)
-    suite(session, "-m", "not services")
+    suite(session, "-m", "not services", "--cov", "--cov-fail-under=95", **MEASURED)
 
 
 @nox.session(name="lowest", python=found("3.11") or "3.11")

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("committed")
 NAME = "payments"
 
 #: Seconds after which a call is overdue, and a time that is surely longer.
-OVERDUE, LONGER = 0.2, 1.0
+OVERDUE, LONGER = 0.2, 2.5
 
 #: What is never reached while a test runs.
 NEVER = 600.0
