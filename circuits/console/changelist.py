@@ -1,4 +1,4 @@
-"""The list of circuits, which shows at a glance what is wrong."""
+"""The list of circuits: the most urgent first, families folded, a summary above it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .paging import BoundedPaginator, EntryPaginator
 
 _NOT_OBSERVED: Final = ",".join(mode.value for mode in Mode if mode is not Mode.OBSERVE)
 
-#: The filters that list the circuits of a kind: their parameters with the values of those.
+#: The query parameters that list the circuits of each kind.
 _KINDS: Final = {
     State.OPEN.value: {"state__exact": State.OPEN.value, "mode__in": _NOT_OBSERVED},
     State.HALF_OPEN.value: {"state__exact": State.HALF_OPEN.value, "mode__in": _NOT_OBSERVED},
@@ -42,18 +42,18 @@ _KINDS: Final = {
     State.CLOSED.value: {"state__exact": State.CLOSED.value},
 }
 
-#: The columns that say how the last hour went.
+#: The columns that need the calls of the last hour.
 _OF_THE_LAST_HOUR: Final = frozenset({"state_badge", "since", "calls"})
 
-#: The column that says who has changed a circuit.
+#: The column that needs the last change made by hand.
 _WHY: Final = "error"
 
-#: What is named even where there is none: that is news too.
+#: The kinds that the summary names even if there are no such circuits.
 _ALWAYS: Final = (State.OPEN.value, State.CLOSED.value)
 
 
 class Counted(NamedTuple):
-    """How many circuits there are of a kind.
+    """How many circuits of a kind there are, for the summary.
 
     Args:
         badge: The number, in words with a sign and a colour.
@@ -67,21 +67,21 @@ class Counted(NamedTuple):
 
 
 class CircuitList(SteadyList):
-    """The list of circuits, each with its calls of the last hour, and what they come to."""
+    """The list of circuits, each with its calls of the last hour, and a summary."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
-        """Return the circuits that are asked for and may be seen."""
+        """Return the circuits that match the filters and that the user may see."""
         found = super().get_queryset(request, *args, **kwargs)
         return self.found_or(found.none(), lambda: seen(self.model_admin, request, found))
 
     def get_filters_params(self, params: Any = None) -> Any:
-        """Return the filters of the address, without what it unfolds."""
+        """Return the filters of the URL, without the names of unfolded families."""
         found = super().get_filters_params(params)
         found.pop(folding.UNFOLDED, None)
         return found
 
     def get_results(self, request: HttpRequest) -> None:
-        """Read the page's circuits, and what its columns need of all of them at once."""
+        """Read the page's circuits, and what the columns need, for all circuits at once."""
         self.root_queryset = seen(self.model_admin, request, self.root_queryset)
         super().get_results(request)
         nothing: Sequence[folding.Entry] = ()
@@ -92,7 +92,7 @@ class CircuitList(SteadyList):
             self._tell(list(self.result_list))
 
     def _tell(self, circuits: Sequence[Any]) -> list[Reading]:
-        """Give each circuit what the columns say of it besides its row."""
+        """Attach to each circuit what the columns need besides its row; return the readings."""
         for circuit in circuits:
             display.shown_by_name(circuit)
         readings = [reading_of(each) for each in circuits]
@@ -114,10 +114,10 @@ class CircuitList(SteadyList):
 
     @property
     def is_folded(self) -> bool:
-        """Whether a family is one row.
+        """Whether a family is shown as one row.
 
-        Who searches, edits the list, picks a circuit for another form or looks at one family wants
-        to see the circuits themselves.
+        The circuits themselves are listed for a search, in an editable list, in a popup that picks
+        a circuit for another form, and where the list is filtered by family.
         """
         is_of_one = FamilyFilter.parameter_name in self.params
         return not (self.query or self.list_editable or self.is_popup or is_of_one)
@@ -128,7 +128,7 @@ class CircuitList(SteadyList):
         return folding.unfolded_in(self.params.get(folding.UNFOLDED, ""))
 
     def _entries(self) -> Sequence[folding.Entry]:
-        """Return the rows that there are on all pages; none if there are no families.
+        """Return the entries of all pages; none if the list is not folded or has no families.
 
         Raises:
             django.db.Error: The circuits' database cannot be read.
@@ -139,12 +139,12 @@ class CircuitList(SteadyList):
         return folding.fold(starmap(folding.Line, rows), self.unfolded)
 
     def _page_of(self, entries: Sequence[folding.Entry]) -> Sequence[folding.Entry]:
-        """Turn the list into pages of entries, and return those of the page that is asked for.
+        """Divide the entries into pages, and return those of the requested page.
 
-        It still counts circuits: they are what "select all" means.
+        ``result_count`` stays the number of circuits, since "select all" selects circuits.
 
         Raises:
-            IncorrectLookupParameters: There is no such page.
+            IncorrectLookupParameters: The requested page does not exist.
         """
         is_cut = getattr(self.paginator, "is_cut", False)
         self.paginator = EntryPaginator(entries, self.list_per_page, is_cut=is_cut)
@@ -157,7 +157,7 @@ class CircuitList(SteadyList):
             raise IncorrectLookupParameters from error
 
     def _show(self, entries: Sequence[folding.Entry]) -> None:
-        """Make the rows of a page of entries."""
+        """Read the circuits of a page of entries, and make the rows."""
         keys = list(folding.keys_of(entries))
         circuits = {each.pk: each for each in self.queryset.filter(pk__in=keys)}
         readings = self._tell(list(circuits.values()))
@@ -172,18 +172,18 @@ class CircuitList(SteadyList):
         self.result_list: Any = rows
 
     def url_for_result(self, result: Any) -> str:
-        """Return the address of a circuit; of a family, the one that unfolds or folds it."""
+        """Return the URL of a circuit's page; for a family, the URL that unfolds or folds it."""
         family = folding.family_on(result)
         if family is None:
             return super().url_for_result(result)
         site = self.model_admin.admin_site.name
         return reverse(f"admin:{UNFOLD_ADDRESS}", args=[family.name], current_app=site)
 
-    # What the list begins with
+    # The summary
 
     @cached_property
     def counted(self) -> dict[str, int]:
-        """How many circuits may be seen of each kind, whatever the list is filtered by.
+        """How many circuits of each kind the user may see, regardless of filters.
 
         Those that are out of order come first, and no more are counted than a list pages through.
 
@@ -194,7 +194,7 @@ class CircuitList(SteadyList):
 
     @property
     def counts(self) -> Iterator[Counted]:
-        """What the list begins with."""
+        """The numbers above the list, each with a link to the circuits it counts."""
         for name, filters in _KINDS.items():
             number = self.counted[name]
             if number or name in _ALWAYS:
@@ -204,19 +204,19 @@ class CircuitList(SteadyList):
 
     @property
     def counted_at_most(self) -> int | None:
-        """Where counting stopped; None where it came to the end."""
+        """The number at which counting stopped; None if it counted all circuits."""
         return BoundedPaginator.limit if self.counted["total"] > BoundedPaginator.limit else None
 
     @property
     def live(self) -> dict[str, Any]:
-        """What the script that keeps the list up to date begins with."""
-        # Rows that are being edited are left alone.
+        """What the script that keeps the list up to date needs to know to start."""
+        # The script must not overwrite rows that somebody is editing.
         circuits = [] if self.list_editable else self.result_list
         return self.model_admin.live_of_list(circuits)  # type: ignore[attr-defined,no-any-return]
 
     @cached_property
     def beat(self) -> dict[str, Any]:
-        """Whether beat runs, and what that means, in a sentence."""
+        """Whether beat runs, and a sentence on what that means."""
         found = health.beat()
         return {"status": found["status"], "words": _beat_in_words(**found)}
 

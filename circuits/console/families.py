@@ -1,4 +1,4 @@
-"""Families of circuits in the admin's list: the filter, unfolding one, selecting all of one."""
+"""Families in the admin's list: a filter, the URL that unfolds one, selecting all of one."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from ..validation import NAME_LENGTH
 from .folding import toggled
 from .paging import BoundedPaginator
 
-#: The name of the address that unfolds or folds a family.
+#: The name of the URL that unfolds or folds a family.
 UNFOLD_ADDRESS: Final = "circuits_circuit_unfold"
 
-#: How many families are offered, the largest ones.
+#: How many families the filter offers; it offers the largest ones.
 OFFERED: Final = 20
 
 
 class FamilyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Circuits in a list that shows a family as one row."""
+    """An admin of circuits whose list shows a family as one row."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address to which the row of a family leads."""
+        """Add the URL to which the row of a family links."""
         view = self.admin_site.admin_view(self.unfold_view)
         return [url_path("unfold/<str:family>/", view, name=UNFOLD_ADDRESS), *super().get_urls()]
 
     @method_decorator(require_safe)
     def unfold_view(self, request: HttpRequest, family: str) -> HttpResponseRedirect:
-        """Lead back to the list, in which the family is unfolded now, or folded if it was not.
+        """Redirect to the list with the family unfolded, or folded if it was unfolded before.
 
-        Which families are unfolded stands in the address of the list, so that a page that is loaded
-        again or sent to somebody else shows the same.
+        The URL of the list names the unfolded families, so the list stays as it is when it is
+        reloaded, refreshes itself, or is opened by somebody else.
         """
         query = QueryDict(request.GET.get("_changelist_filters", ""))
         name, site = "admin:circuits_circuit_changelist", self.admin_site.name
@@ -51,7 +51,7 @@ class FamilyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
     ) -> Any:
-        """Do an action on the selected rows; on that of a family, to all its circuits."""
+        """Perform an action on the selected circuits, and on all circuits of selected families."""
         request.POST = one_by_one(request.POST, queryset)  # type: ignore[assignment]
         return super().response_action(request, queryset, *args, **kwargs)
 
@@ -80,16 +80,16 @@ def _is_name(text: str) -> bool:
 
 
 class FamilyFilter(SimpleListFilter):
-    """Lists the circuits of a family, that which is named like it among them.
+    """Lists the circuits of a family, including the circuit that is named like the family.
 
-    Each family is offered with the number of its members.
+    Each choice shows the number of members, which does not include that circuit.
     """
 
     title = _("family")
     parameter_name = "family"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the families to choose from."""
+        """Return the largest families as choices."""
         rows: QuerySet[Circuit] = seen(model_admin, request, model_admin.get_queryset(request))
         found = (
             rows.filter(family__gt="")
@@ -101,7 +101,7 @@ class FamilyFilter(SimpleListFilter):
         return [(family, f"{family} ({members})") for family, members in found]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the family's circuits; all if none is asked for."""
+        """Return the circuits of the chosen family; all circuits if none is chosen."""
         family = self.value()
         if family is None:
             return queryset

@@ -1,7 +1,7 @@
-"""Families folded into one row each of the admin's list, and what such a row says.
+"""Folds the families in the admin's list into one row each.
 
-The row of a family is a copy of the row of its worst circuit: its state, its rank and the columns
-that a site adds are those of that circuit. Its name, its calls and its counts are the family's.
+The row of a family is a copy of its worst circuit, with another name, key and calls. Columns that a
+site adds to the list therefore show the worst circuit.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from .charts import sparkline
 #: The parameter of the list that names the unfolded families, with slashes between them.
 UNFOLDED: Final = "unfolded"
 
-#: How many members of a family are listed below its row.
+#: How many circuits of an unfolded family are listed at most.
 MOST_MEMBERS: Final = 100
 
-#: How many circuits of the families on a page have their calls added up.
+#: How many circuits' calls a page adds up at most.
 MOST_SUMMED: Final = 500
 
 #: What marks a circuit that is listed below the row of its family.
 _MEMBER: Final = SafeString('<span class="circuits-member"></span>')
 
-#: What a circuit of each rank is counted as; any other is closed.
+#: The kind as which a circuit of each urgency is counted; any other urgency counts as closed.
 _KINDS: Final[dict[int, str]] = {
     0: State.OPEN.value,
     1: FORCED,
@@ -52,7 +52,7 @@ _KINDS: Final[dict[int, str]] = {
 
 
 class Line(NamedTuple):
-    """The fields of a circuit that folding goes by."""
+    """The fields of a circuit that folding needs."""
 
     pk: int
     name: str
@@ -62,26 +62,26 @@ class Line(NamedTuple):
 
     @property
     def badness(self) -> tuple[int, float, str]:
-        """The rank of the circuit, of the same rank that which is down longest first."""
+        """What circuits are compared by: their urgency, and then how long they have been down."""
         since = inf if self.down_since is None else self.down_since.timestamp()
         return self.urgency, since, self.name
 
     @property
     def kind(self) -> str:
-        """What the circuit is counted as."""
+        """The kind as which the circuit is counted."""
         return _KINDS.get(self.urgency, State.CLOSED.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Several circuits that one row of the list stands for.
+    """Several circuits for which the list has one row.
 
     Args:
         name: The name of the family.
-        members: Its circuits in the list. The one named like the family comes first; the others
-            are in the order of the list.
+        members: The circuits of the family that are in the list, in the list's order except that
+            the circuit named like the family comes first.
         is_unfolded: Whether the circuits are listed below the row.
-        calls: The sums of the members' calls in the last hour; None if there are too many members.
+        calls: The sums of the members' calls in the last hour; None if too many to add up.
     """
 
     name: str
@@ -91,42 +91,46 @@ class Family:
 
     @property
     def key(self) -> str:
-        """What the row has in place of a circuit's key; no circuit's key looks like it."""
+        """The key of the row, which differs from every circuit's key."""
         return f"{self.name}/"
 
     @property
     def worst(self) -> Line:
-        """The most urgent circuit; of several, the one that has been down longest."""
+        """The most urgent circuit; among equals, the one that has been down longest."""
         return min(self.members, key=lambda line: line.badness)
 
     @property
     def listed(self) -> Sequence[Line]:
-        """The members that are listed below the row."""
+        """The members that are listed below the row; none while the family is folded."""
         return self.members[:MOST_MEMBERS] if self.is_unfolded else ()
 
     @property
     def number(self) -> str:
-        """How many circuits there are, in words."""
+        """The number of circuits in words."""
         number = len(self.members)
         return ngettext("%s circuit", "%s circuits", number) % grouped(number)
 
     @property
     def counts(self) -> str:
-        """How many circuits are not closed, by kind and in words; if all are closed, that."""
+        """The numbers of circuits that are not closed in words; how many are closed if all are."""
         found = Counter(line.kind for line in self.members)
         numbers = [(kind, found[kind]) for kind in _KINDS.values() if found[kind]]
         everything = [(State.CLOSED.value, len(self.members))]
         return ", ".join(number_words(kind, number) for kind, number in numbers or everything)
 
 
-#: What the list has one row for while it is folded.
+#: What the list has one row for: a circuit, or a family.
 Entry: TypeAlias = Line | Family
 
 
 def fold(lines: Iterable[Line], unfolded: Collection[str] = ()) -> list[Entry]:
-    """Return the entries of a list, each where its first circuit was.
+    """Return the entries of a list, each in the place of its first circuit.
 
-    A circuit that is listed without others of its family stands for itself.
+    A circuit that is the only one of its family in the list keeps a row of its own.
+
+    Args:
+        lines: The circuits in the order of the list.
+        unfolded: The names of the unfolded families.
     """
     groups: dict[str, list[Line]] = {}
     for line in lines:
@@ -142,7 +146,7 @@ def _family(name: str, found: Iterable[Line], is_unfolded: bool) -> Family:
 
 
 def keys_of(entries: Iterable[Entry]) -> Iterator[int]:
-    """Yield the keys of the circuits that are needed to show the entries."""
+    """Yield the keys of the circuits that have to be read to show the entries."""
     for entry in entries:
         if isinstance(entry, Line):
             yield entry.pk
@@ -152,7 +156,7 @@ def keys_of(entries: Iterable[Entry]) -> Iterator[int]:
 
 
 def rows_of(entries: Iterable[Entry], circuits: Mapping[int, Circuit]) -> Iterator[Circuit]:
-    """Yield the rows of the entries, without circuits that are gone."""
+    """Yield the rows of the entries, leaving out circuits that have been deleted meanwhile."""
     for entry in entries:
         if isinstance(entry, Family) and entry.worst.pk in circuits:
             yield _row(entry, circuits[entry.worst.pk])
@@ -169,7 +173,7 @@ def _row(family: Family, worst: Circuit) -> Circuit:
     row.stands_for = family
     row.worst_name = str(worst)
     row.pk = family.key
-    # What is told as news is a change of the counts, not one of the worst circuit.
+    # The page announces a new generation: here, a change of the counts.
     row.generation = family.counts
     values = {"family": spelled_out(family.name), "circuits": family.number}
     row.name = _("%(family)s (%(circuits)s)") % values
@@ -177,7 +181,7 @@ def _row(family: Family, worst: Circuit) -> Circuit:
 
 
 def family_on(row: Any) -> Family | None:
-    """Return the family that a row of the list stands for, if it stands for one."""
+    """Return the family that a row of the list shows; None if the row shows a circuit."""
     found: Family | None = getattr(row, "stands_for", None)
     return found
 
@@ -186,12 +190,12 @@ def family_on(row: Any) -> Family | None:
 
 
 def summed_keys(entries: Iterable[Entry]) -> set[int]:
-    """Return the keys of the circuits whose calls are added up."""
+    """Return the keys of the circuits whose calls are to be added up."""
     return {line.pk for family in _summed(entries) for line in family.members}
 
 
 def with_calls(entries: Iterable[Entry], calls: Mapping[int, Sequence[Calls]]) -> Iterator[Entry]:
-    """Yield the entries, the families with the sums of their calls.
+    """Yield the entries, with the sums of their calls attached to the families.
 
     Args:
         calls: The calls of each circuit of :func:`summed_keys`, where it had any.
@@ -208,7 +212,7 @@ def with_calls(entries: Iterable[Entry], calls: Mapping[int, Sequence[Calls]]) -
 
 
 def _summed(entries: Iterable[Entry]) -> Iterator[Family]:
-    """Yield the first families that have no more than so many circuits together."""
+    """Yield the families that fit, one after the other, into :data:`MOST_SUMMED` circuits."""
     room = MOST_SUMMED
     for entry in entries:
         if isinstance(entry, Family) and len(entry.members) <= room:
@@ -225,8 +229,8 @@ def _sums(all_calls: Iterable[Sequence[Calls]]) -> list[Calls]:
 
 
 def standing(row: Circuit, family: Family) -> str:
-    """Return how many circuits are in which state, and since when the worst one is down."""
-    # One element, since a theme may put what is in a cell beside each other.
+    """Return the numbers of circuits by state, and since when the worst one is down."""
+    # One element, because django-unfold lays out the parts of a cell as columns on a phone.
     return format_html(
         '<span class="circuits-family" data-circuits-unfolded="{}">{}{}</span>',
         "true" if family.is_unfolded else "false",
@@ -246,7 +250,7 @@ def _counts(reading: Reading, family: Family) -> str:
 
 
 def _all_of(row: Any, family: Family) -> str:
-    """Return a link to all members, where not all are listed below the row."""
+    """Return a link to all members if only the first ones are listed below the row."""
     number = len(family.listed)
     if number in (0, len(family.members)):
         return ""
@@ -260,34 +264,34 @@ def member_mark(row: Any) -> str:
 
 
 def why(row: Any, family: Family, words: str) -> str:
-    """Return why the worst circuit is as it is, below a row that is folded."""
+    """Return which circuit of a folded family is the worst, and why it is as it is."""
     if family.is_unfolded or words == display.NOTHING:
         return display.NOTHING
     return format_html('<span class="circuits-why">{}: {}</span>', row.worst_name, words)
 
 
 def calls(family: Family) -> str:
-    """Return the sums of the last hour's calls as a chart."""
+    """Return a chart of the family's calls in the last hour."""
     return display.NOTHING if family.calls is None else sparkline(family.calls)
 
 
 def news(row: Circuit, family: Family) -> str:
-    """Return the sentence in which a change is told; nothing where the members tell it."""
+    """Return the announcement of new counts; nothing if the listed members are announced."""
     if family.is_unfolded:
         return ""
     return _("%(family)s: %(counts)s.") % {"family": row, "counts": family.counts}
 
 
-# The address -------------------------------------------------------------------------------------
+# The URL -----------------------------------------------------------------------------------------
 
 
 def unfolded_in(value: str) -> frozenset[str]:
-    """Return the families that the address of a list unfolds."""
+    """Return the names of the unfolded families from the value of their parameter."""
     return frozenset(filter(None, value.split("/")))
 
 
 def toggled(query: QueryDict, family: str) -> str:
-    """Return the query string of a list in which a family is unfolded, or folded if it was not."""
+    """Return the query string with one family unfolded, or folded if it was unfolded."""
     changed = query.copy()
     names = unfolded_in(changed.get(UNFOLDED, "")) ^ {family}
     changed[UNFOLDED] = "/".join(sorted(names))

@@ -1,4 +1,4 @@
-"""Lists of the admin that no query string breaks, whatever somebody types into it."""
+"""Admin lists that answer any query string without an error."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ from ..storage.texts import unbroken
 
 T = TypeVar("T")
 
-#: How many words a search looks for, and how long the text it takes them from may be. Each is a
-#: condition more, and SQLite takes no more than a thousand inside one another.
+#: How many words a search looks for, and how many characters of the text it reads. Each word adds
+#: a condition, and SQLite allows at most a thousand nested ones.
 WORDS: Final = 32
 SEARCH_LENGTH: Final = 2_000
 
-#: How many values the filters of an address may have, and how long one may be.
+#: How many values the filters of a URL may have, and how long each may be.
 VALUES: Final = 100
 VALUE_LENGTH: Final = 10_000
 
-#: The key of a row.
+#: The primary key of a row, as a form sends it.
 _KEY: Final = re.compile(r"[0-9]{1,18}")
 
 
 class SteadyList(ChangeList):
-    """A list that refuses a filter that cannot be understood, whenever that turns out.
+    """A list that refuses malformed filters, even if only the database finds that they are.
 
-    Django asks whether it can be put into a query, and not whether that can be put into SQL. Where
-    the database has no such number, or no characters for what is looked for, nothing is found.
+    Django checks whether a filter makes a queryset, but not whether the queryset makes SQL. A value
+    that the database cannot represent, such as too large a number, finds nothing.
     """
 
-    #: Whether that is so.
+    #: Whether a filter has a value that the database cannot represent.
     finds_nothing = False
 
     @property
     def is_search_cut(self) -> bool:
-        """Whether the search has more words than are looked for."""
+        """Whether the search has more words than the list looks for."""
         return searched(self.query) != self.query
 
     @property
     def words_searched(self) -> int:
-        """How many words are looked for at most."""
+        """How many words the list looks for at most."""
         return WORDS
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
-        """Return the rows that are asked for.
+        """Return the rows that match the filters.
 
         Raises:
-            IncorrectLookupParameters: They are asked for in a way that cannot be understood.
+            IncorrectLookupParameters: A filter is malformed.
         """
         if not _is_bounded(self.filter_params):
             raise IncorrectLookupParameters
@@ -69,7 +69,7 @@ class SteadyList(ChangeList):
         return found.none() if self.finds_nothing else found
 
     def get_results(self, request: HttpRequest) -> None:
-        """Read the page, or an empty one."""
+        """Read the page; an empty one where the filters find nothing."""
         read = super().get_results
         self.found_or(None, lambda: read(request))
         if self.finds_nothing:
@@ -77,7 +77,7 @@ class SteadyList(ChangeList):
             read(request)
 
     def found_or(self, nothing: T, read: Callable[[], T]) -> T:
-        """Return what is read, or nothing where the database cannot look for what is asked for."""
+        """Return what ``read`` returns, or ``nothing`` if the database rejects a value."""
         try:
             with unbroken(self.root_queryset.db):
                 return read()
@@ -89,14 +89,14 @@ class SteadyList(ChangeList):
 
 
 class SteadyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """An admin whose list no query string breaks."""
+    """An admin whose list answers any query string without an error."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list that refuses what it cannot understand."""
+        """Return the list that refuses malformed filters."""
         return SteadyList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuse patterns, which can take for ever, and what a database cannot look for."""
+        """Refuse regular expressions, which may never end, null characters and JSON fields."""
         is_safe = not lookup.endswith("regex") and "\0" not in value
         return (
             is_safe
@@ -105,7 +105,7 @@ class SteadyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         )
 
     def _is_of_json(self, lookup: str) -> bool:
-        """Whether it looks into a JSON field, where each key of the text is one of the query."""
+        """Whether a lookup goes into a JSON field, where each of its parts is a key."""
         name, *_path = lookup.split(LOOKUP_SEP)
         fields = {field.name: field for field in self.opts.concrete_fields}
         return isinstance(fields.get(name), JSONField)
@@ -113,16 +113,16 @@ class SteadyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Return what is found of the first words."""
+        """Return the rows that match the first words of the search."""
         return super().get_search_results(request, queryset, searched(search_term))
 
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
     ) -> Any:
-        """Do an action on the rows that are selected.
+        """Perform an action on the selected rows.
 
         Raises:
-            BadRequest: What is selected cannot be rows: no browser has sent that.
+            BadRequest: The selection holds something other than keys, which no browser sends.
         """
         if not all(map(_KEY.fullmatch, request.POST.getlist(ACTION_CHECKBOX_NAME))):
             raise BadRequest("What is selected must be keys of rows.")
@@ -130,8 +130,8 @@ class SteadyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 def _is_bounded(asked: Mapping[str, Sequence[str]]) -> bool:
-    """Whether the filters of an address are no more than a database takes."""
-    # Of a range Django takes each letter for an end.
+    """Whether the filters of a URL are few and short enough for a database."""
+    # Django would take each letter of a range for one of its ends.
     if any(lookup.endswith("__range") for lookup in asked):
         return False
     lengths = [len(value) for values in asked.values() for value in values]
@@ -139,22 +139,22 @@ def _is_bounded(asked: Mapping[str, Sequence[str]]) -> bool:
 
 
 def searched(text: str) -> str:
-    """Return what is looked for of a search: all of it, or its first words."""
+    """Return the part of a search that the list looks for: all of it, or its first words."""
     words = list(islice(smart_split(text[:SEARCH_LENGTH]), WORDS + 1))
     is_cut = len(words) > WORDS or len(text) > SEARCH_LENGTH
     return " ".join(words[:WORDS]) if is_cut else text
 
 
 def check(rows: QuerySet[Any]) -> None:
-    """Refuse a query that cannot be put into SQL.
+    """Refuse a query that makes no SQL.
 
     Raises:
-        IncorrectLookupParameters: It cannot.
+        IncorrectLookupParameters: The query makes no SQL.
     """
     try:
         rows.query.get_compiler(rows.db).as_sql()
     except (EmptyResultSet, FullResultSet):
         return
     except Exception as error:
-        # Nothing else has been done than to write down what was asked for.
+        # Only the filters went into the SQL, so only they can be at fault.
         raise IncorrectLookupParameters(error) from error

@@ -40,7 +40,7 @@ SCRIPT: Final = Script("circuits/live.js", defer=True)
 #: How often each process answers one user: far more often than an open page asks.
 RATE: Final = Rate(5)
 
-#: The name of the address at which the list asks what is new.
+#: The name of the URL that the script of the list requests.
 LIST_ADDRESS: Final = "circuits_circuit_live"
 
 SUMMARY: Final = "admin/circuits/circuit/summary.html"
@@ -94,7 +94,7 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return self._answer(request, lambda: self._page_now(request, unquote(object_id)))
 
     def get_preserved_filters(self, request: HttpRequest) -> str:
-        """Let what is told to the list lead back to it as the list itself does."""
+        """Return the list's filters, so that links in refreshed rows keep them too."""
         match = request.resolver_match
         if match is None or match.url_name != LIST_ADDRESS:
             return super().get_preserved_filters(request)

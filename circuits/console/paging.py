@@ -60,7 +60,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class EntryPaginator(Paginator):  # type: ignore[type-arg]
-    """Pages of the entries that the first rows of a query were folded into.
+    """Pages of the entries into which the first rows of a query were folded.
 
     Args:
         is_cut: Whether there are more rows than those.
