@@ -82,7 +82,7 @@ def _is_name(text: str) -> bool:
 class FamilyFilter(SimpleListFilter):
     """Lists the circuits of a family, including the circuit that is named like the family.
 
-    Each choice shows the number of members, which does not include that circuit.
+    Each choice shows the number of circuits.
     """
 
     title = _("family")
@@ -91,14 +91,18 @@ class FamilyFilter(SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the largest families as choices."""
         rows: QuerySet[Circuit] = seen(model_admin, request, model_admin.get_queryset(request))
-        found = (
+        members = (
             rows.filter(family__gt="")
             .order_by()
             .values_list("family")
             .annotate(members=Count("pk"))
             .order_by("-members", "family")[:OFFERED]
         )
-        return [(family, f"{family} ({members})") for family, members in found]
+        found = dict(members)
+        heads = rows.filter(name__in=found).order_by().values_list("name", flat=True)
+        for name in heads if found else ():
+            found[name] += 1
+        return [(family, f"{family} ({number})") for family, number in found.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the circuits of the chosen family; all circuits if none is chosen."""

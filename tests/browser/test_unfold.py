@@ -193,3 +193,15 @@ def test_a_circuit_is_steered(browser: Browser) -> None:
     browser.one(".circuits-confirm [type=submit]").click()
     browser.wait_for(lambda: "payments: forced open." in browser.one("body").text)
     assert Circuit.objects.get().mode == Mode.FORCED_OPEN
+
+
+def test_a_family_is_unfolded(browser: Browser) -> None:
+    for name in ("payments/charges", "payments/refunds", "users"):
+        CircuitFactory.create(name=name)
+    browser.visit(reverse("admin:circuits_circuit_changelist"))
+    link = browser.one("#result_list a[aria-expanded='false']")
+    assert link.text == "payments (2 circuits)"
+    link.click()
+    browser.one("#result_list a[aria-expanded='true']")
+    assert "payments/charges" in browser.one("#result_list").text
+    assert browser.errors() == []

@@ -373,7 +373,7 @@ def test_the_list_filters_by_family(ann: Client) -> None:
         CircuitFactory.create(name=name)
     url = reverse("admin:circuits_circuit_changelist")
     shown = ann.get(url).content.decode()
-    assert "payments (2)" in shown
+    assert "payments (3)" in shown
     assert "partner (1)" in shown
     found = ann.get(url, {"family": "payments"}).context["cl"].result_list
     assert {each.name for each in found} == {"payments", "payments/charges", "payments/refunds"}
