@@ -1,7 +1,8 @@
-"""Calls, timelines and countdowns drawn as SVG, with what they show in words for who sees none.
+"""Charts of calls, states and countdowns as SVG, each with a description for screen readers.
 
-The colours are those of ``circuits/charts.css`` and ``circuits/admin.css``, and never the only
-sign. What stretches with the page has a view box of its own, so that the texts keep their size.
+``circuits/charts.css`` and ``circuits/admin.css`` hold the colours, which are never the only sign.
+The part of a chart that stretches with the page has a view box of its own, so that texts keep
+their size.
 """
 
 from .axis import LAST_DAY, LAST_HOUR

@@ -1,4 +1,4 @@
-"""The time axis that charts share, and how they write moments."""
+"""The time axis that the charts share, and the format of their moments."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from ...reports.words import DAY, local_time
 LAST_HOUR: Final = gettext_lazy("the last hour")
 LAST_DAY: Final = gettext_lazy("the last day")
 
-#: The room below a chart for the axis, in pixels.
+#: The height of the axis below a chart, in pixels.
 AXIS: Final = 18
 
-#: The most stretches that the labels of an axis cut it into, and how many seconds one may have
-#: where it is no number of days.
+#: The labels divide an axis into this many stretches at most. A stretch lasts for one of these
+#: numbers of seconds, or for whole days.
 MOST_STRETCHES: Final = 8
 STEPS: Final = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)
 
-#: Every time zone is a number of quarters of an hour away from the others.
+#: The offsets of all time zones are multiples of a quarter of an hour.
 QUARTER: Final = 900
 
 
 def axis(start: float, until: float, top: int) -> SafeString:
-    """Return marks and labels below a chart, at full hours or the like.
+    """Return the marks and labels below a chart, at round times such as full hours.
 
     Args:
         start: Where the chart begins, in seconds since 1970.
         until: Where it ends.
-        top: Where the axis begins, in pixels from above.
+        top: The distance of the axis from the top of the chart, in pixels.
     """
-    length = until - start or 1  # a chart of nothing has one label
+    length = until - start or 1  # a chart without any time has one label
     marks = [(100 * (at - start) / length, label) for at, label in _labels(start, until)]
     return format_html(
         '<g class="circuits-axis">{}</g>',
@@ -56,14 +56,14 @@ def axis(start: float, until: float, top: int) -> SafeString:
 
 
 def anchor(share: float) -> str:
-    """Return where a label has its mark: one at an end must not go beyond it."""
+    """Return the anchor of a label at a place in percent, so that it stays within the chart."""
     if share < 4:
         return "start"
     return "end" if share > 96 else "middle"
 
 
 def _labels(start: float, until: float) -> Iterator[tuple[float, str]]:
-    """Yield moments that are even by the clock of whoever looks, and what they are called."""
+    """Yield round moments in the active time zone, each with its label."""
     fitting = (step for step in STEPS if (until - start) / step <= MOST_STRETCHES)
     step = next(fitting, 0)
     return _hours(start, until, step) if step else _days(start, until)
@@ -87,18 +87,18 @@ def _days(start: float, until: float) -> Iterator[tuple[float, str]]:
 
 
 def line(name: str, y: int) -> SafeString:
-    """Return a line through all of a chart, so many pixels from above."""
+    """Return a horizontal line across a chart, ``y`` pixels below its top."""
     return format_html('<line class="{}" x2="100%" y1="{}.5" y2="{}.5"/>', name, y, y)
 
 
 def slot_titles(words: Sequence[str], start: float, seconds: float, height: int) -> SafeString:
-    """Return an unseen shape over each slot, with the slot's time and content as its title.
+    """Return an invisible shape over each slot, with the slot's time and content as its title.
 
     Args:
-        words: What each slot holds.
-        start: When the first begins, in seconds since 1970.
-        seconds: How long each is.
-        height: How high the shapes are.
+        words: The content of each slot in words.
+        start: The beginning of the first slot, in seconds since 1970.
+        seconds: The length of each slot.
+        height: The height of the shapes in pixels.
     """
     times = [slot_time(index, len(words), start, seconds) for index in range(len(words))]
     titles = [
@@ -116,19 +116,19 @@ def slot_titles(words: Sequence[str], start: float, seconds: float, height: int)
 
 
 def slot_time(index: int, number: int, start: float, seconds: float) -> tuple[str, str]:
-    """Return when one of a chart's slots begins and ends, by the clock of whoever looks."""
+    """Return the beginning and the end of a slot as texts in the active time zone."""
     form = moment_form("H:i", number * seconds)
     since = start + index * seconds
     return moment_text(since, form), moment_text(since + seconds, form)
 
 
 def moment_form(clock: str, length: float) -> str:
-    """Return how to write a moment of a time that is so long: with its day if there are several."""
+    """Return the format for moments in a chart: with the day if the chart is longer than a day."""
     return clock if length <= DAY else f"j M {clock}"
 
 
 def moment_text(seconds: float, form: str) -> str:
-    """Return a moment by the clock of whoever looks."""
+    """Return a moment as a text in the active time zone."""
     return date_format(_local(seconds), form)
 
 

@@ -1,7 +1,7 @@
 """Draws calls by their outcome: a sparkline for a list, a chart with a legend for a page.
 
-Colour is never the only sign: dashes tell how calls went. Bars are strokes, not shapes, since those
-have dashes without a pattern, whose id a page may hold once only.
+Colour is never the only sign: each outcome has its own dashes. The bars are strokes, since a stroke
+can be dashed without a pattern; a pattern needs an id, which a page may hold only once.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ...reports.statistics import Calls
 from ...reports.words import grouped, percent
 from .axis import AXIS, LAST_DAY, LAST_HOUR, axis, line, slot_time, slot_titles
 
-#: The height of the smallest bar: one failure in a million calls is seen. Sizes are in pixels.
+#: The least height of a bar, so that one failure in a million calls is seen. Sizes are in pixels.
 LEAST: Final = 2
 
-#: The width of a sparkline's slot, and the height of it all.
+#: The width of a slot of a sparkline, and the height of the sparkline.
 SPARK_SLOT: Final = 4
 SPARK_HEIGHT: Final = 20
 
-#: The room above a chart for its maximum, and the height of its bars.
+#: The height of the line with the maximum above a chart, and the height of the bars.
 HEAD: Final = 16
 PLOT: Final = 80
 
-#: The room above the shares of failures for what they are, and the height of a share of 100 %.
+#: The height of the heading of the shares of failures, and the height of a share of 100 %.
 SHARES_HEAD: Final = 18
 SHARES_PLOT: Final = 32
 
@@ -37,11 +37,11 @@ _SERIES: Final = Calls._fields
 
 
 def sparkline(slots: Sequence[Calls], period: Any = LAST_HOUR) -> SafeString:
-    """Return a small chart of calls: a stacked bar for each slot, the busiest as high as there is.
+    """Return a small chart of calls with a stacked bar for each slot, scaled to the busiest slot.
 
     Args:
-        slots: How the calls went, the oldest first.
-        period: What time that is, as it is called in a sentence.
+        slots: The calls of each slot, the oldest first.
+        period: The name of the whole time in a sentence.
     """
     words = _in_words(slots, period)
     floor = SPARK_HEIGHT - 1
@@ -67,17 +67,17 @@ def outcome_chart(
     period: Any = LAST_DAY,
     limit: float | None = None,
 ) -> SafeString:
-    """Return a chart of calls as wide as its place, with axes and a legend.
+    """Return a chart of calls with axes and a legend, as wide as its container.
 
     If any call failed, a second plot below shows the share of failures in each slot. There a slot
     with few calls is as easy to read as a busy one.
 
     Args:
-        slots: How the calls went, the oldest first.
-        start: When the first slot began, in seconds since 1970.
-        slot_seconds: How long each slot is.
-        period: What that time is called in a sentence.
-        limit: The share of failures, from 0 to 1, that opens the circuit, if any does.
+        slots: The calls of each slot, the oldest first.
+        start: The beginning of the first slot, in seconds since 1970.
+        slot_seconds: The length of each slot.
+        period: The name of the whole time in a sentence.
+        limit: The share of failures, from 0 to 1, that opens the circuit; None if no share does.
     """
     words = _in_words(slots, period)
     most = _round_up(_busiest(slots))
@@ -110,7 +110,7 @@ def outcome_chart(
 
 
 def _bars(slots: Sequence[Calls], most: int, width: int, floor: int) -> SafeString:
-    """Return a path for each way a call can go, through all slots."""
+    """Return a path for each outcome, with its bars in all slots."""
     piles = [_heights(calls, most, floor) for calls in slots]
     paths = (
         (name, "".join(_strokes([pile[: index + 1] for pile in piles], width, floor)))
@@ -121,14 +121,14 @@ def _bars(slots: Sequence[Calls], most: int, width: int, floor: int) -> SafeStri
 
 
 def _strokes(piles: Sequence[Sequence[int]], width: int, floor: int) -> Iterator[str]:
-    """Draw the topmost of each pile of bars, from below."""
+    """Yield a stroke for the topmost bar of each pile, from its foot upwards."""
     for index, (*below, height) in enumerate(piles):
         if height:
             yield f"M{(index + 0.5) * width:g} {floor - sum(below)}v-{height}"
 
 
 def _heights(calls: Calls, most: int, room: int) -> list[int]:
-    """Return how high the bars are: each in its share, but seen, and none above the room."""
+    """Return the heights of a pile's bars: each can be seen, and together they fit the room."""
     heights = [max(LEAST, round(count * room / most)) if count else 0 for count in calls]
     tallest = heights.index(max(heights))
     heights[tallest] -= max(0, sum(heights) - room)
@@ -139,13 +139,13 @@ def _heights(calls: Calls, most: int, room: int) -> list[int]:
 
 
 def _share(calls: Calls) -> float:
-    """Return the share of failures of the calls that were made; refused ones were not."""
+    """Return the share of failures among the calls that were made; a refused call was not."""
     made = calls.successes + calls.failures
     return calls.failures / made if made else 0.0
 
 
 def _shares_frame() -> SafeString:
-    """Return the plot of shares without its bars: its heading, and lines at 100 % and 0 %."""
+    """Return the heading of the plot of shares, and its lines at 100 % and 0 %."""
     top = HEAD + PLOT + SHARES_HEAD
     return format_html(
         '<text x="0" y="{0}">{1}</text><text x="100%" y="{0}" text-anchor="end">{2}</text>{3}{4}',
@@ -180,7 +180,10 @@ def _limit_legend(limit: float) -> SafeString:
 
 
 def _worst_in_words(slots: Sequence[Calls], start: float, slot_seconds: float) -> str:
-    """Return when the share of failures was highest; of equal shares, that of the most calls."""
+    """Return a sentence about the slot with the highest share of failures.
+
+    Of slots with equal shares it names the one with the most failures.
+    """
     worst = max(range(len(slots)), key=lambda index: (_share(slots[index]), slots[index].failures))
     since, until = slot_time(worst, len(slots), start, slot_seconds)
     return _("The highest share of failures was %(share)s, from %(since)s to %(until)s.") % {
@@ -217,7 +220,7 @@ def _busiest(slots: Iterable[Calls]) -> int:
 
 
 def _round_up(count: int) -> int:
-    """Return the next number that is easy to read off an axis: a digit and zeros."""
+    """Return the next number that is a digit followed by zeros, which is easy to read off."""
     magnitude: int = 10 ** (len(str(count)) - 1)
     return -(-count // magnitude) * magnitude
 

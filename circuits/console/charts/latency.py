@@ -1,4 +1,4 @@
-"""Draws how long the answers took: within what time half of them came, and 95 of 100."""
+"""Draws the durations of calls as two lines: half took at most p50, and 95 of 100 at most p95."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...reports.numbers import answered_within
 from ...reports.words import grouped
 from .axis import AXIS, LAST_DAY, axis, line, slot_titles
 
-#: The room above the chart for its maximum, and the height of the lines, in pixels.
+#: The height of the line with the maximum above the chart, and of the plot, in pixels.
 HEAD: Final = 16
 PLOT: Final = 48
 
@@ -26,13 +26,13 @@ _SHARES: Final = {"p50": latency.TYPICAL, "p95": latency.SLOW}
 def latency_chart(
     slots: Sequence[Histogram], start: float, slot_seconds: float, period: Any = LAST_DAY
 ) -> SafeString:
-    """Return a chart of how long answers took; an empty string if no call was timed.
+    """Return a chart of the durations of calls; an empty string if no call was timed.
 
     Args:
-        slots: How long the calls took, the oldest first.
-        start: When the first slot began, in seconds since 1970.
-        slot_seconds: How long each slot is.
-        period: What time that is, as it is called in a sentence.
+        slots: The durations in each slot, the oldest first.
+        start: The beginning of the first slot, in seconds since 1970.
+        slot_seconds: The length of each slot.
+        period: The name of the whole time in a sentence.
     """
     total = latency.added(*slots)
     if not any(total):
@@ -72,12 +72,12 @@ def _quantiles(slots: Sequence[Histogram], share: float) -> list[float | None]:
 
 
 def _bound(seconds: float) -> float:
-    """Return the bound of the bucket that a duration is in, as the top of the chart."""
+    """Return the top of the chart: the upper bound of the bucket that a duration is in."""
     return next((bound for bound in latency.BOUNDS if bound >= seconds), latency.BOUNDS[-1])
 
 
 def _steps(values: Sequence[float | None], most: float) -> Iterator[str]:
-    """Draw a step for each slot; one that follows another is joined to it."""
+    """Yield a step for each slot with timed calls; steps of neighbouring slots are joined."""
     is_drawing = False
     for index, value in enumerate(values):
         if value is not None:

@@ -14,13 +14,13 @@ from ...reports.words import DAY, duration
 def countdown_ring(remaining: float, total: float) -> SafeString:
     """Return a ring that empties as the time until the next trial call passes.
 
-    As drawn it shows the time that remains; a script finds that and the whole in seconds in
-    ``data-circuits-countdown`` and ``data-circuits-total``. What it changes as time passes is the
-    first number of the ring's ``stroke-dasharray``, the share left in percent, and the text.
+    It is drawn with the time that remains. A script reads that time and the whole wait, both in
+    seconds, from ``data-circuits-countdown`` and ``data-circuits-total``. As time passes it changes
+    the text and the first number of the ring's ``stroke-dasharray``: the share left, in percent.
 
     Args:
-        remaining: Seconds until a call is let through.
-        total: Seconds that the wait has in all.
+        remaining: The seconds until a call is let through.
+        total: The length of the whole wait in seconds.
     """
     left = max(0.0, remaining)
     share = min(1.0, left / total) if total > 0 else 0.0
@@ -46,7 +46,7 @@ def _wait_in_words(seconds: float) -> str:
 
 
 def _short(seconds: float) -> str:
-    """Return a time that fits into a ring."""
+    """Return a time in a few characters, so that it fits into the ring."""
     for unit, text in ((1, _("%d s")), (60, _("%d min")), (3600, _("%d h"))):
         if ceil(seconds / unit) < 100:
             return text % ceil(seconds / unit)

@@ -23,16 +23,16 @@ from .axis import AXIS, LAST_DAY, anchor, axis, line, moment_form, moment_text
 #: minutes each of a day.
 CELLS: Final = 360
 
-#: What lasts for at least this many cells is drawn by itself, however short its neighbours are.
+#: A period of at least this many cells has a block of its own, however short its neighbours are.
 LONG: Final = 2
 
-#: The room above a band for the number of openings where a circuit flapped, in pixels.
+#: The height of the line above a band with the numbers of openings, in pixels.
 HEAD: Final = 14
 
-#: The distance that two such numbers keep, in percent of the width.
+#: The least distance between two such numbers, in percent of the width.
 APART: Final = 10
 
-#: The most flapping times that a description for screen readers lists.
+#: The description for screen readers names this many combs at most.
 MOST_LISTED: Final = 3
 
 
@@ -40,9 +40,9 @@ class _Band(NamedTuple):
     """A part of a timeline.
 
     Args:
-        floor: Where its bars stand, in pixels from above.
-        heights: How high the bar of each value is, the best value first.
-        ends: The values that end a period: what comes after one of them is counted anew.
+        floor: The foot of its bars, in pixels from the top of the chart.
+        heights: The height of the bar of each value, the best value first.
+        ends: The values that end a period; the next value begins another one.
     """
 
     floor: int
@@ -97,17 +97,17 @@ class _Block(NamedTuple):
 def timeline_chart(
     spans: Sequence[Span], start: float, until: float, period: Any = LAST_DAY
 ) -> SafeString:
-    """Return a band that shows a circuit's states and modes, aligned with the charts of its calls.
+    """Return a band of a circuit's states and modes, aligned with the charts of its calls.
 
-    What is too short to be seen is drawn as wide as can be seen; where several states share a
-    cell, the worst is drawn. Openings that are too short to be drawn one by one are drawn as a
-    comb, with their number above it.
+    A state that is too short to be seen is drawn one cell wide; where several states share a cell,
+    the worst is drawn. Outages that are too short to be drawn one by one are drawn as a comb, with
+    their number above it.
 
     Args:
         spans: The states and modes, without gaps, the oldest first.
-        start: Where the band begins, in seconds since 1970.
-        until: Where it ends; the spans may end before.
-        period: What that time is called in a sentence.
+        start: The beginning of the band, in seconds since 1970.
+        until: The end of the band; the spans may end before.
+        period: The name of the whole time in a sentence.
     """
     states = _stretches(spans, "state", _STATES)
     modes = _stretches(spans, "mode", _MODES)
@@ -276,7 +276,7 @@ def _comb(block: _Block, band: _Band, form: str) -> SafeString:
 
 
 def _numbers(flapping: Sequence[_Block]) -> SafeString:
-    """Return the number of openings above each comb, the greatest first where room is short."""
+    """Return the number of openings above each comb; where room is short, the greatest numbers."""
     places: dict[float, int] = {}
     for block in sorted(flapping, key=attrgetter("times"), reverse=True):
         place = 100 * (block.first + block.width / 2) / CELLS
@@ -329,7 +329,7 @@ def _openings(states: Sequence[_Stretch], period: Any) -> str:
 
 
 def _flapping_in_words(flapping: Sequence[_Block], form: str) -> Iterator[str]:
-    """Yield a sentence for the times in which a circuit flapped most, the oldest first."""
+    """Yield a sentence for each of the combs with the most openings, the oldest first."""
     most = sorted(flapping, key=attrgetter("times"), reverse=True)[:MOST_LISTED]
     for block in sorted(most):
         yield _("Flapping: opened %(count)s times from %(since)s to %(until)s.") % {
@@ -340,7 +340,7 @@ def _flapping_in_words(flapping: Sequence[_Block], form: str) -> Iterator[str]:
 
 
 def _lasted(stretches: Sequence[_Stretch], band: _Band) -> dict[str, str]:
-    """Return the words for how long each value lasted that is drawn in a band, the worst first."""
+    """Return how long each value of a band lasted, in words, the worst value first."""
     lasted = {
         value: [stretch for stretch in stretches if stretch.value == value]
         for value, height in reversed(band.heights.items())
