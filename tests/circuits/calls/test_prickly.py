@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, NoReturn
 
 import httpx
 import pytest
 import requests
+from celery.exceptions import Retry
 from requests.adapters import HTTPAdapter
 
 import circuits
@@ -68,6 +69,11 @@ def body() -> Iterator[bytes]:
     sting()
 
 
+async def abody() -> AsyncIterator[bytes]:
+    yield b"some of it"
+    sting()
+
+
 def by_is_failure(url: str) -> None:
     circuits.call(NAME, url, is_failure=sting)
 
@@ -86,6 +92,10 @@ def by_is_failure_of_acall(url: str) -> None:
 
 def by_async_is_failure(url: str) -> None:
     asyncio.run(circuits.acall(NAME, url, is_failure=asting))
+
+
+def by_async_body(url: str) -> None:
+    asyncio.run(circuits.acall(NAME, url, method="POST", content=abody()))
 
 
 def by_block(url: str) -> None:
@@ -144,12 +154,43 @@ def by_task(url: str) -> None:
     circuit_task(NAME, name="tests.prickly")(sting)()
 
 
+@circuit_task(NAME, name="tests.prickly_retry")
+def retry_for_it() -> NoReturn:
+    try:
+        sting()
+    except PricklyError as error:
+        raise Retry(exc=error) from None
+
+
+@circuit_task(NAME, name="tests.prickly_polling")
+def retry_while_it_is_handled() -> NoReturn:
+    try:
+        sting()
+    except PricklyError:
+        raise Retry  # noqa: B904 - as a task does that names no exception
+
+
+def by_retry_for_it(url: str) -> None:
+    with pytest.raises(Retry) as raised:
+        retry_for_it()
+    assert isinstance(raised.value.exc, PricklyError)
+    raise raised.value.exc
+
+
+def by_retry_while_it_is_handled(url: str) -> None:
+    with pytest.raises(Retry) as raised:
+        retry_while_it_is_handled()
+    assert raised.value.__context__ is not None
+    raise raised.value.__context__
+
+
 #: Each way in, and whether an exception counts there that nobody has named.
 WAYS: dict[Callable[[str], None], bool] = {
     by_is_failure: False,
     by_body: False,
     by_is_failure_of_acall: False,
     by_async_is_failure: False,
+    by_async_body: False,
     by_block: True,
     by_async_block: True,
     by_function: True,
@@ -160,6 +201,8 @@ WAYS: dict[Callable[[str], None], bool] = {
     by_transport: False,
     by_async_transport: False,
     by_task: True,
+    by_retry_for_it: True,
+    by_retry_while_it_is_handled: True,
 }
 
 
