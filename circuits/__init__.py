@@ -90,9 +90,7 @@ def _refusal(name: str) -> type[CircuitOpenError]:
         found: type[CircuitOpenError] = getattr(
             import_module(f".{_REFUSALS[name]}", __name__), name
         )
-    except (
-        Exception
-    ):  # the library is not installed, or whoever reads a result has no Django set up
+    except Exception:  # the library is missing, or the reader of a result has no Django
         return CircuitBusyError if name.startswith("CircuitBusy") else CircuitOpenError
     return found
 

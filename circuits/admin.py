@@ -391,7 +391,7 @@ class HistoryAdmin(SteadyAdmin):
         return rows.prefetch_related("circuit")
 
     def has_view_permission(self, request: HttpRequest, obj: Transition | None = None) -> bool:
-        """Return whether the user may see the history, as whoever may see the circuit may."""
+        """Return whether the user may see the history, for which seeing the circuit is enough."""
         names = ("circuits.view_circuit", "circuits.view_transition", "circuits.change_transition")
         may = any(has_perm(request, name) for name in names)
         circuits = circuits_on(self.admin_site)

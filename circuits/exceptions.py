@@ -45,7 +45,7 @@ class RemoteCallFailedException(Exception):  # noqa: N818 - a public name, fixed
     Args:
         message: One sentence for people, free of secrets.
         name: The circuit's name.
-        response: The answer that counted as a failure, where there was one.
+        response: The answer that counted as a failure, if there was one.
     """
 
     def __init__(self, message: str, name: str = "", response: Any = None) -> None:

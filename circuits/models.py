@@ -473,7 +473,7 @@ class Opening(Transition):
         verbose_name = _("incident")
         verbose_name_plural = _("incidents")
         ordering = ("-id",)
-        # It needs no permissions: whoever may see a circuit's history may see its incidents.
+        # It needs no permissions, since those to see a circuit's history cover its incidents.
         default_permissions = ()
 
 

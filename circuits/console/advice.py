@@ -15,7 +15,7 @@ LONG_WAIT: Final = 60.0
 
 
 class Advice(NamedTuple):
-    """A suggestion to whoever looks at a circuit.
+    """A suggestion on the page of a circuit.
 
     Args:
         key: The suggested operation, a key of

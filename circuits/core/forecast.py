@@ -1,7 +1,7 @@
-"""What a policy would do with a circuit's traffic: pure functions, in calls and seconds.
+"""Forecasts what a policy would do with a circuit's traffic: pure functions, in calls and seconds.
 
-The model is plain: calls come at random at an even rate (a Poisson process), and each fails by
-itself with the same probability. Then
+The model is simple: calls come at random at an even rate (a Poisson process), and each fails
+independently with the same probability. Then
 
 - the calls until ``threshold`` failures in a row are the waiting time for a run, which is exact:
   Feller, *An Introduction to Probability Theory and Its Applications*, vol. 1, 3rd ed. (1968),
@@ -387,7 +387,7 @@ def _hazard_at(policy: Policy, calls: int, share: float) -> float:
 
 
 def _bound(failures: int, calls: int, share: float) -> float:
-    """Return the logarithm of Chernoff's bound on the probability of so many failures."""
+    """Return the logarithm of Chernoff's bound on the probability of ``failures`` failures."""
     part = failures / calls
     if part <= share:
         return 0.0
@@ -426,7 +426,7 @@ def _after_a_call(closed: dict[int, float], share: float) -> dict[int, float]:
 
 
 def hazard_of(failures: int, window: int, share: float) -> float:
-    """Return the probability at each call that a full window comes to hold so many failures.
+    """Return the probability at each call that a full window comes to hold ``failures`` failures.
 
     This is the rate at which the probability of no such window falls from two windows to three.
     Naus gives both exactly. The difference is computed directly, so that small values stay exact.

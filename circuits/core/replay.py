@@ -39,7 +39,7 @@ class Stay(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What a policy would have done.
+    """The result of a replay under one policy.
 
     Args:
         openings: How often the circuit would have gone from closed to open.

@@ -197,7 +197,7 @@ NOBODY: Final = Witness()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What a process knows when it reports a failed call.
+    """A failed call, with the knowledge of the process that reports it.
 
     Args:
         own_run: Number of failures in a row this process has reported, including this one.

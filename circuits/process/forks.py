@@ -24,7 +24,7 @@ logger = logging.getLogger("circuits")
 
 
 class _Thread(local):
-    """What is known about one thread."""
+    """The state of one thread."""
 
     #: The id of the process it was last seen in: a child's first thread was its parent's.
     pid: int | None = None

@@ -33,7 +33,7 @@ _observers: Final[list[Observer]] = []
 
 
 def add(observer: Observer) -> None:
-    """Add an observer. It is told about a circuit's calls from the circuit's next snapshot on."""
+    """Add an observer. It hears of a circuit's calls from the circuit's next snapshot on."""
     if observer not in _observers:
         _observers.append(observer)
 

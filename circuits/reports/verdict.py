@@ -26,7 +26,7 @@ HOUR: Final = timedelta(hours=1)
 
 
 class Evidence(NamedTuple):
-    """What the last hour says of a circuit.
+    """The evidence of the last hour on a circuit.
 
     Args:
         calls: The calls in slots of two minutes, the oldest first; empty if there were none.

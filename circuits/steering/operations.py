@@ -68,7 +68,7 @@ class Operation(ABC):
 
     @abstractmethod
     def consequences(self, name: str, circuit: Circuit | None = None) -> list[str]:
-        """Return sentences on what will happen to calls, for whoever has to confirm it.
+        """Return sentences on what will happen to calls, for the confirmation page.
 
         Args:
             name: The circuit's name, or a phrase such as "3 circuits" for several.

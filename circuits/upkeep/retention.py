@@ -102,7 +102,7 @@ def _stale_changes(store: DatabaseStore) -> QuerySet[Transition, int]:
     """Return the primary keys of the changes to delete, the oldest first.
 
     Keys and times rise together, so a range of keys is enough to bound the rows that are read. The
-    time is compared all the same, because the clock may have been wrong for a while.
+    time is compared as well, because the clock may have been wrong for a while.
     """
     config = conf.get()
     before = to_datetime(store.now() - config.history_days * DAY)
