@@ -13,11 +13,16 @@ from urllib.parse import urlsplit
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from circuits.process import runtime
+
 from . import peers
 from .measure import BrokenContenderError
 
 #: Bytes; no statement or row here is larger.
 CHUNK: Final = 65536
+
+#: Seconds; no two calls take longer.
+PATIENCE: Final = 60.0
 
 
 class Counter:
@@ -81,12 +86,22 @@ def counting(alias: str) -> Iterator[Counter]:
 def count(
     alias: str, call: Callable[[], object], within: Callable[[], AbstractContextManager[object]]
 ) -> Counter:
-    """Return what the second of two calls asks of a database: the first may set things up."""
-    with counting(alias) as counter, within():
-        call()
-        counter.reset()
-        call()
-        return counter.copy()
+    """Return what the second of two calls asks of a database: the first may set things up.
+
+    The calls are made by one of the threads that ask for others, since it asks for itself.
+    """
+
+    def counted() -> Counter:
+        with counting(alias) as counter, within():
+            call()
+            counter.reset()
+            call()
+            return counter.copy()
+
+    errand = runtime.workers.submit(counted)
+    if not errand.wait(PATIENCE):
+        raise BrokenContenderError(f"A call through {alias} did not end in {PATIENCE} s.")
+    return errand.result()
 
 
 def count_on_redis(make: Callable[[Any], Callable[[], object]]) -> int:

@@ -39,8 +39,20 @@ def made_one(alias: str) -> Iterator[None]:
     try:
         yield
     finally:
+        _end_sessions(alias)
         with no_time_limits():
             teardown_databases(old, verbosity=0)
+
+
+def _end_sessions(alias: str) -> None:
+    """End the sessions of other threads, with which PostgreSQL drops no database."""
+    connection = connections[alias]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 def versions(services: Iterable[str]) -> dict[str, str]:

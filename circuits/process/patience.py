@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import suppress
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -28,29 +26,23 @@ def answer_of(work: Callable[[], T], workers: Workers, pulse: Pulse) -> T:
         SilentError: No answer came within ``STORE_WAIT_SECONDS``, or the pulse has noticed that
             the database is silent. The work may still be done.
     """
-    future = workers.submit(work)
-    with suppress(TimeoutError):
-        return future.result(timeout=BRIEF_SECONDS)
-    if not future.running():
+    errand = workers.submit(work)
+    if errand.wait(BRIEF_SECONDS):
+        return errand.result()
+    if not errand.has_begun:
         workers.grow()
     deadline = monotonic() + conf.get().store_wait_seconds
     while True:
         left = deadline - monotonic()
-        try:
-            return future.result(timeout=max(0.0, min(left, SILENT_SECONDS)))
-        except TimeoutError:
-            if future.done():
-                return future.result()  # the work itself raised TimeoutError
-            if left <= SILENT_SECONDS or pulse.is_silent():
-                break
-    if not future.cancel():
-        future.add_done_callback(_tell_late)
+        if errand.wait(min(left, SILENT_SECONDS)):
+            return errand.result()
+        if left <= SILENT_SECONDS or pulse.is_silent():
+            break
+    errand.give_up(_announce_late)
     raise SilentError
 
 
-def _tell_late(future: Future[T]) -> None:
+def _announce_late(result: object) -> None:
     """Announce a change that was made after its caller had stopped waiting."""
-    if future.exception() is None:
-        changed = future.result()
-        if isinstance(changed, Changed):
-            announce(changed)
+    if isinstance(result, Changed):
+        announce(result)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Final
@@ -20,6 +19,7 @@ from django.db import connections
 
 from .. import conf, once_a_minute
 from . import pools
+from .errands import Errand
 
 logger = logging.getLogger("circuits")
 
@@ -43,7 +43,7 @@ class Pulse:
         self,
         renew: Callable[[], bool],
         flush: Callable[[], None],
-        submit: Callable[[Callable[[], None]], Future[None]] | None = None,
+        submit: Callable[[Callable[[], None]], Errand[None]] | None = None,
         tend: Callable[[], float] = lambda: FOREVER,
     ) -> None:
         self._renew = renew
@@ -63,7 +63,7 @@ class Pulse:
         self._flush_at = FOREVER
         self._tend_at = FOREVER
         self._asking_since = FOREVER
-        self._flushing: Future[None] | None = None
+        self._flushing: Errand[None] | None = None
 
     # For callers
 
@@ -116,7 +116,7 @@ class Pulse:
             patience = conf.get().flush_seconds
             thread.join(timeout=patience)
             if self._flushing is not None:
-                wait([self._flushing], timeout=patience)
+                self._flushing.wait(patience)
             self._flush_and_disconnect()
 
     def has_thread(self) -> bool:
@@ -155,7 +155,7 @@ class Pulse:
                 self._renew_at = FOREVER
         if now >= self._flush_at and not self._is_stopped:
             self._flush_at = now + conf.get().flush_seconds
-            if self._flushing is None or self._flushing.done():
+            if self._flushing is None or self._flushing.wait(0):
                 self._flushing = self._submit(self._flush_by_itself)
             if self._is_idle():
                 connections.close_all()
@@ -189,8 +189,8 @@ class Pulse:
             connections.close_all()
 
 
-def _do(work: Callable[[], None]) -> Future[None]:
-    done: Future[None] = Future()
-    work()
-    done.set_result(None)
-    return done
+def _do(work: Callable[[], None]) -> Errand[None]:
+    errand = Errand(work)
+    errand.do()
+    errand.result()  # raises what the work has raised
+    return errand

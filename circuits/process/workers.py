@@ -8,7 +8,6 @@ connections of callers, however many threads the site has.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import Lock, Thread, local
 from time import monotonic
@@ -17,6 +16,7 @@ from typing import Any, Final, TypeVar
 from django.db import connections
 
 from . import pools
+from .errands import Errand
 
 T = TypeVar("T")
 
@@ -25,8 +25,6 @@ MOST: Final = 4
 
 #: Seconds after which an unused connection is reopened, since the server may have closed it.
 IDLE_SECONDS: Final = 60.0
-
-Work = tuple[Callable[[], Any], "Future[Any]"]
 
 
 class Workers:
@@ -39,7 +37,7 @@ class Workers:
     def forget(self) -> None:
         """Start anew in a forked child, which has none of its parent's threads."""
         self._lock = Lock()
-        self._queue: SimpleQueue[Work] = SimpleQueue()
+        self._queue: SimpleQueue[Errand[Any]] = SimpleQueue()
         self._threads = 0
         self._here = local()
 
@@ -47,13 +45,13 @@ class Workers:
         """Return whether the calling thread is a worker."""
         return getattr(self._here, "is_worker", False)
 
-    def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Queue work for a worker, and return its future."""
-        future: Future[T] = Future()
-        self._queue.put((work, future))
+    def submit(self, work: Callable[[], T]) -> Errand[T]:
+        """Queue work for a worker, and return it as an errand."""
+        errand = Errand(_giving_back(work))
+        self._queue.put(errand)
         if not self._threads:
             self.grow()
-        return future
+        return errand
 
     def grow(self) -> None:
         """Start one more worker, up to the limit, because work has had to wait."""
@@ -67,22 +65,20 @@ class Workers:
         queue = self._queue
         used_at = monotonic()
         while True:
-            work, future = queue.get()
+            errand = queue.get()
             if monotonic() - used_at > IDLE_SECONDS:
                 connections.close_all()
-            _do(work, future)
+            errand.do()
             used_at = monotonic()
 
 
-def _do(work: Callable[[], T], future: Future[T]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
+def _giving_back(work: Callable[[], T]) -> Callable[[], T]:
+    """Return the work so that it gives its connection back to the pool, if there is one."""
+
+    def do() -> T:
         try:
-            result = work()
+            return work()
         finally:
             pools.give_back()
-    except BaseException as error:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+
+    return do

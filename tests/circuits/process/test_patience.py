@@ -69,8 +69,8 @@ def test_work_that_nobody_waits_for_any_more_is_not_begun(settings: Settings, go
     with pytest.raises(SilentError):
         answer_of(lambda: done.append(1), workers, quiet_pulse())
     go.set()
-    blocking.result(PATIENCE)
-    workers.submit(lambda: None).result(PATIENCE)
+    assert blocking.wait(PATIENCE)
+    assert workers.submit(lambda: None).wait(PATIENCE)
     assert done == []
 
 
@@ -89,4 +89,4 @@ def test_work_that_has_to_wait_for_a_thread_gets_another(go: Event) -> None:
     workers = Workers()
     blocking = workers.submit(lambda: go.wait(PATIENCE))
     assert answer_of(lambda: "done", workers, quiet_pulse()) == "done"
-    assert not blocking.done()
+    assert not blocking.wait(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event, Timer
 
@@ -16,6 +15,7 @@ from pytest_django import Settings
 import circuits
 from circuits.models import Circuit
 from circuits.process import flushing, renewal, runtime
+from circuits.process.errands import Errand
 from circuits.process.pulse import SILENT_SECONDS, Pulse
 from circuits.process.workers import Workers
 from circuits.storage.contract import Snapshot
@@ -32,7 +32,7 @@ def _short_waits(settings: Settings) -> None:
 def running(
     renew: Callable[[], bool] = lambda: False,
     flush: Callable[[], None] = lambda: None,
-    submit: Callable[[Callable[[], None]], Future[None]] | None = None,
+    submit: Callable[[Callable[[], None]], Errand[None]] | None = None,
     starters: int = 1,
 ) -> Iterator[Pulse]:
     pulse = Pulse(renew, flush, submit)
@@ -208,10 +208,7 @@ def test_the_thread_keeps_no_connection_of_its_own_longer_than_it_needs_one(keep
         used.append(connections["circuits"])
         return keeps_on
 
-    with (
-        ThreadPoolExecutor(1) as elsewhere,
-        running(renew, lambda: None, elsewhere.submit) as pulse,
-    ):
+    with running(renew, lambda: None, Workers().submit) as pulse:
         pulse.keep_up()
         wait_until(lambda: used)
         if not keeps_on:
@@ -227,7 +224,7 @@ def test_the_thread_that_writes_keeps_no_connection_while_no_calls_come() -> Non
         connections["circuits"].ensure_connection()
         used.append(connections["circuits"])
 
-    with ThreadPoolExecutor(1) as elsewhere, running(lambda: False, flush, elsewhere.submit):
+    with running(lambda: False, flush, Workers().submit):
         wait_until(lambda: used and used[0].connection is None, seconds=10)
 
 
