@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Lock, Thread
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from django.db import connections
@@ -17,6 +17,8 @@ from circuits.process import runtime
 
 from . import peers
 from .measure import BrokenContenderError
+
+T = TypeVar("T")
 
 #: Bytes; no statement or row here is larger.
 CHUNK: Final = 65536
@@ -98,9 +100,18 @@ def count(
             call()
             return counter.copy()
 
-    errand = runtime.workers.submit(counted)
+    return by_worker(counted)
+
+
+def by_worker(work: Callable[[], T]) -> T:
+    """Have work done by one of the threads that ask for others, and return its result.
+
+    Raises:
+        BrokenContenderError: It was not done in time.
+    """
+    errand = runtime.workers.submit(work)
     if not errand.wait(PATIENCE):
-        raise BrokenContenderError(f"A call through {alias} did not end in {PATIENCE} s.")
+        raise BrokenContenderError(f"Nothing was counted within {PATIENCE:g} s.")
     return errand.result()
 
 

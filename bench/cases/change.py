@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import circuits
 from bench import peers
-from bench.counting import Counter, counting
+from bench.counting import Counter, by_worker, counting
 from bench.databases import LABELS, circuits_on
 from bench.measure import BrokenContenderError, Contender, Effort, measure, preparing
 from bench.results import Ratio, Result, Table
@@ -84,6 +84,7 @@ def our_changes() -> list[Change]:
     trial = _Trial()
 
     def close_it() -> None:
+        trial.end()
         circuit.reset()
         succeed()  # reads the row, as the calls before a failure would have
 
@@ -115,12 +116,18 @@ def our_changes() -> list[Change]:
 class _Trial:
     """A trial call whose beginning and end are two things."""
 
+    def __init__(self) -> None:
+        self._guard: circuits.guard | None = None
+
     def begin(self) -> None:
         self._guard = circuits.guard(NAME)
         self._guard.__enter__()
 
     def end(self) -> None:
-        self._guard.__exit__(None, None, None)
+        """End the call, or calls that follow would be inside of it; do nothing without one."""
+        if self._guard is not None:
+            self._guard.__exit__(None, None, None)
+            self._guard = None
 
 
 def within(alias: str) -> Callable[[], AbstractContextManager[None]]:
@@ -131,13 +138,17 @@ def within(alias: str) -> Callable[[], AbstractContextManager[None]]:
 
 def count_change(alias: str, change: Change) -> Counter:
     """Return what a change asks of a database."""
-    with counting(alias) as counter, within(alias)():
-        change.prepare()
-        counter.reset()
-        change.make()
-        counted = counter.copy()
-        change.check()
-    return counted
+
+    def counted() -> Counter:
+        with counting(alias) as counter, within(alias)():
+            change.prepare()
+            counter.reset()
+            change.make()
+            counted = counter.copy()
+            change.check()
+        return counted
+
+    return by_worker(counted)
 
 
 def _ours() -> Iterator[Contender]:
