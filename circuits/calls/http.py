@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import requests
 import urllib3
@@ -226,17 +227,24 @@ def _aended(timeout: AsyncTimeout, default: float) -> httpx.Timeout:
     """Return the timeout with the circuit's own in place of each part that has none."""
     import httpx
 
-    given: Any = default if timeout is None else timeout
-    parts = httpx.Timeout(given).as_dict()
+    if timeout is None:
+        return httpx.Timeout(default)
+    parts = httpx.Timeout(cast(Any, timeout)).as_dict()
     return httpx.Timeout(
         **{name: default if seconds is None else seconds for name, seconds in parts.items()}
     )
 
 
-def _check_keywords(given: Mapping[str, Any]) -> None:
+@cache
+def _known_keywords() -> frozenset[str]:
+    """Return what httpx takes for a single request. To look it up takes as long as a query."""
     import httpx
 
-    known = inspect.signature(httpx.AsyncClient.request).parameters.keys() - {"self"}
+    return frozenset(inspect.signature(httpx.AsyncClient.request).parameters) - {"self"}
+
+
+def _check_keywords(given: Mapping[str, Any]) -> None:
+    known = _known_keywords()
     unknown = sorted(given.keys() - known)
     if unknown:
         raise TypeError(
