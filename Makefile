@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Further options for pytest are taken from TEST_OPTIONS.
-PYTEST := $(BIN)/pytest -n 3 --dist worksteal $(TEST_OPTIONS)
+PYTEST := $(BIN)/pytest -n 4 --dist worksteal $(TEST_OPTIONS)
 ON_SQLITE := -m "not services" --ignore=tests/projects
 # Those in a browser say nothing of a database.
 ON_SERVERS := -m "not browser" --hypothesis-profile brief
