@@ -17,6 +17,7 @@ from circuits.storage.database import DatabaseStore
 MODULES = (
     "process.asking",
     "process.entry",
+    "calls.guard",
     "process.flushing",
     "process.gate",
     "process.pulse",

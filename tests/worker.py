@@ -82,6 +82,68 @@ def measure(name: str, count: int) -> dict[str, int]:
     return fail(name, count)
 
 
+def measure_with_children(name: str, count: int) -> dict[str, int]:
+    """Make calls of all kinds, and as many in a forked child, for Prometheus.
+
+    Returns how many calls of each outcome the two have made, by their own count.
+    """
+    from django.db import connections
+
+    from circuits.integrations import metrics
+
+    metrics.connect()
+    mine = _calls_of_all_kinds(name, count)
+    connections.close_all()
+    reading, writing = os.pipe()
+
+    def work() -> None:
+        own = _calls_of_all_kinds(name, count)
+        circuits.flush()
+        os.write(writing, json.dumps(own).encode())
+
+    assert in_child(work) == 0
+    childs = json.loads(os.read(reading, 1_000))
+    return {key: mine[key] + childs[key] for key in mine}
+
+
+def count_in_child(name: str) -> list[int]:
+    """Count calls before and after a fork; return what parent and child have counted."""
+    from django.db import connections
+
+    from circuits.process import counts
+
+    def counted() -> int:
+        return sum(sum(ended.calls) for each in counts.read() for ended in each.ended.values())
+
+    counts.keep("test")
+    succeed(name, 3)
+    connections.close_all()
+    reading, writing = os.pipe()
+
+    def work() -> None:
+        succeed(name, 2)
+        os.write(writing, str(counted()).encode())
+
+    assert in_child(work) == 0
+    return [counted(), int(os.read(reading, 100))]
+
+
+def _calls_of_all_kinds(name: str, count: int) -> dict[str, int]:
+    made = {"success": 0, "failure": 0, "ignored": 0}
+    for number in range(count):
+        error = {7: ConnectionError("down"), 8: KeyError("a bug")}.get(number % 10)
+        try:
+            with circuits.guard(name, exceptions=ConnectionError):
+                if error is not None:
+                    raise error
+            made["success"] += 1
+        except ConnectionError:
+            made["failure"] += 1
+        except KeyError:
+            made["ignored"] += 1
+    return made
+
+
 def succeed(name: str, count: int) -> None:
     """Make calls that succeed."""
     for _ in range(count):
@@ -385,6 +447,8 @@ TASKS = {
         call_and_flush,
         mixed_calls,
         measure,
+        measure_with_children,
+        count_in_child,
         succeed,
         succeed_each,
         flush_by_itself,

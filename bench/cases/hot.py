@@ -29,6 +29,10 @@ def run(effort: Effort) -> Result:
         succeeding("guard", _guarded, within),
         succeeding("make_remote_call", _remote_call, within),
         succeeding("protect, observed", circuits.protect(NAME), _observed),
+        succeeding("protect, OpenTelemetry", circuits.protect(NAME), _traced),
+        succeeding("protect, span not recorded", circuits.protect(NAME), _sampled_out),
+        succeeding("protect, Prometheus", circuits.protect(NAME), _counted),
+        succeeding("protect, both", circuits.protect(NAME), _both),
         *(succeeding(each.name, each.protect) for each in _peers()),
     ]
     timings = measure(contenders, effort)
@@ -45,6 +49,10 @@ def run(effort: Effort) -> Result:
             compare(timings, "guard", "pybreaker"),
             compare(timings, "make_remote_call", "pybreaker"),
             compare(timings, "protect, observed", "pybreaker"),
+            compare(timings, "protect, OpenTelemetry", "pybreaker", limit=0.5),
+            compare(timings, "protect, span not recorded", "pybreaker", limit=0.5),
+            compare(timings, "protect, Prometheus", "pybreaker", limit=0.6),
+            compare(timings, "protect, both", "pybreaker", limit=0.7),
         ),
     )
 
@@ -85,6 +93,52 @@ def _observed() -> Iterator[None]:
             yield
     finally:
         observers.remove(observer)
+
+
+@contextmanager
+def _traced() -> Iterator[None]:
+    """As where OpenTelemetry is installed, and no span is current."""
+    from circuits.integrations import otel
+
+    otel.connect()
+    try:
+        with circuits_on("sqlite"):
+            yield
+    finally:
+        otel.disconnect()
+
+
+@contextmanager
+def _sampled_out() -> Iterator[None]:
+    """As in a request whose trace is not recorded."""
+    from opentelemetry import trace
+
+    with _traced(), trace.use_span(trace.NonRecordingSpan(trace.SpanContext(1, 1, False))):
+        yield
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    from circuits.integrations import metrics
+
+    metrics.connect()
+    try:
+        with circuits_on("sqlite"):
+            yield
+    finally:
+        metrics.disconnect()
+
+
+@contextmanager
+def _both() -> Iterator[None]:
+    from circuits.integrations import metrics
+
+    metrics.connect()
+    try:
+        with _traced():
+            yield
+    finally:
+        metrics.disconnect()
 
 
 CASE: Final = Case(name=NAME, run=run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
@@ -53,7 +54,7 @@ class guard:  # noqa: N801 - a context manager, used like a function
         InvalidInputError: The name cannot be a circuit's.
     """
 
-    __slots__ = ("_failures", "_is_used", "_name", "_ticket")
+    __slots__ = ("_began_at", "_failures", "_is_used", "_name", "_ticket")
 
     def __init__(
         self, name: str, *, exceptions: Exceptions = Exception, exclude: Exceptions = ()
@@ -64,12 +65,14 @@ class guard:  # noqa: N801 - a context manager, used like a function
         plain = exceptions is Exception and exclude == ()
         self._failures = _ANY_EXCEPTION if plain else Failures(exceptions, exclude)
         self._ticket: Ticket | None = None
+        self._began_at = 0.0
         self._is_used = False
 
     def __enter__(self) -> None:
         self._begin()
         try:
-            self._ticket = begin(self._name)
+            self._began_at = now = monotonic()
+            self._ticket = begin(self._name, now)
         except BaseException:
             self._is_used = False
             raise
@@ -82,10 +85,10 @@ class guard:  # noqa: N801 - a context manager, used like a function
     ) -> None:
         ticket = self._take()
         if error is None:
-            if succeed_in_memory(ticket):
+            if succeed_in_memory(ticket, self._began_at):
                 store_success(ticket)
         else:
-            settle_error(ticket, error, self._failures)
+            settle_error(ticket.begun(self._began_at), error, self._failures)
 
     async def __aenter__(self) -> None:
         self._begin()
@@ -103,7 +106,7 @@ class guard:  # noqa: N801 - a context manager, used like a function
     ) -> None:
         ticket = self._take()
         if error is None:
-            if succeed_in_memory(ticket):
+            if succeed_in_memory(ticket, ticket.started_at):
                 await astore_success(ticket)
         else:
             await asettle_error(ticket, error, self._failures)
@@ -189,15 +192,16 @@ def _check_decorated(
 def _protected(name: str, function: Callable[P, R], failures: Failures) -> Callable[P, R]:
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        ticket = begin(name, admit_anywhere)
+        began_at = monotonic()
+        ticket = begin(name, began_at, admit_anywhere)
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            settle_error(ticket, error, failures)
+            settle_error(ticket.begun(began_at), error, failures)
             raise
         if result is not None and hasattr(result, "__await__"):
             return cast(R, _awaited(name, result, failures, _going_on(ticket)))
-        if succeed_in_memory(ticket):
+        if succeed_in_memory(ticket, began_at):
             store_success(ticket)
         return result
 
@@ -215,7 +219,7 @@ def _protected_async(
         except BaseException as error:
             await asettle_error(ticket, error, failures)
             raise
-        if succeed_in_memory(ticket):
+        if succeed_in_memory(ticket, ticket.started_at):
             await astore_success(ticket)
         return result
 
@@ -229,6 +233,7 @@ def _going_on(ticket: Ticket) -> Ticket | None:
     """
     if ticket.permit.lease is not None:
         return ticket
+    ticket.started_at = 0.0  # it is timed from when it is awaited
     release(ticket)
     return None
 
@@ -244,7 +249,7 @@ async def _awaited(
         except BaseException as error:
             await asettle_error(ticket, error, failures)
             raise
-        if succeed_in_memory(ticket):
+        if succeed_in_memory(ticket, ticket.started_at):
             await astore_success(ticket)
         return result
     finally:
@@ -361,16 +366,17 @@ class CircuitBreaker:
             CircuitOpenError: The circuit refuses calls; the function was not called.
             RemoteCallFailedException: The call failed; its cause is the function's exception.
         """
-        ticket = begin(self.name, admit_anywhere)
+        began_at = monotonic()
+        ticket = begin(self.name, began_at, admit_anywhere)
         try:
             result = self.func(*args, **kwargs)
         except BaseException as error:
-            if settle_error(ticket, error, self.failures):
+            if settle_error(ticket.begun(began_at), error, self.failures):
                 raise failed(self.name, error) from error
             raise
         if result is not None and hasattr(result, "__await__"):
             return self._awaited(result, _going_on(ticket))
-        if succeed_in_memory(ticket):
+        if succeed_in_memory(ticket, began_at):
             store_success(ticket)
         return result
 

@@ -1,54 +1,147 @@
 """Metrics for Prometheus, correct for any number of processes. Needs the extra `prometheus`.
 
-Importing this module registers the metrics, and :func:`connect` makes them count. The circuit's
-name is the only label with many values. At most ``METRICS_CIRCUITS`` names are used: each process
-counts the calls of all other circuits together, and a metric says how many circuits are left out.
+Importing this module registers the metrics, and :func:`connect` makes them count. Nothing of
+prometheus_client runs in a call: what :mod:`circuits.process.counts` has counted is read when the
+metrics are collected. Where several processes share a folder of counts, each adds its own to the
+files there, at every flush and at its end.
+
+The circuit's name is the only label with many values. At most ``METRICS_CIRCUITS`` names are used:
+each process counts the calls of all other circuits together, and a metric says how many circuits
+are left out.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
-from functools import cache
+from itertools import accumulate
+from threading import RLock
 from typing import Any, Final
 
 from django.db import Error
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+from prometheus_client.values import ValueClass
 
 from .. import conf
 from ..core.conviction import FORGET_SECONDS
 from ..core.status import Mode, Quarantine, State
 from ..fields import with_clock
-from ..models import Circuit, Transition
-from ..process import observers
+from ..models import Circuit
+from ..process import counts, forks
+from ..process.counts import Ended, Read
 from ..process.observers import CallOutcome
-from ..signals import state_changed
 
 #: The environment variable with the folder in which several processes share one set of counts.
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
-CALLS: Final = Counter("circuits_calls", "Calls through a circuit.", ["circuit", "outcome"])
-SECONDS: Final = Histogram(
-    "circuits_call_duration_seconds", "How long the calls that were made took.", ["circuit"]
-)
-TRANSITIONS: Final = Counter(
-    "circuits_transitions", "Changes of a circuit's state.", ["circuit", "from", "to"]
-)
+CALLS: Final = "circuits_calls"
+SECONDS: Final = "circuits_call_duration_seconds"
+TRANSITIONS: Final = "circuits_transitions"
 
-#: The label for all circuits beyond ``METRICS_CIRCUITS``.
-OTHERS: Final = "(others)"
+#: What each metric that this process counts is about.
+ABOUT: Final = {
+    CALLS: "Calls through a circuit.",
+    SECONDS: "How long the calls that were made took.",
+    TRANSITIONS: "Changes of a circuit's state.",
+}
 
-# Cached, since looking up a label takes a lock, and longer than the counting itself.
-_calls: Final = cache(CALLS.labels)
-_seconds: Final = cache(SECONDS.labels)
+#: The label of each bucket.
+BUCKETS: Final = tuple(map(floatToGoString, (*counts.BOUNDS, float("inf"))))
 
-#: The names that have a label in this process.
-_labelled: Final[set[str]] = set()
+Labels = Mapping[str, str]
+
+
+class CountedHere(Collector):
+    """What this process has counted, read when the metrics are collected."""
+
+    def describe(self) -> Iterable[Metric]:
+        """Name the metrics."""
+        return _counters()
+
+    def collect(self) -> Iterable[Metric]:
+        """Read the counts."""
+        calls, seconds, transitions = families = _counters()
+        for each in counts.read():
+            for outcome, ended in each.ended.items():
+                calls.add_metric([each.name, outcome.value], sum(ended.calls))
+            made = _made(each)
+            if any(made.calls):
+                in_bucket = zip(BUCKETS, accumulate(made.calls), strict=True)
+                seconds.add_metric([each.name], list(in_bucket), sum(made.seconds))
+            for ends, number in each.transitions.items():
+                transitions.add_metric([each.name, *ends], number)
+        return families
+
+
+def _counters() -> tuple[CounterMetricFamily, HistogramMetricFamily, CounterMetricFamily]:
+    return (
+        CounterMetricFamily(CALLS, ABOUT[CALLS], labels=["circuit", "outcome"]),
+        HistogramMetricFamily(SECONDS, ABOUT[SECONDS], labels=["circuit"]),
+        CounterMetricFamily(TRANSITIONS, ABOUT[TRANSITIONS], labels=["circuit", "from", "to"]),
+    )
+
+
+def _made(read: Read) -> Ended:
+    """Return the calls that were made, whatever their outcome; a refused one took no time."""
+    made = [ended for outcome, ended in read.ended.items() if outcome is not CallOutcome.REFUSED]
+    none = Ended((0,) * len(BUCKETS), (0.0,) * len(BUCKETS))
+    each_bucket = zip(none, *made, strict=True)
+    calls, seconds = (tuple(map(sum, zip(*kind, strict=True))) for kind in each_bucket)
+    return Ended(calls, seconds)
+
+
+class SharedFiles:
+    """The files of prometheus_client that several processes share, for what this one counts."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew in a forked child, which has files of its own."""
+        self._lock = RLock()
+        # The value of each sample, and how much of what was counted it already has.
+        self._values: dict[tuple[str, ...], tuple[Any, float]] = {}
+
+    def hand_over(self) -> None:
+        """Add what was counted since the last time to the files."""
+        with self._lock:
+            for each in counts.read():
+                self._hand_over(each)
+
+    def _hand_over(self, read: Read) -> None:
+        circuit = {"circuit": read.name}
+        for outcome, ended in read.ended.items():
+            labels = {**circuit, "outcome": outcome.value}
+            self._raise("counter", CALLS, "_total", labels, sum(ended.calls))
+        for (from_state, to_state), number in read.transitions.items():
+            labels = {**circuit, "from": from_state, "to": to_state}
+            self._raise("counter", TRANSITIONS, "_total", labels, number)
+        made = _made(read)
+        if any(made.calls):
+            self._raise("histogram", SECONDS, "_sum", circuit, sum(made.seconds))
+            for bound, number in zip(BUCKETS, made.calls, strict=True):
+                self._raise("histogram", SECONDS, "_bucket", {**circuit, "le": bound}, number)
+
+    def _raise(self, kind: str, metric: str, suffix: str, labels: Labels, total: float) -> None:
+        key = (metric + suffix, *labels.values())
+        value, handed = self._values.get(key) or (None, 0.0)
+        if value is None:
+            names, values = tuple(labels), tuple(labels.values())
+            value = ValueClass(kind, metric, metric + suffix, names, values, ABOUT[metric])
+        if total > handed:
+            value.inc(total - handed)
+        self._values[key] = value, total
 
 
 class SharedState(Collector):
@@ -133,52 +226,36 @@ def _with_value(family: GaugeMetricFamily, value: float) -> GaugeMetricFamily:
     return family
 
 
-SHARED: Final = SharedState()
-REGISTRY.register(SHARED)
+COUNTED_HERE: Final = CountedHere()
+SHARED_STATE: Final = SharedState()
+FILES: Final = SharedFiles()
 
-
-def observe(name: str, outcome: CallOutcome, seconds: float) -> None:
-    """Count a call and, if it was made, its duration."""
-    name = _label(name)
-    _calls(name, outcome.value).inc()
-    if outcome is not CallOutcome.REFUSED:
-        _seconds(name).observe(seconds)
-
-
-def _label(name: str) -> str:
-    """Return a circuit's name, or :data:`OTHERS` if there are too many names."""
-    if name not in _labelled:
-        if len(_labelled) >= conf.get().metrics_circuits:
-            return OTHERS
-        _labelled.add(name)
-    return name
-
-
-def count_transition(*, name: str, transition: Transition, **_: Any) -> None:
-    """Count a change of state. Only the process that made the change receives the signal."""
-    if transition.from_state != transition.to_state:
-        TRANSITIONS.labels(_label(name), transition.from_state, transition.to_state).inc()
+REGISTRY.register(COUNTED_HERE)
+REGISTRY.register(SHARED_STATE)
+forks.in_child(FILES.forget)
 
 
 def connect() -> None:
     """Start counting calls."""
-    observers.add(observe)
-    state_changed.connect(count_transition)
+    counts.keep(__name__)
+    if MULTIPROCESS in os.environ:
+        counts.take_by(FILES.hand_over)
 
 
 def disconnect() -> None:
     """Stop counting calls."""
-    observers.remove(observe)
-    state_changed.disconnect(count_transition)
+    counts.drop(__name__)
+    counts.take_no_more(FILES.hand_over)
 
 
 def registry() -> CollectorRegistry:
     """Return the metrics to expose: those of all processes here if they share their counts."""
     if MULTIPROCESS not in os.environ:
         return REGISTRY
+    counts.hand_over()
     together = CollectorRegistry()
     MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # it registers itself
-    together.register(SHARED)
+    together.register(SHARED_STATE)
     return together
 
 

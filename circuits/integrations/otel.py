@@ -5,16 +5,35 @@ A span around several calls keeps the attributes of the last one, so give each c
 
 from __future__ import annotations
 
-from opentelemetry import trace
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Final
+
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan
 
 from ..process import observers, runtime
 from ..process.observers import CallOutcome
 
 
+def _asks_for_context() -> Callable[[], Context]:
+    """Return the shortest way to the current context: each function in between counts here."""
+    variable = getattr(getattr(context, "_RUNTIME_CONTEXT", None), "_current_context", None)
+    return variable.get if isinstance(variable, ContextVar) else context.get_current
+
+
+#: The key that a span has in a context.
+_SPAN: Final = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
+
+#: Returns the context of the caller, which is false while it is empty. Every call asks for it.
+current_context: Final = _asks_for_context()
+
+
 def observe(name: str, outcome: CallOutcome, seconds: float) -> None:
     """Set the outcome of a call through a circuit as attributes of the current span."""
-    span = trace.get_current_span()
-    if not span.is_recording():
+    span: Any = current_context().get(_SPAN)
+    if span is None or type(span) is NonRecordingSpan or not span.is_recording():
         return
     span.set_attribute("circuit.name", name)
     span.set_attribute("circuit.outcome", outcome.value)
@@ -25,7 +44,7 @@ def observe(name: str, outcome: CallOutcome, seconds: float) -> None:
 
 def connect() -> None:
     """Start annotating spans."""
-    observers.add(observe)
+    observers.add(observe, when=current_context)
 
 
 def disconnect() -> None:

@@ -66,13 +66,15 @@ def admit_now(name: str) -> Ticket:
     return (gate and gate.admit_in_memory()) or _admit_by_store(name)
 
 
-def begin(name: str, admit: Callable[[str], Ticket] = admit) -> Ticket:
+def begin(name: str, now: float, admit: Callable[[str], Ticket] = admit) -> Ticket:
     """Begin a sync call through the circuit, and return its ticket.
 
     A call inside another one through the same circuit rides on the outer one's permit; see
     :mod:`circuits.process.nesting`.
 
     Args:
+        now: The present time on the monotonic clock. The caller keeps it for the report of the
+            outcome, since the ticket that plain calls share has no start.
         admit: The function to ask if memory cannot answer, such as :func:`admit_anywhere`.
 
     Raises:
@@ -82,7 +84,7 @@ def begin(name: str, admit: Callable[[str], Ticket] = admit) -> Ticket:
     """
     gate = _known(name)
     if gate is not None:
-        view, now = gate.view, monotonic()
+        view = gate.view
         if not gate.has_entered or not held() or nesting.is_idle():
             if now < view.shares_until:
                 return view.leave
@@ -93,9 +95,6 @@ def begin(name: str, admit: Callable[[str], Ticket] = admit) -> Ticket:
     if ticket is not None:
         return ticket
     ticket = admit(name)
-    is_shared = monotonic() < ticket.gate.view.shares_until and nesting.is_idle()
-    if is_shared:
-        return ticket.gate.view.leave
     ticket.gate.share()  # once this call is timed, as a sample
     return nesting.enter(ticket)
 
@@ -105,7 +104,7 @@ def begin_own(name: str) -> Ticket:
 
     This is for calls that take so long that the extra cost does not matter.
     """
-    ticket = begin(name)
+    ticket = begin(name, monotonic())
     return nesting.enter(ticket) if ticket.is_plain else ticket
 
 
@@ -155,7 +154,7 @@ async def _aadmit_now(name: str) -> Ticket:
 
 async def asucceed(ticket: Ticket) -> None:
     """Report a success, as :func:`results.succeed` does, without blocking the event loop."""
-    if results.succeed_in_memory(ticket):
+    if results.succeed_in_memory(ticket, ticket.started_at):
         await astore_success(ticket)
 
 

@@ -19,7 +19,7 @@ from ..core.policy import Strategy
 from ..core.status import Admission, Permit, Step, Witness
 from ..exceptions import CircuitBusyError, CircuitOpenError
 from ..storage.contract import SharedStore, Snapshot
-from . import identity, observers, tapes
+from . import counts, identity, tapes
 from .observers import CallOutcome
 from .places import Places
 from .sharing import Shared
@@ -147,6 +147,15 @@ class Ticket:
         self.told: CallOutcome | None = None
         self.shared: Shared[Ticket] | None = None
 
+    def begun(self, at: float) -> Ticket:
+        """Return the ticket to report a call with that began at ``at`` and has not gone plainly.
+
+        The ticket that plain calls share does not know when each of them began.
+        """
+        if not self.is_plain or self.gate.observe is None:
+            return self
+        return Ticket(self.gate, self.permit, at, is_plain=True)
+
     def watch(self, at: float) -> None:
         """Have the pulse look after the call, from the time ``at`` on."""
         self.is_watched = True
@@ -213,8 +222,8 @@ class Ticket:
             outcome = CallOutcome.FAILURE  # it was counted as one when it was overdue
         elif outcome is CallOutcome.FAILURE:
             gate.tallies.tick_failure()
-        if self.started_at and observers.listening():
-            observers.notify(gate.name, outcome, monotonic() - self.started_at)
+        if self.started_at and gate.observe is not None:
+            gate.observe(outcome, monotonic() - self.started_at)
         return counts
 
 
@@ -257,6 +266,9 @@ class Gate:
         # A snapshot from before this moment does not replace the view.
         self._known_at = NEVER
         self.view: View[Ticket] = View(leave=self._leave(Permit(0)))
+        #: Called with the outcome and the duration of each call; None if nobody wants to know.
+        #: It is chosen at each snapshot, so that a call need not ask who does.
+        self.observe: Callable[[CallOutcome, float], None] | None = None
         #: Whether a call through it was ever entered in :mod:`circuits.process.nesting`.
         self.has_entered = False
         #: The permit of a success that will clear a run of failures, if there turns out to be one.
@@ -377,8 +389,8 @@ class Gate:
             is_alone: Whether this process alone cannot reach the remote.
         """
         self.tallies.tick_refusal()
-        if observers.listening():
-            observers.notify(self.name, CallOutcome.REFUSED, 0.0)
+        if self.observe is not None:
+            self.observe(CallOutcome.REFUSED, 0.0)
         if is_alone:
             return refusals[kind](self.name, retry_after, True)
         return refusals[kind](self.name, retry_after)
@@ -387,6 +399,7 @@ class Gate:
         """Take over a snapshot and return it, or return the present one if that is newer."""
         self.is_private = self.store.is_private()
         view = self._view_of(snapshot)
+        self.observe = counts.observer_of(self.name)
         with self._swapping:
             known = self.view.snapshot
             if snapshot.known_at < self._known_at and known is not None:
@@ -417,7 +430,6 @@ class Gate:
             snapshot,
             self._leave,
             seconds=seconds,
-            is_timed=observers.listening() > 0,
             witness=self.witness,
         )
 

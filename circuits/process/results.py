@@ -27,6 +27,9 @@ from .observers import CallOutcome
 
 P = ParamSpec("P")
 
+#: A name of its own, since looking up a member of an enum is slow on the hot path.
+_SUCCESS: Final = CallOutcome.SUCCESS
+
 #: With ``SNAPSHOT_SECONDS = 0``, a success asks for the state again if its call took longer than
 #: this, in seconds.
 BRIEF_SECONDS: Final = 0.01
@@ -57,12 +60,16 @@ def _from_anywhere(report: Callable[P, None]) -> Callable[P, None]:
 
 def succeed(ticket: Ticket) -> None:
     """Report that a call succeeded."""
-    if succeed_in_memory(ticket):
+    if succeed_in_memory(ticket, ticket.started_at):
         store_success(ticket)
 
 
-def succeed_in_memory(ticket: Ticket) -> bool:
-    """Report a success in memory; return whether the store must be told too."""
+def succeed_in_memory(ticket: Ticket, began_at: float) -> bool:
+    """Report a success in memory; return whether the store must be told too.
+
+    Args:
+        began_at: When a plain call began, on the monotonic clock. Any other ticket knows it itself.
+    """
     gate = ticket.gate
     now = monotonic()
     if now < gate.view.plain_until and (
@@ -74,7 +81,11 @@ def succeed_in_memory(ticket: Ticket) -> bool:
         tallies.tick_success()
         tallies.succeeded_at = now
         tallies.run_cleared = tallies.run_failed
+        observe = gate.observe
+        if observe is not None:
+            observe(_SUCCESS, now - (ticket.started_at or began_at))
         return False
+    ticket = ticket.begun(began_at)
     return _is_decided(ticket, CallOutcome.SUCCESS) and _hear_success(ticket.holder)
 
 
@@ -195,8 +206,8 @@ def is_slow(ticket: Ticket) -> bool:
     """Return whether a call has taken ``slow_call_seconds`` or longer."""
     snapshot = ticket.gate.snapshot
     limit = snapshot.policy.slow_call_seconds if snapshot else 0.0
-    # A call that began before timing was turned on has no start.
-    is_timed = limit > 0 and ticket.started_at > 0
+    # A plain call began before there was a limit, and is not looked after.
+    is_timed = limit > 0 and ticket.started_at > 0 and not ticket.is_plain
     return is_timed and (ticket.paused_at or monotonic()) >= ticket.started_at + limit
 
 
@@ -280,6 +291,8 @@ def release(ticket: Ticket) -> None:
 
 
 def _release(ticket: Ticket) -> None:
+    if ticket.is_plain and nesting.told(ticket.gate) is not None:
+        return  # a call inside has reported its outcome
     outcome = nesting.leave(ticket, CallOutcome.IGNORED)
     ticket = ticket.holder
     if outcome is CallOutcome.SUCCESS:  # a call inside has succeeded

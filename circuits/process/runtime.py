@@ -16,6 +16,7 @@ from ..storage.failsafe import FailSafeStore
 from ..storage.memory import MemoryStore
 from ..validation import check_name
 from . import (
+    counts,
     diagnosis,
     flushing,
     forks,
@@ -122,12 +123,13 @@ def opening_of(name: str) -> int | None:
 
 
 def flush() -> None:
-    """Write the outcomes that this process has gathered to the database.
+    """Write the outcomes that this process has gathered to the database, and hand over its counts.
 
     Raises:
         django.db.Error: The database does not answer. Nothing is lost; the next flush tries again.
     """
     forks.notice()
+    counts.hand_over()
     gates.keep_only(testruns.database(store.shared.alias))
     with gates.all_of_them() as all_gates:
         flushing.flush(all_gates, store)
@@ -152,11 +154,13 @@ def forget_gate(name: str) -> None:
 def _end() -> None:
     forks.notice()  # in a child, the tallies in memory are the parent's to write
     pulse.stop()
+    counts.hand_over()
 
 
 forks.in_child(
     identity.forget,
     forget,
+    counts.forget,
     threads.forget,
     workers.forget,
     testruns.forget,

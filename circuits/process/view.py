@@ -112,7 +112,6 @@ def view_of(
     leave: Callable[[Permit], L],
     *,
     seconds: float,
-    is_timed: bool = False,
     witness: Witness = NOBODY,
 ) -> View[L]:
     """Return the view of a snapshot.
@@ -120,11 +119,10 @@ def view_of(
     Args:
         leave: Makes the ticket for plain calls from their permit.
         seconds: Seconds for which the snapshot may be used, from when it was read.
-        is_timed: Whether observers want the duration of each call.
         witness: This process.
     """
     status, policy = snapshot.status, snapshot.policy
-    is_timed = is_timed or policy.slow_call_seconds > 0
+    is_timed = policy.slow_call_seconds > 0
     needs_each = is_timed or policy.strategy is Strategy.RATE
     fresh_until = snapshot.read_at + seconds
     # The token is empty, since only a change of the row can give a trial away. With a chance of 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,15 @@ import circuits
 from circuits.core.status import Mode, State
 from circuits.integrations import metrics
 from circuits.models import Circuit
-from circuits.process import runtime
-from tests.concurrency import in_processes
+from circuits.process import counts, runtime
+from tests.concurrency import (
+    in_processes,
+    in_threads,
+    let_go,
+    result_of,
+    start_worker,
+    switching_often,
+)
 from tests.factories import CircuitFactory
 
 pytestmark = pytest.mark.usefixtures("committed", "_counting")
@@ -163,18 +171,14 @@ def test_of_too_many_circuits_it_says_how_many_are_left_out(settings: Settings) 
 
 def labelled() -> set[str]:
     """The circuits that this process has counted by their names so far."""
-    families = (
-        family for metric in (metrics.CALLS, metrics.TRANSITIONS) for family in metric.collect()
-    )
-    names = {sample.labels["circuit"] for family in families for sample in family.samples}
-    return names - {metrics.OTHERS}
+    return {each.name for each in counts.read()} - {counts.OTHERS}
 
 
 def test_a_flood_of_names_is_counted_together(settings: Settings, name: str) -> None:
     """No name that is made up takes up room for ever, neither in a process nor in a scrape."""
     room = len(labelled()) + 2
     settings.CIRCUITS = {**settings.CIRCUITS, "METRICS_CIRCUITS": room}
-    before = calls(metrics.OTHERS).get("success", 0)
+    before = calls(counts.OTHERS).get("success", 0)
     for each in ("one", "two", "three", "four", "one"):
         succeed(f"{name} {each}")
     assert [calls(f"{name} {each}") for each in ("one", "two", "three", "four")] == [
@@ -183,7 +187,7 @@ def test_a_flood_of_names_is_counted_together(settings: Settings, name: str) -> 
         {},
         {},
     ]
-    assert calls(metrics.OTHERS)["success"] == before + 2
+    assert calls(counts.OTHERS)["success"] == before + 2
 
 
 def test_without_the_database_the_rest_is_told(name: str) -> None:
@@ -244,6 +248,7 @@ def test_both_formats() -> None:
 def test_disconnected_it_counts_no_more(name: str) -> None:
     succeed(name)
     metrics.disconnect()
+    runtime.forget()
     for _ in range(5):
         fail(name)
     assert calls(name) == {"success": 1}
@@ -282,3 +287,64 @@ def test_several_processes_count_together(
     assert found["circuits_call_duration_seconds_bucket", f"{name} good", "+Inf"] == 80
     assert found["circuits_state", name, "open"] == 1
     assert found["circuits_database_up",] == 1
+
+
+def test_nothing_is_lost_over_forks_and_ends_and_scrapes_meanwhile(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compared with what the processes themselves have counted."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    CircuitFactory.create(name=name, mode=Mode.FORCED_CLOSED)
+    expected: Counter[str] = Counter()
+    seen = 0.0
+    for _ in range(2):  # a reload: new processes take the place of the old ones
+        workers = [start_worker("measure_with_children", name=name, count=200) for _ in range(2)]
+        let_go(*workers)
+        while any(worker.poll() is None for worker in workers):
+            now = sum(calls(name).values())
+            assert now >= seen
+            seen = now
+        for worker in workers:
+            expected.update(result_of(worker))
+    assert calls(name) == expected
+    made = sum(expected[each] for each in ("success", "failure", "ignored"))
+    found = samples()
+    assert made == 2 * 2 * 2 * 200
+    assert found["circuits_call_duration_seconds_count", name] == made
+    buckets = [
+        value
+        for key, value in found.items()
+        if key[:2] == ("circuits_call_duration_seconds_bucket", name)
+    ]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == made
+    assert 0 < found["circuits_call_duration_seconds_sum", name] < made
+
+
+def test_a_circuit_that_makes_room_for_others_is_counted_on(settings: Settings, name: str) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "MAX_SNAPSHOTS": 2}
+    for _ in range(3):
+        for number in range(5):
+            succeed(f"{name} {number}")
+        runtime.flush()
+    assert [calls(f"{name} {number}") for number in range(5)] == [{"success": 3}] * 5
+
+
+def test_a_call_that_ends_after_its_circuit_was_forgotten_is_counted(name: str) -> None:
+    with circuits.guard(name):
+        runtime.forget()
+    succeed(name)
+    assert calls(name) == {"success": 2}
+
+
+def test_threads_lose_nothing(name: str) -> None:
+    def work(index: int) -> None:
+        for _ in range(500):
+            succeed(name)
+        metrics.page("")
+
+    with switching_often():
+        in_threads(4, work)
+    found = samples()
+    assert calls(name) == {"success": 2_000}
+    assert found["circuits_call_duration_seconds_count", name] == 2_000

@@ -14,15 +14,15 @@ from pytest_django import Settings
 
 from circuits import checks, conf
 from circuits.integrations import metrics, otel, setup
-from circuits.process import observers
+from circuits.process import counts, observers
 
 SCRIPT = """
 import json, sys, django
 django.setup()
 from django.db import connections
 assert not any(connection.connection for connection in connections.all()), "asked a database"
-from circuits.process import observers
-listening = [observer.__module__ for observer in observers._observers]
+from circuits.process import counts, observers
+listening = [bool(counts.of("payments")), observers.listening()]
 loaded = [name for name in ("prometheus_client", "opentelemetry.trace") if name in sys.modules]
 print(json.dumps([listening, loaded]))
 """
@@ -46,8 +46,11 @@ def config(settings: Settings) -> Any:
     return change
 
 
-def started(**environment: str) -> list[list[str]]:
-    """The observers in a new process of the reference project, and the modules it has loaded."""
+def started(**environment: str) -> list[list[Any]]:
+    """What a new process of the reference project observes, and the modules it has loaded.
+
+    That is whether calls are counted, and how many observers there are.
+    """
     answer = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "cbproject.settings", **environment},
@@ -55,18 +58,18 @@ def started(**environment: str) -> list[list[str]]:
         capture_output=True,
         text=True,
     )
-    listening: list[list[str]] = json.loads(answer.stdout)
+    listening: list[list[Any]] = json.loads(answer.stdout)
     return listening
 
 
 def test_nobody_listens_and_nothing_is_loaded_unless_asked_for() -> None:
-    assert started() == [[], []]
+    assert started() == [[False, 0], []]
 
 
 def test_a_site_turns_them_on() -> None:
     both = started(CIRCUITS_PROMETHEUS="true", CIRCUITS_OPENTELEMETRY="true")
     assert both == [
-        ["circuits.integrations.metrics", "circuits.integrations.otel"],
+        [True, 1],
         ["prometheus_client", "opentelemetry.trace"],
     ]
 
@@ -98,7 +101,7 @@ def test_prometheus_asked_for_but_not_installed(
     assert checks.check_settings() == []
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     setup.connect()
-    assert not observers.listening()
+    assert counts.of("payments") is None
     [error] = checks.check_settings()
     assert error.id == "circuits.E004"
     assert "django-circuits[prometheus]" in (error.hint or "")
@@ -118,7 +121,7 @@ def test_a_folder_for_several_processes_must_exist(
 def test_wrong_settings_are_left_to_the_checks(settings: Settings) -> None:
     settings.CIRCUITS = {"PROMETHEUS": True, "UNKNOWN": 1}
     setup.connect()
-    assert not observers.listening()
+    assert counts.of("payments") is None
     assert [error.id for error in checks.check_settings()] == ["circuits.E001"]
 
 

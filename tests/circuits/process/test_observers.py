@@ -6,9 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from contextvars import Context
 from time import monotonic
 
 import pytest
+from pytest_django import Settings
 
 import circuits
 from circuits.core.status import State
@@ -176,7 +179,54 @@ def test_without_observers_all_calls_share_one_ticket() -> None:
     assert runtime.gate("payments").view.plain_until > monotonic()
 
 
-def test_with_one_each_call_has_a_ticket_of_its_own(ear: Ear) -> None:
+def test_with_one_too(ear: Ear) -> None:
     entry.admit("payments")
-    assert entry.admit("payments") is not entry.admit("payments")
-    assert runtime.gate("payments").view.plain_until < monotonic()
+    assert entry.admit("payments") is entry.admit("payments")
+    assert runtime.gate("payments").view.plain_until > monotonic()
+
+
+@pytest.mark.parametrize(("error", "outcome"), ENDINGS)
+def test_how_plain_calls_ended_and_how_long_they_took(
+    ear: Ear, error: BaseException | None, outcome: CallOutcome, settings: Settings
+) -> None:
+    """Calls that share a ticket, which does not know when each of them began."""
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
+
+    def work() -> None:
+        for _ in range(3):
+            call()
+        assert entry.begin("payments", monotonic()).is_plain
+        with (
+            pytest.raises(type(error)) if error else nullcontext(),
+            circuits.guard("payments", exceptions=ConnectionError),
+        ):
+            time.sleep(0.02)
+            if error is not None:
+                raise error
+
+    Context().run(work)  # in which no call before has failed
+    assert ear.outcomes == [*[CallOutcome.SUCCESS] * 3, outcome]
+    seconds = [each for _name, _outcome, each in ear.heard]
+    assert 0.02 <= seconds[-1] < 5
+    assert max(seconds[:-1]) < 1
+
+
+def test_where_two_plain_calls_share_a_failure_it_is_told_once(
+    ear: Ear, settings: Settings
+) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
+    for _ in range(3):
+        call()
+    with pytest.raises(ConnectionError), circuits.guard("payments"):
+        call(ConnectionError("down"))
+    assert ear.outcomes == [*[CallOutcome.SUCCESS] * 3, CallOutcome.FAILURE]
+
+
+def test_an_observer_may_say_for_each_call_whether_to_tell_it(ear: Ear) -> None:
+    observers.remove(ear)
+    wanted = [True, False, True]
+    observers.add(ear, when=lambda: wanted.pop(0))
+    for _ in range(3):
+        call()
+    assert ear.outcomes == [CallOutcome.SUCCESS] * 2
+    assert not wanted

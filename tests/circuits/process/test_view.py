@@ -37,8 +37,8 @@ def snapshot(policy: Policy = PLAIN, **status: Any) -> Snapshot:
     )
 
 
-def view(of: Snapshot, *, is_timed: bool = False) -> View[Permit]:
-    return view_of(of, lambda permit: permit, seconds=SECONDS, is_timed=is_timed)
+def view(of: Snapshot) -> View[Permit]:
+    return view_of(of, lambda permit: permit, seconds=SECONDS)
 
 
 OPEN: dict[str, Any] = {"state": State.OPEN, "opened_at": NOW - 1}
@@ -107,11 +107,6 @@ def test_what_is_answered_from_memory_and_for_how_long(
     assert (seen.passes_until, seen.times_until, seen.refuses_until, seen.plain_until) == expected
     assert seen.fresh_until == FRESH
     assert seen.snapshot is known
-
-
-def test_where_somebody_listens_each_call_is_timed() -> None:
-    seen = view(snapshot(), is_timed=True)
-    assert (seen.passes_until, seen.times_until, seen.plain_until) == (NEVER, FRESH, NEVER)
 
 
 def test_calls_that_pass_carry_the_generation() -> None:

@@ -55,7 +55,7 @@ def test_prometheus_is_told_how_many_there_are() -> None:
 
 
 def _told_to_prometheus() -> dict[str, float]:
-    families = {family.name: family for family in metrics.SHARED.collect()}
+    families = {family.name: family for family in metrics.SHARED_STATE.collect()}
     samples = families["circuits_processes_alone"].samples
     return {sample.labels["circuit"]: sample.value for sample in samples}
 
