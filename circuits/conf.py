@@ -85,7 +85,8 @@ class Config:
         circuits: Policies by name, which override the defaults. These circuits are made at once.
         prometheus: Whether calls and transitions are counted for Prometheus.
         metrics_circuits: The most circuits that the metrics include, those that are down first.
-        opentelemetry: Whether calls set OpenTelemetry attributes, if it is installed.
+        opentelemetry: Whether calls set attributes of OpenTelemetry's spans and are counted for its
+            metrics, if it is installed.
         notify: Who is notified when a circuit opens or closes.
         probe_hosts: Hosts that a probe may call, as in ``ALLOWED_HOSTS``.
         redact: Patterns of secrets of this site, which are masked besides the known ones.

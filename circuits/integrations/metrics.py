@@ -36,11 +36,10 @@ from prometheus_client.values import ValueClass
 from .. import conf
 from ..core.conviction import FORGET_SECONDS
 from ..core.status import Mode, Quarantine, State
-from ..fields import with_clock
-from ..models import Circuit
 from ..process import counts, forks
 from ..process.counts import Ended, Read
 from ..process.observers import CallOutcome
+from . import states
 
 #: The environment variable with the folder in which several processes share one set of counts.
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -158,7 +157,7 @@ class SharedState(Collector):
         """Read the circuits; if that fails, report it and leave the other metrics intact."""
         families = _families()
         try:
-            circuits, left_out = _most_urgent(conf.get().metrics_circuits)
+            circuits, left_out = states.most_urgent(conf.get().metrics_circuits)
         except Error:
             yield _with_value(families["up"], 0)
             return
@@ -169,19 +168,6 @@ class SharedState(Collector):
         yield _with_value(families["up"], 1)
         yield _with_value(families["left_out"], left_out)
         yield from (families["state"], families["mode"], families["alone"])
-
-
-def _most_urgent(most: int) -> tuple[list[tuple[Any, ...]], int]:
-    """Return the columns of the most urgent circuits, and how many circuits are left out.
-
-    The order is that of an index. The rest is counted only if there is any.
-    """
-    rows: Any = with_clock(Circuit.objects.order_by("urgency", "name")).values_list(
-        "name", "state", "mode", "quarantines", "db_now"
-    )
-    found = list(rows[: most + 1])
-    left_out = Circuit.objects.count() - most if len(found) > most else 0
-    return found[:most], left_out
 
 
 def _number_alone(kept: Any, now: float) -> int:

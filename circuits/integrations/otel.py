@@ -1,4 +1,6 @@
-"""Sets attributes on the caller's OpenTelemetry span. Needs the extra `opentelemetry`.
+"""Sets attributes on the caller's OpenTelemetry span, and connects the metrics.
+
+Needs the extra `opentelemetry`.
 
 A span around several calls keeps the attributes of the last one, so give each call its own span.
 """
@@ -15,6 +17,7 @@ from opentelemetry.trace import NonRecordingSpan
 
 from ..process import observers, runtime
 from ..process.observers import CallOutcome
+from . import otel_metrics
 
 
 def _asks_for_context() -> Callable[[], Context]:
@@ -40,13 +43,16 @@ def observe(name: str, outcome: CallOutcome, seconds: float) -> None:
     snapshot = runtime.gate(name).snapshot
     if snapshot is not None:
         span.set_attribute("circuit.state", snapshot.status.state.value)
+    otel_metrics.durations().record(name, outcome, seconds)
 
 
 def connect() -> None:
-    """Start annotating spans."""
+    """Start annotating spans and counting calls."""
     observers.add(observe, when=current_context)
+    otel_metrics.connect()
 
 
 def disconnect() -> None:
-    """Stop annotating spans."""
+    """Stop annotating spans and counting calls."""
     observers.remove(observe)
+    otel_metrics.disconnect()

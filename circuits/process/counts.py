@@ -99,27 +99,31 @@ class Counts:
         return Read(self.name, ended, dict(self._transitions))
 
 
-_readers: Final[set[Hashable]] = set()
+_readers: Final[dict[Hashable, Callable[[], bool]]] = {}
 _counts: Final[dict[str, Counts]] = {}
 _takers: Final[list[Callable[[], object]]] = []
 # Reentrant, since the garbage collector may end an abandoned call in a thread that holds it.
 _lock = RLock()
 
 
-def keep(reader: Hashable) -> None:
-    """Count calls for a reader, through each circuit from its next snapshot on."""
-    _readers.add(reader)
+def keep(reader: Hashable, *, when: Callable[[], bool] = lambda: True) -> None:
+    """Count calls for a reader, through each circuit from its next snapshot on.
+
+    Args:
+        when: Returns whether the reader reads; it is asked at each snapshot of a circuit.
+    """
+    _readers[reader] = when
     state_changed.connect(count_transition)
 
 
 def drop(reader: Hashable) -> None:
     """Count no longer for a reader. What was counted remains."""
-    _readers.discard(reader)
+    _readers.pop(reader, None)
 
 
 def of(name: str) -> Counts | None:
     """Return the counts of a circuit; None if nobody reads them."""
-    if not _readers:
+    if not any(is_reading() for is_reading in list(_readers.values())):
         return None
     return _counts.get(name) or _added(name)
 
