@@ -87,6 +87,8 @@ class Config:
         metrics_circuits: The most circuits that the metrics include, those that are down first.
         opentelemetry: Whether calls set attributes of OpenTelemetry's spans and are counted for its
             metrics, if it is installed.
+        sentry: Whether changes of state are breadcrumbs for Sentry, if it is installed.
+        sentry_issues: Whether each incident is an issue in Sentry besides.
         notify: Who is notified when a circuit opens or closes.
         probe_hosts: Hosts that a probe may call, as in ``ALLOWED_HOSTS``.
         redact: Patterns of secrets of this site, which are masked besides the known ones.
@@ -114,6 +116,8 @@ class Config:
     prometheus: bool = False
     metrics_circuits: int = 1_000
     opentelemetry: bool = True
+    sentry: bool = True
+    sentry_issues: bool = False
     notify: Notify = field(default_factory=Notify)
     probe_hosts: Sequence[str] = ("*",)
     redact: Sequence[re.Pattern[str]] = ()
@@ -331,6 +335,8 @@ _CHECKS: Final[dict[str, Check]] = {
     "PROMETHEUS": _check_switch,
     "METRICS_CIRCUITS": _number(1, 10_000_000, whole=True),
     "OPENTELEMETRY": _check_switch,
+    "SENTRY": _check_switch,
+    "SENTRY_ISSUES": _check_switch,
     "NOTIFY": _check_notify,
     "PROBE_HOSTS": _check_hosts,
     "REDACT": _check_redact,

@@ -14,6 +14,7 @@ from ..conf import Config
 
 PROMETHEUS: Final = "prometheus_client"
 OPENTELEMETRY: Final = "opentelemetry.trace"
+SENTRY: Final = "sentry_sdk"
 
 
 def is_installed(module: str) -> bool:
@@ -49,6 +50,10 @@ def connect() -> None:
         from . import otel
 
         otel.connect()
+    if config.sentry and is_installed(SENTRY):
+        from . import sentry
+
+        sentry.connect(issues=config.sentry_issues)
     if apps.is_installed("rest_framework"):
         from . import drf
 
