@@ -45,8 +45,8 @@ ON_THE_NEWEST: Final = (
 #: For the processes that tests start; what pytest runs itself may give no warning at all.
 NO_DEPRECATIONS: Final = "error::DeprecationWarning,error::PendingDeprecationWarning"
 
-#: How many processes share the tests; more than half of the time they wait for something. What holds
-#: for any values was tried with many of them on the pins. Further options are taken from
+#: How many processes share the tests; more than half of the time they wait for something. What
+#: holds for any values was tried with many of them on the pins. Further options are taken from
 #: ``TEST_OPTIONS``, as in the Makefile.
 IN_PARALLEL: Final = (
     *("-n", "4", "--dist", "worksteal", "--hypothesis-profile", "brief"),
