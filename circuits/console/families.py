@@ -7,6 +7,7 @@ from typing import Any, Final
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponseRedirect, QueryDict
 from django.urls import URLPattern, reverse
@@ -43,7 +44,12 @@ class FamilyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
         The URL of the list names the unfolded families, so the list stays as it is when it is
         reloaded, refreshes itself, or is opened by somebody else.
+
+        Raises:
+            PermissionDenied: The user may see no circuits.
         """
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         query = QueryDict(request.GET.get("_changelist_filters", ""))
         name, site = "admin:circuits_circuit_changelist", self.admin_site.name
         return HttpResponseRedirect(f"{reverse(name, current_app=site)}?{toggled(query, family)}")

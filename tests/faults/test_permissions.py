@@ -46,6 +46,7 @@ MONITORS = ALL_STAFF | {"monitor"}
 
 #: What stands in the table for an address that leads on to another one.
 TO_CHANGE = "<path:object_id>/"
+TO_LIST = "circuits_circuit_unfold"
 
 #: Who sees each page, by the name of its address.
 LOOKING: dict[str, frozenset[str]] = {
@@ -62,6 +63,8 @@ LOOKING: dict[str, frozenset[str]] = {
     **{f"circuits_circuit_operate {key}": OPERATORS for key in OPERATIONS},
     **{f"circuits_circuit_operate_many {key}": NOBODY for key in OPERATIONS},
     f"circuit {TO_CHANGE}": NOBODY,
+    # It leads on to the list.
+    TO_LIST: NOBODY,
     "circuits_transition_changelist": VIEWERS,
     "circuits_transition_export": VIEWERS,
     "circuits_transition_add": NOBODY,
@@ -271,6 +274,8 @@ def _assert_denied(response: Any, address: str, who: str) -> None:
     elif who not in ALL_STAFF:
         assert response.status_code == 302
         assert response.headers["Location"].startswith("/admin/login/")
+    elif address == TO_LIST and who in VIEWERS | CHANGERS:
+        assert response.headers["Location"].startswith(reverse("admin:circuits_circuit_changelist"))
     elif address.endswith(TO_CHANGE):
         assert response.headers["Location"].endswith("/change/")
     else:

@@ -110,6 +110,7 @@ def addresses(site: AdminSite, circuit: Circuit) -> Iterator[str]:
             "object_id": [key],
             "generation": [1],
             "key": list(OPERATIONS),
+            "family": ["partners"],
         }
         for pattern in site.get_model_admin(model).get_urls():
             yield from filled(start + str(pattern.pattern), values)
