@@ -21,6 +21,7 @@ from circuits.storage.database import DatabaseStore
 from circuits.tasks import prune
 from tests.calls import fail, refusal, succeed
 from tests.clock import DatabaseClock, database_clock
+from tests.concurrency import in_processes
 from tests.factories import CircuitFactory
 from tests.outage import no_database
 
@@ -102,6 +103,17 @@ def test_two_processes_write_their_own_batches_and_are_read_by_time(circuit: Cir
     assert left_out == 0
     assert RecordedCalls.objects.count() == 2
     assert recordings.read(begun, 2)[1] == 2
+
+
+def test_what_processes_do_at_once_is_recorded_whole(circuit: Circuit) -> None:
+    """Each of them learns of the recording by itself, and writes its calls beside the others."""
+    recording.record("payments")
+    in_processes(3, "call_and_flush", name="payments", times=10)
+    assert recorded() == [GOOD] * 30
+    found = recordings.find(circuit)
+    assert found is not None
+    ends = [call.ended_at for call in recordings.read(found, 1_000)[0]]
+    assert ends == sorted(ends)
 
 
 def test_an_outage_of_the_database_loses_nothing(circuit: Circuit) -> None:
