@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from inspect import signature
 from math import inf, nextafter
 from threading import RLock
-from typing import Any, Final
+from typing import Final
 
 from django.db import Error
 from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Histogram, Observation
 
 from .. import conf
 from ..core.status import State
@@ -31,13 +30,6 @@ from . import states
 _API: Final = ("opentelemetry", "metrics")
 
 _NONE: Final = Ended((0,) * (len(BOUNDS) + 1), (0.0,) * (len(BOUNDS) + 1))
-
-
-#: The bounds of the buckets, which older versions of the API cannot be told.
-_BOUNDS: Final = "explicit_bucket_boundaries_advisory"
-_ADVICE: Final[dict[str, Any]] = (
-    {_BOUNDS: BOUNDS} if _BOUNDS in signature(Meter.create_histogram).parameters else {}
-)
 
 
 def is_on() -> bool:
@@ -177,7 +169,7 @@ def durations() -> Durations:
             "circuits.call.duration",
             unit="s",
             description="Duration of the calls that were made.",
-            **_ADVICE,
+            explicit_bucket_boundaries_advisory=BOUNDS,
         )
     )
     forks.in_child(made.forget)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import OperationalError
@@ -42,7 +43,7 @@ def _counting() -> Iterator[None]:
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """A circuit of the test's own, since counts last as long as the process."""
-    return f"{request.node.name} by OpenTelemetry"
+    return f"{request.node.name} {uuid4().hex[:8]}"
 
 
 def collected() -> dict[str, Any]:
