@@ -51,12 +51,14 @@ def _claim(gate: Gate) -> Ticket:
     try:
         return gate.answer(changed.step, changed.after)
     except CircuitBusyError:
-        _give_back(gate, changed.step.permit)
+        if changed.step.permit is not None:
+            release(gate, changed.step.permit)
         raise
 
 
-def _give_back(gate: Gate, permit: Permit | None) -> None:
-    if permit is not None and permit.lease is not None:
+def release(gate: Gate, permit: Permit) -> None:
+    """Give the lease of a permit back, if it has one."""
+    if permit.lease is not None:
         change(gate, lambda row: machine.release(row.status, permit))
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from random import Random
 from threading import Lock, RLock
 from time import monotonic, time
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from .. import conf
 from ..core import conviction, machine
 from ..core.policy import Strategy
-from ..core.status import Admission, Permit, Step, Witness
+from ..core.status import Admission, Permit, Witness
 from ..exceptions import CircuitBusyError, CircuitOpenError
 from ..storage.contract import SharedStore, Snapshot
 from . import counts, identity, tapes
@@ -28,8 +28,6 @@ from .underway import FOREVER, Underway, next_look
 from .view import NEVER, View, view_of
 
 logger = logging.getLogger("circuits")
-
-S = TypeVar("S", bound=Step)
 
 #: The ``retry_after``, in seconds, of a caller over ``max_concurrent``.
 BUSY_RETRY_SECONDS: Final = 1.0

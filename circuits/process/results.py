@@ -306,15 +306,14 @@ _release_in_store = _from_anywhere(_release)
 
 
 def _count_as_nothing(ticket: Ticket) -> None:
-    permit = ticket.permit
     is_overdue = is_slow(ticket)
     is_failure = is_overdue and not ticket.is_in_window
     if not ticket.end(CallOutcome.FAILURE if is_failure else CallOutcome.IGNORED):
         return
     if is_overdue:
         _store_slow(ticket)
-    elif permit.lease is not None:
-        asking.change(ticket.gate, lambda row: machine.release(row.status, permit))
+    else:
+        asking.release(ticket.gate, ticket.permit)
 
 
 def is_released_in_memory(ticket: Ticket) -> bool:

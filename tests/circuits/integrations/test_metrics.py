@@ -24,6 +24,7 @@ from circuits.core.status import Mode, State
 from circuits.integrations import metrics
 from circuits.models import Circuit
 from circuits.process import counts, runtime
+from tests.calls import succeed
 from tests.concurrency import (
     in_processes,
     in_threads,
@@ -81,11 +82,6 @@ def transitions(name: str) -> dict[tuple[str, ...], float]:
 def fail(name: str) -> None:
     with pytest.raises(ConnectionError), circuits.guard(name):
         raise ConnectionError("down")
-
-
-def succeed(name: str) -> None:
-    with circuits.guard(name):
-        pass
 
 
 def test_calls_by_outcome(name: str) -> None:

@@ -19,6 +19,7 @@ import circuits
 from circuits.integrations import otel, otel_metrics
 from circuits.models import Circuit
 from circuits.process import counts, runtime
+from tests.calls import succeed
 from tests.concurrency import in_threads, switching_often
 from tests.factories import CircuitFactory
 
@@ -75,11 +76,6 @@ def values(metric: str, name: str) -> dict[tuple[Any, ...], Any]:
 def fail(name: str) -> None:
     with pytest.raises(ConnectionError), circuits.guard(name):
         raise ConnectionError("down")
-
-
-def succeed(name: str) -> None:
-    with circuits.guard(name):
-        pass
 
 
 def test_calls_by_outcome(name: str) -> None:
