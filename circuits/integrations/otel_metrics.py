@@ -185,3 +185,4 @@ def connect() -> None:
 def disconnect() -> None:
     """Stop counting calls."""
     counts.drop(__name__)
+    counts.take_no_more(durations().hand_over)
