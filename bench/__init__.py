@@ -1,1 +1,1 @@
-"""Benchmarks against other circuit breakers: ``python -m bench``, or ``make bench``."""
+"""Benchmarks that compare circuits with other breakers: ``python -m bench``, or ``make bench``."""

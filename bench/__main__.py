@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench``."""
+"""The command line of the benchmarks: ``python -m bench``."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from .measure import Effort
     from .results import Report
 
-#: How often `--check` looks again at what seems worse.
+#: How many times `--check` measures, as long as something seems worse.
 TRIES: Final = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the cases asked for; return 1 if a check found something worse.
+    """Run the chosen cases and return the exit status: 1 if ``--check`` found a regression, else 0.
 
     Raises:
-        SystemExit: What was asked for cannot be done; the message says why.
+        SystemExit: An argument is wrong, or a package or server is missing; the message says which.
     """
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
     django.setup()
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     earlier = _earlier(options.out) if options.out and options.only else None
     _require_peers()
     _require_services(cases)
-    gc.freeze()  # what is there now will not be garbage: no need to look at it again
+    gc.freeze()  # what exists now will not become garbage, so the collector need not look at it
     if options.check is not None:
         return _check(cases, _effort(options), options.check)
     report = _run(cases, _effort(options))
@@ -52,9 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rounds", type=_rounds, help="turns of each contender (7)")
-    parser.add_argument("--quick", action="store_true", help="short turns, to see that all works")
-    parser.add_argument("--only", nargs="+", metavar="CASE", help="these cases alone")
+    parser.add_argument("--rounds", type=_rounds, help="how many turns each contender has (7)")
+    parser.add_argument(
+        "--quick", action="store_true", help="make the turns short, to see that everything works"
+    )
+    parser.add_argument("--only", nargs="+", metavar="CASE", help="run only these cases")
     after = parser.add_mutually_exclusive_group()
     after.add_argument(
         "--check", type=Path, metavar="FILE", help="compare ratios with an earlier run's JSON"
@@ -63,7 +65,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--out",
         type=Path,
         metavar="DIR",
-        help="write benchmarks.json, .md and plots there; with --only, these cases of them",
+        help="write benchmarks.json, .md and plots there; with --only, update only those cases",
     )
     options = parser.parse_args(arguments)
     if options.out and options.quick:
@@ -129,7 +131,10 @@ def _run(cases: Sequence[Case], effort: Effort) -> Report:
 
 
 def _earlier(folder: Path) -> Report:
-    """Return the report that some cases are to be put into, before they take their time."""
+    """Return the report that the chosen cases will be merged into.
+
+    It is loaded before the cases run, so that a missing file is known before they take their time.
+    """
     from .results import load
 
     try:

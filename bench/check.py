@@ -1,4 +1,7 @@
-"""Compares a run with an earlier one, by ratios: times differ from machine to machine."""
+"""Compares the ratios of a run with those of an earlier one.
+
+Ratios are compared because times differ from machine to machine.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Final
 
 from .results import Ratio, Report
 
-#: How many times as large a ratio may be before it counts as worse.
+#: By which factor a ratio may grow before it counts as worse.
 TOLERANCE: Final = 1.3
 
 
@@ -28,7 +31,7 @@ def regressions(now: Report, before: Report, tolerance: float = TOLERANCE) -> It
     """Yield the ratios of a run that are worse than in an earlier one.
 
     Args:
-        tolerance: How many times as large a ratio may be.
+        tolerance: By which factor a ratio may grow before it counts as worse.
     """
     earlier = before.ratios()
     for name, ratio in now.ratios().items():
@@ -38,9 +41,9 @@ def regressions(now: Report, before: Report, tolerance: float = TOLERANCE) -> It
 
 
 def lasting(tries: Iterable[Iterable[Regression]]) -> list[Regression]:
-    """Return the regressions that every try shows; no further try is made once there is none.
+    """Return the regressions that all tries have in common, and stop trying once there is none.
 
-    Each is shown at its mildest: the rest was the machine.
+    Each is returned as the mildest try showed it; the rest is blamed on the machine.
     """
     lasting: dict[str, Regression] | None = None
     for found in tries:
@@ -58,5 +61,5 @@ def lasting(tries: Iterable[Iterable[Regression]]) -> list[Regression]:
 
 
 def missed(report: Report) -> dict[str, Ratio]:
-    """Return the ratios that are over their limits."""
+    """Return the ratios that are over their limits, by name."""
     return {name: ratio for name, ratio in report.ratios().items() if ratio.is_missed}

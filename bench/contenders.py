@@ -1,4 +1,4 @@
-"""Contenders made from a protected function and what it was told to do."""
+"""Contenders for functions behind a breaker that succeed, fail or are refused."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .measure import Contender, awaiting, calling
 from .peers import Peer
 from .work import Expecting, RemoteDownError, Work, forbidden
 
-#: What holds during a contender's turns.
+#: Returns a context manager that is entered for each of a contender's turns.
 Within = Callable[[], AbstractContextManager[object]]
 
-#: Puts a function behind a breaker.
+#: Wraps a function so that calls to it go through a breaker.
 Protect = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -27,7 +27,7 @@ def succeeding(name: str, protect: Protect, within: Within = nullcontext) -> Con
 def succeeding_async(
     name: str, protect: Protect, runner: asyncio.Runner, within: Within = nullcontext
 ) -> Contender:
-    """Return a contender whose coroutines succeed, awaited in a running loop."""
+    """Return a contender whose coroutines succeed; the runner's loop awaits them."""
     work = Work()
     return Contender(
         name=name,
@@ -38,7 +38,7 @@ def succeeding_async(
 
 
 def failing(name: str, protect: Protect, within: Within = nullcontext) -> Contender:
-    """Return a contender whose calls fail, and open nothing."""
+    """Return a contender whose calls fail without opening a circuit."""
     expecting = Expecting(protect(Work().fail), RemoteDownError)
     return Contender(name=name, time=calling(expecting.attempt), done=expecting.done, within=within)
 
@@ -46,17 +46,17 @@ def failing(name: str, protect: Protect, within: Within = nullcontext) -> Conten
 def refusing(
     name: str, protect: Protect, refusal: type[BaseException], within: Within = nullcontext
 ) -> Contender:
-    """Return a contender whose circuit ``within`` has opened, so that it refuses."""
+    """Return a contender whose calls are refused, because ``within`` opens its circuit."""
     expecting = Expecting(protect(forbidden), refusal)
     return Contender(name=name, time=calling(expecting.attempt), done=expecting.done, within=within)
 
 
 def opened(peer: Peer) -> Contender:
-    """Return a contender whose circuit is open, made so by a failing call."""
+    """Return a contender whose calls are refused, after opening its circuit by a failing call."""
     Expecting(peer.protect(Work().fail), RemoteDownError).attempt()
     return refusing(peer.name, peer.protect, peer.refusal)
 
 
 def unprotected(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function as it is: a call with no breaker."""
+    """Return the function itself, so that it is called without a breaker."""
     return function

@@ -1,4 +1,4 @@
-"""Counts what circuits ask of their database: statements, and round trips over the network."""
+"""Counts the statements that circuits send to their database, and the round trips they take."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from .measure import BrokenContenderError
 
 T = TypeVar("T")
 
-#: Bytes; no statement or row here is larger.
+#: Bytes that are read at once; no statement or row here is larger.
 CHUNK: Final = 65536
 
-#: Seconds; no two calls take longer.
+#: Seconds within which the two calls of a count must end.
 PATIENCE: Final = 60.0
 
 
 class Counter:
-    """What was sent since the last reset.
+    """Counts what has been sent to a database since the last reset.
 
-    Args:
-        statements: Each with its parameters, without the ends of transactions.
-        trips: How often something was sent and an answer awaited. SQLite has no network: there,
-            the statements with those that begin and end transactions.
+    Attributes:
+        statements: Each statement with its parameters, without the ends of transactions.
+        trips: How many times something was sent and an answer awaited. SQLite has no network; there
+            it is the number of statements, including those that begin and end transactions.
     """
 
     def __init__(self) -> None:
@@ -41,21 +41,21 @@ class Counter:
         self.reset()
 
     def reset(self) -> None:
-        """Start anew."""
+        """Forget what was counted."""
         self.statements: list[tuple[str, Any]] = []
         self.trips = 0
 
     def copy(self) -> Counter:
-        """Return what was counted, apart from what is counted from now on."""
+        """Return a copy of what was counted, which later counting does not change."""
         copy = Counter()
         copy.statements, copy.trips = list(self.statements), self.trips
         return copy
 
     def only_statement(self) -> tuple[str, Any]:
-        """Return the one statement with its parameters.
+        """Return the only statement, with its parameters.
 
         Raises:
-            BrokenContenderError: There was none, or more than one.
+            BrokenContenderError: No statement was sent, or more than one.
         """
         if len(self.statements) != 1:
             raise BrokenContenderError(
@@ -66,19 +66,19 @@ class Counter:
     def note_statement(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
     ) -> Any:
-        """Wrap a statement, as Django's ``execute_wrapper`` wants it."""
+        """Note a statement and send it; the signature is that of Django's ``execute_wrapper``."""
         self.statements.append((sql, params))
         return execute(sql, params, many, context)
 
     def note_trip(self, *_: object) -> None:
-        """Take note of one round trip."""
+        """Count one round trip."""
         with self._lock:
             self.trips += 1
 
 
 @contextmanager
 def counting(alias: str) -> Iterator[Counter]:
-    """Count what this thread asks of a database while the block runs."""
+    """Count what this thread sends to a database while the block runs."""
     connection = connections[alias]
     counter = Counter()
     with _trips_counted(connection, counter), connection.execute_wrapper(counter.note_statement):
@@ -88,9 +88,9 @@ def counting(alias: str) -> Iterator[Counter]:
 def count(
     alias: str, call: Callable[[], object], within: Callable[[], AbstractContextManager[object]]
 ) -> Counter:
-    """Return what the second of two calls asks of a database: the first may set things up.
+    """Return what the second of two calls sends to a database; the first may set things up.
 
-    The calls are made by one of the threads that ask for others, since it asks for itself.
+    One of the app's worker threads makes the calls, because such a thread asks the database itself.
     """
 
     def counted() -> Counter:
@@ -104,10 +104,10 @@ def count(
 
 
 def by_worker(work: Callable[[], T]) -> T:
-    """Have work done by one of the threads that ask for others, and return its result.
+    """Let one of the app's worker threads do some work, and return the result.
 
     Raises:
-        BrokenContenderError: It was not done in time.
+        BrokenContenderError: The work was not done within ``PATIENCE`` seconds.
     """
     errand = runtime.workers.submit(work)
     if not errand.wait(PATIENCE):
@@ -116,7 +116,11 @@ def by_worker(work: Callable[[], T]) -> T:
 
 
 def count_on_redis(make: Callable[[Any], Callable[[], object]]) -> int:
-    """Return the round trips to Redis of a call that ``make`` makes for a client."""
+    """Return how many round trips to Redis a call takes.
+
+    Args:
+        make: Makes the call, given a Redis client.
+    """
     address = urlsplit(peers.redis_url())
     counter = Counter()
     with (
@@ -152,10 +156,10 @@ def _trips_counted(connection: BaseDatabaseWrapper, counter: Counter) -> Iterato
 
 @contextmanager
 def forwarding(host: str, port: int, note_trip: Callable[[], object]) -> Iterator[int]:
-    """Give a local port that forwards to another, and tell of each round trip over it.
+    """Yield a local port that forwards to a server, and call ``note_trip`` at each round trip.
 
     A round trip begins with the first bytes that a client sends after an answer, so statements
-    sent together are one.
+    sent together are one round trip.
     """
 
     class Handler(BaseRequestHandler):
@@ -179,7 +183,7 @@ class _Server(ThreadingTCPServer):
 
 
 class _Exchange:
-    """What a client and a server say to each other, until one of them hangs up."""
+    """Passes on what a client and a server send each other, until one of them hangs up."""
 
     def __init__(
         self, client: socket.socket, server: socket.socket, note_trip: Callable[[], object]
@@ -190,7 +194,7 @@ class _Exchange:
         self._is_answered = True
 
     def run(self) -> None:
-        """Pass everything on in both directions."""
+        """Pass everything on, in both directions."""
         back = Thread(target=self._pass_answers_on, daemon=True)
         back.start()
         with suppress(OSError):

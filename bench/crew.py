@@ -1,4 +1,4 @@
-"""Processes of their own that do one thing at the same time."""
+"""Child processes that do the same task at the same time."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
-#: Seconds until all processes have heard of what they are to begin together.
+#: Seconds between handing out a task and its start, so that all processes begin together.
 HEADSTART: Final = 0.1
 
-#: Seconds that a task may take.
+#: Seconds within which a task must end.
 PATIENCE: Final = 120.0
 
 
 class Crew:
-    """Some processes, each with Django set up and nothing else known.
+    """Child processes in which Django is set up and nothing else has happened.
 
     Args:
-        members: One executor for each process, so that each does its own share.
+        members: One executor for each process, so that each process gets its own task.
     """
 
     def __init__(self, members: list[ProcessPoolExecutor]) -> None:
         self.members = members
 
     def run(self, task: Callable[..., Any], *args: Any, size: int | None = None) -> list[Any]:
-        """Run ``task(start, *args)`` in each process and return what they return.
+        """Run ``task(start, *args)`` in each process and return the results.
 
         Args:
-            task: A function of a module. ``start`` is a moment on the monotonic clock, which the
-                processes of one machine share, at which all are to begin.
+            task: A function at the top of a module. It begins its work at ``start``, a moment on
+                the monotonic clock, which all processes of one machine share.
             size: How many processes take part; all by default.
+
+        Raises:
+            TimeoutError: A process did not finish within ``PATIENCE`` seconds.
         """
         start = time.monotonic() + HEADSTART
         members = self.members[:size]
@@ -43,7 +46,7 @@ class Crew:
 
 @contextmanager
 def crew(size: int) -> Iterator[Crew]:
-    """Give that many processes, ready to begin."""
+    """Yield a crew of ``size`` processes that are ready to begin."""
     spawn = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
         members = [

@@ -1,4 +1,4 @@
-"""The databases of a run: made, migrated and dropped, and circuits kept on one of them."""
+"""Makes, migrates and drops the databases of a run, and keeps circuits on one of them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tests.patience import no_time_limits
 #: The alias of each database server.
 ALIASES: Final = {"PostgreSQL": "postgres", "MariaDB": "mariadb"}
 
-#: What people call the database of each alias.
+#: The name that readers see for the database of each alias.
 LABELS: Final = {"sqlite": "SQLite", **{alias: name for name, alias in ALIASES.items()}}
 
-#: Seconds; no case is so long that the thread which writes tallies wakes up in it.
+#: Seconds between two flushes; no case takes as long, so none flushes by itself.
 NEVER_FLUSH: Final = 3600
 
 
 @contextmanager
 def made(services: Iterable[str]) -> Iterator[None]:
-    """Make SQLite's database and those of the servers named, and drop them at the end."""
+    """Make the databases of SQLite and of the named servers, and drop them at the end."""
     aliases = ["sqlite", *(ALIASES[name] for name in services if name in ALIASES)]
     with ExitStack() as stack:
         for alias in aliases:
@@ -33,7 +33,7 @@ def made(services: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def made_one(alias: str) -> Iterator[None]:
-    """Make one database, and drop it at the end."""
+    """Make and migrate the database of an alias, and drop it at the end."""
     with override_settings(CIRCUITS={"DATABASE": alias}), no_time_limits():
         old = setup_databases(verbosity=0, interactive=False, aliases={alias: False})
     try:
@@ -45,7 +45,7 @@ def made_one(alias: str) -> Iterator[None]:
 
 
 def _end_sessions(alias: str) -> None:
-    """End the sessions of other threads, with which PostgreSQL drops no database."""
+    """End the sessions of other threads, since PostgreSQL drops no database that is in use."""
     connection = connections[alias]
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -56,7 +56,7 @@ def _end_sessions(alias: str) -> None:
 
 
 def versions(services: Iterable[str]) -> dict[str, str]:
-    """Return the versions of SQLite and of the database servers named."""
+    """Return the versions of SQLite and of the named database servers."""
     aliases = ["sqlite", *(ALIASES[name] for name in services if name in ALIASES)]
     return {
         LABELS[alias]: ".".join(map(str, connections[alias].get_database_version()))
@@ -66,11 +66,11 @@ def versions(services: Iterable[str]) -> dict[str, str]:
 
 @contextmanager
 def circuits_on(alias: str, **more: Any) -> Iterator[None]:
-    """Keep the circuits on a database, as in a process that knows of none yet.
+    """Keep the circuits on a database while the block runs, as a process that knows none yet.
 
     Args:
         alias: The alias of the database.
-        **more: Other keys of the ``CIRCUITS`` setting.
+        **more: Further keys of the ``CIRCUITS`` setting, such as ``SNAPSHOT_SECONDS=0``.
     """
     from circuits import conf
     from circuits.process import runtime

@@ -1,4 +1,4 @@
-"""Each database's own driver with nothing around it, to see what the read itself costs."""
+"""Reads a row with the driver of each database alone, to see what the read itself costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Read = Callable[[], Any]
 
 @contextmanager
 def reading(alias: str, sql: str, params: Any) -> Iterator[Read]:
-    """Give a function that runs a query of Django's, on a connection of the driver's own."""
+    """Yield a function that runs a query of Django's on a separate connection of the driver."""
     with _READERS[alias](sql, tuple(params)) as read:
         yield read
 
@@ -55,7 +55,7 @@ def _mariadb(sql: str, params: Any) -> Iterator[Read]:
 
 
 def _parameters(alias: str) -> dict[str, Any]:
-    """Return where the database is, in the driver's words for it."""
+    """Return the arguments with which the driver connects to the database."""
     wanted = {"host", "port", "user", "password", "dbname", "database", "db"}
     given = connections[alias].get_connection_params()
     return {key: value for key, value in given.items() if key in wanted}

@@ -1,4 +1,4 @@
-"""What a run was measured on."""
+"""The machine and the versions that a run was measured on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import django
 
 
 def environment(versions: dict[str, str]) -> dict[str, str]:
-    """Return the machine, Python, Django and the versions given, by what they are."""
+    """Return the processors and the versions of Python, Django and the given packages, by name."""
     return {
         "processors": f"{os.cpu_count()} x {_processor()}",
         "Python": platform.python_version(),
@@ -20,7 +20,7 @@ def environment(versions: dict[str, str]) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Return what kind of processor this is, as the system tells it."""
+    """Return the model of the processor, as the operating system names it."""
     told = Path("/proc/cpuinfo")
     for line in told.read_text().splitlines() if told.exists() else []:
         if line.startswith("model name"):

@@ -1,7 +1,7 @@
-"""Times contenders side by side: in rounds, each in its turn, in an order that changes.
+"""Times contenders side by side: each has a turn in every round, in an order that changes.
 
-Another process that takes the machine for a moment then slows all of them, not one. What is
-compared is how they stand to each other in the same round; see :func:`ratio`.
+When another process takes the machine for a while, it slows all contenders, not one. Contenders are
+compared within the same round; see :func:`ratio`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from statistics import median
 from threading import Barrier
 from time import perf_counter_ns
 
-#: Makes that many calls and returns how many nanoseconds they took.
+#: Makes the given number of calls and returns how many nanoseconds they took.
 Stopwatch = Callable[[int], int]
 
 
 class BrokenContenderError(Exception):
-    """A contender did not do the work it was timed for, so its time says nothing."""
+    """A contender did not do the work it was timed for, so its time means nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """One of those that do the same work.
+    """One of several implementations that do the same work.
 
     Args:
         time: Makes a number of calls and returns the nanoseconds they took.
-        done: How often the work has really been done so far.
-        within: What holds during its turns, entered anew for each.
-        batch: How many calls are timed together, where it is not for ``measure`` to find out.
+        done: Returns how many times the work has really been done so far.
+        within: Returns a context manager that is entered for each turn.
+        batch: How many calls to time together; None lets :func:`measure` find out.
     """
 
     name: str
@@ -51,10 +51,10 @@ class Effort:
 
     Args:
         rounds: How many turns each contender has.
-        turn_seconds: How long a turn takes, about.
-        batch_seconds: How long the calls that are timed together take, at least; a call that takes
+        turn_seconds: About how many seconds a turn takes.
+        batch_seconds: The fewest seconds that the calls of a batch take together; a call that takes
             longer is timed by itself.
-        least_batches: How many times a turn takes the time, however long that is.
+        least_batches: The fewest batches in a turn, however long they take.
     """
 
     rounds: int = 7
@@ -63,17 +63,17 @@ class Effort:
     least_batches: int = 5
 
     def with_rounds(self, rounds: int) -> Effort:
-        """Return the same with another number of rounds."""
+        """Return a copy with another number of rounds."""
         return replace(self, rounds=rounds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """What a contender's call takes, in nanoseconds.
+    """How many nanoseconds a contender's call takes.
 
     Args:
-        rounds: The median of the batches of each round.
-        p99: What 99 of 100 batches of all rounds stay below.
+        rounds: The median of the batches, for each round.
+        p99: The time that 99 of 100 batches of all rounds stay below.
     """
 
     rounds: tuple[float, ...]
@@ -91,13 +91,13 @@ Timings = dict[str, Timing]
 def measure(
     contenders: Sequence[Contender], effort: Effort, order: Random | None = None
 ) -> Timings:
-    """Time contenders in rounds and return what a call of each takes, by name.
+    """Time contenders in rounds and return the timing of each, by its name.
 
     Args:
-        order: Where each round's order comes from.
+        order: Draws the order of each round; give a seeded one to repeat it.
 
     Raises:
-        BrokenContenderError: One of them did not do its work.
+        BrokenContenderError: A contender did not do its work.
     """
     order = order or Random()
     plans = {each.name: _plan(each, effort) for each in contenders}
@@ -109,22 +109,22 @@ def measure(
 
 
 def ratio(timings: Timings, of: str, to: str) -> float:
-    """Return how many times as long a call of one takes as one of another.
+    """Return how many times as long a call of ``of`` takes as a call of ``to``.
 
-    It is the median of the ratios of each round, so what slows a whole round slows both alike.
+    It is the median of the ratios of the rounds, so whatever slows a whole round cancels out.
     """
     pairs = zip(timings[of].rounds, timings[to].rounds, strict=True)
     return median(one / other for one, other in pairs)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the least value that at least this share of them do not exceed."""
+    """Return the smallest of the values that at least ``share`` of them do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
 def _plan(contender: Contender, effort: Effort) -> tuple[int, int]:
-    """Return how many calls make a batch, and how many batches a turn."""
+    """Return how many calls make a batch, and how many batches make a turn."""
     if contender.batch is not None:
         return contender.batch, effort.least_batches
     least = effort.batch_seconds * 1e9
@@ -137,7 +137,7 @@ def _plan(contender: Contender, effort: Effort) -> tuple[int, int]:
 
 
 def _turn(contender: Contender, calls: int, batches: int) -> list[float]:
-    """Return the nanoseconds a call took in each batch of one turn."""
+    """Take one turn and return the nanoseconds that a call took, for each batch."""
     with contender.within(), _no_collector():
         contender.time(1)
         before = contender.done()
@@ -145,7 +145,7 @@ def _turn(contender: Contender, calls: int, batches: int) -> list[float]:
         done = contender.done() - before
     if done != calls * batches:
         raise BrokenContenderError(
-            f"{contender.name} was to do its work {calls * batches} times, and did it {done} times."
+            f"{contender.name} was to do its work {calls * batches} times and did it {done} times."
         )
     return taken
 
@@ -157,7 +157,7 @@ def _timing(rounds: Sequence[Sequence[float]]) -> Timing:
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Keep the garbage collector out: whose garbage it finds is chance."""
+    """Keep the garbage collector off while the block runs: whom it would slow is chance."""
     gc.collect()
     gc.disable()
     try:
@@ -170,7 +170,7 @@ def _no_collector() -> Iterator[None]:
 
 
 def calling(call: Callable[[], object]) -> Stopwatch:
-    """Return the stopwatch of a function."""
+    """Return a stopwatch for a function."""
 
     def time(calls: int) -> int:
         turns = repeat(None, calls)
@@ -183,7 +183,7 @@ def calling(call: Callable[[], object]) -> Stopwatch:
 
 
 def awaiting(call: Callable[[], Awaitable[object]], runner: asyncio.Runner) -> Stopwatch:
-    """Return the stopwatch of a coroutine function, awaited one by one in a running loop."""
+    """Return a stopwatch for a coroutine function, which awaits one call after the other."""
 
     async def time(calls: int) -> int:
         turns = repeat(None, calls)
@@ -196,7 +196,7 @@ def awaiting(call: Callable[[], Awaitable[object]], runner: asyncio.Runner) -> S
 
 
 def gathering(call: Callable[[], Awaitable[object]], runner: asyncio.Runner) -> Stopwatch:
-    """Return the stopwatch of a coroutine function, of which all calls are made at once."""
+    """Return a stopwatch for a coroutine function, which makes all calls at once."""
 
     async def time(calls: int) -> int:
         started = perf_counter_ns()
@@ -207,10 +207,10 @@ def gathering(call: Callable[[], Awaitable[object]], runner: asyncio.Runner) -> 
 
 
 def threading(call: Callable[[], object], threads: int, leave: Callable[[], object]) -> Stopwatch:
-    """Return the stopwatch of a function that some threads call at once, sharing the calls.
+    """Return a stopwatch for a function whose calls several threads share.
 
     Args:
-        leave: What each thread does at its end.
+        leave: What each thread calls when it has made its share.
     """
 
     def time(calls: int) -> int:
@@ -236,7 +236,7 @@ def threading(call: Callable[[], object], threads: int, leave: Callable[[], obje
 def preparing(
     prepare: Callable[[], object], call: Callable[[], object], check: Callable[[], object]
 ) -> Stopwatch:
-    """Return the stopwatch of a function that each time needs something before and after."""
+    """Return a stopwatch that times only ``call``, between a ``prepare`` and a ``check``."""
 
     def time(calls: int) -> int:
         taken = 0

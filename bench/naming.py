@@ -1,7 +1,7 @@
-"""The name of a run, under which it keeps whatever it keeps on a server."""
+"""The name of a run, which its databases and keys on the servers carry."""
 
 import os
 from typing import Final
 
-#: Of this process, so that two runs at once do not share a database; its children inherit it.
+#: Contains the process id, so that two runs at once share nothing; child processes inherit it.
 RUN: Final = os.environ.setdefault("BENCH_RUN", f"circuits_bench_{os.getpid()}")

@@ -1,6 +1,6 @@
 """The other circuit breakers, each built as its own documentation says.
 
-Their packages are imported when they are asked for, so that the rest of the suite works without.
+Each package is imported only when its breaker is built, so the other benchmarks work without it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ PACKAGES: Final = (
     "redis",
 )
 
-#: A number of failures that no case comes to.
+#: A threshold that no case reaches.
 NEVER: Final = 1_000_000
 
-#: Seconds; an open circuit stays open for as long as any case takes.
+#: A delay in seconds that is longer than any case, so an open circuit stays open.
 LONG: Final = 3600
 
 
@@ -47,8 +47,8 @@ class Peer:
     """A circuit breaker of another library.
 
     Args:
-        protect: Puts a function behind it.
-        refusal: What a refused call raises.
+        protect: Wraps a function so that calls to it go through the breaker.
+        refusal: The exception that a refused call raises.
     """
 
     name: str
@@ -57,10 +57,10 @@ class Peer:
 
 
 def versions() -> dict[str, str]:
-    """Return the version of each peer, and of each driver they and we use.
+    """Return the versions of all peers, and of the drivers that they and circuits use.
 
     Raises:
-        PackageNotFoundError: One of them is not installed.
+        PackageNotFoundError: A package is not installed.
     """
     return {name: version(name) for name in PACKAGES}
 
@@ -79,7 +79,7 @@ def pybreaker(threshold: int = NEVER, delay: float = LONG) -> Peer:
 
 
 def circuitbreaker(threshold: int = NEVER, delay: int = LONG) -> Peer:
-    """Return circuitbreaker, which has no other place for its state than memory."""
+    """Return circuitbreaker, which can keep its state only in memory."""
     import circuitbreaker as library
 
     breaker = library.CircuitBreaker(failure_threshold=threshold, recovery_timeout=delay)
@@ -95,7 +95,7 @@ def aiobreaker(threshold: int = NEVER, delay: float = LONG) -> Peer:
 
 
 def purgatory(threshold: int = NEVER, delay: float = LONG) -> Peer:
-    """Return purgatory, async, with its state in memory."""
+    """Return purgatory, for coroutines, with its state in memory."""
     from purgatory import AsyncCircuitBreakerFactory
     from purgatory.domain.model import OpenedState
 
@@ -107,7 +107,7 @@ def resilient_circuit(threshold: int = 0, delay: float = LONG) -> Peer:
     """Return resilient-circuit with its state in memory.
 
     Args:
-        threshold: 1 opens at the first failure, 0 never.
+        threshold: 1 to open at the first failure, 0 never to open.
     """
     from resilient_circuit.storage.memory import InMemoryStorage
 
@@ -118,7 +118,7 @@ def interlock(threshold: int | None = None, delay: float = LONG) -> Peer:
     """Return interlock-cb with its state in memory.
 
     Args:
-        threshold: Failing calls in a row that open it; None leaves its own defaults, half of at
+        threshold: Failing calls in a row that open it; None keeps its own default, half of at
             least 10 calls.
     """
     return _interlock("interlock-cb", None, RUN, threshold, delay)
@@ -128,7 +128,7 @@ def nopanic(threshold: int | None = None, delay: float = LONG) -> Peer:
     """Return nopanic with its state in memory.
 
     Args:
-        threshold: Failing calls that open it, if all of them fail; None leaves its own defaults,
+        threshold: Number of calls that open it if all of them fail; None keeps its own default,
             half of at least 5 calls.
     """
     from nopanic import CircuitOpen, circuit_breaker
@@ -145,7 +145,7 @@ def _nopanic_policy(threshold: int | None) -> dict[str, Any]:
 
 
 def redis_url(port: int | None = None) -> str:
-    """Return where Redis is, or what forwards to it on another local port."""
+    """Return the URL of Redis, or with a ``port`` the URL of a forwarder on this machine."""
     url = urlsplit(services.url("Redis"))
     if port is not None:
         url = url._replace(netloc=f"127.0.0.1:{port}")
@@ -154,7 +154,7 @@ def redis_url(port: int | None = None) -> str:
 
 @contextmanager
 def redis_client(port: int | None = None) -> Iterator[Any]:
-    """Give a connection to Redis, and remove this run's keys at the end."""
+    """Yield a client of Redis, and delete the keys of this run at the end."""
     from redis import Redis
 
     with Redis.from_url(redis_url(port)) as client:
@@ -171,7 +171,7 @@ def pybreaker_on_redis(
     """Return pybreaker with its state on Redis.
 
     Args:
-        namespace: Tells its keys from those of others in the same run.
+        namespace: Keeps its keys apart from those of other breakers in the same run.
     """
     import pybreaker as library
 
@@ -185,7 +185,7 @@ def pybreaker_on_redis(
 
 
 def pybreaker_storage(client: Any, namespace: str) -> Any:
-    """Return where :func:`pybreaker_on_redis` keeps its state."""
+    """Return the storage in which :func:`pybreaker_on_redis` keeps its state."""
     import pybreaker as library
 
     return library.CircuitRedisStorage(library.STATE_CLOSED, client, namespace=f"{RUN}:{namespace}")
@@ -195,7 +195,7 @@ def pybreaker_storage(client: Any, namespace: str) -> Any:
 def purgatory_on_redis(
     runner: asyncio.Runner, threshold: int = NEVER, delay: float = LONG
 ) -> Iterator[Peer]:
-    """Give purgatory, async, with its state on Redis; its connection belongs to the runner."""
+    """Yield purgatory, for coroutines of the runner's loop, with its state on Redis."""
     from purgatory import AsyncCircuitBreakerFactory, AsyncRedisUnitOfWork
     from purgatory.domain.model import OpenedState
 
@@ -209,10 +209,10 @@ def purgatory_on_redis(
 
 
 def resilient_circuit_on_postgres(threshold: int = 0, delay: float = LONG) -> Peer:
-    """Return resilient-circuit with its state on PostgreSQL, asked at its default interval.
+    """Return resilient-circuit with its state on PostgreSQL, read at its default interval.
 
     Args:
-        threshold: 1 opens at the first failure, 0 never.
+        threshold: 1 to open at the first failure, 0 never to open.
     """
     import psycopg
     from resilient_circuit.storage.postgres import PostgresStorage
@@ -237,10 +237,10 @@ def interlock_on_redis(
     delay: float = LONG,
     poll_seconds: float = 1.0,
 ) -> Peer:
-    """Return interlock-cb that shares its states on Redis; each process counts by itself.
+    """Return interlock-cb, which shares its state on Redis; each process counts by itself.
 
     Args:
-        poll_seconds: How often a process reads the shared state in the background.
+        poll_seconds: Seconds between two reads of the shared state in the background.
     """
     from interlock.integrations.redis import RedisStorage
 
@@ -251,7 +251,7 @@ def interlock_on_redis(
 def nopanic_on_redis(
     client: Any, name: str, threshold: int | None = None, delay: float = LONG
 ) -> Peer:
-    """Return nopanic-redis, which asks Redis before and after each call."""
+    """Return nopanic-redis, which calls Redis before and after each call."""
     from nopanic import CircuitOpen
     from nopanic_redis import redis_circuit_breaker
 
@@ -266,7 +266,7 @@ def _interlock(label: str, storage: Any, name: str, threshold: int | None, delay
 
     policy: dict[str, Any] = {"wait_duration_in_open": delay, "permitted_calls_in_half_open": 1}
     if threshold is not None:
-        # Its window is as long, so that successes from before do not count.
+        # The window is as long as the threshold, so that earlier successes do not count.
         policy |= {
             "failure_rate_threshold": 1.0,
             "minimum_number_of_calls": threshold,
@@ -284,7 +284,7 @@ def _resilient(storage: Any, name: str, threshold: int, delay: float) -> Peer:
         resource_key=f"{RUN}:{threshold}",
         storage=storage,
         cooldown=timedelta(seconds=delay),
-        # It opens by a share of failures; one above all of them is never reached.
+        # It opens by a share of failures, and a share of 2 is never reached.
         failure_limit=Fraction(1, 1) if threshold else Fraction(2, 1),
     )
     return Peer(name=name, protect=policy, refusal=ProtectedCallError)

@@ -1,4 +1,4 @@
-"""Draws what a run found, as SVG for the docs."""
+"""Draws the results of a run as SVG files for the docs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 OURS: Final = "#0b5394"
 THEIRS: Final = "#b0b0b0"
 
-#: The words by which our own contenders are known; all others are somebody else's.
+#: Words in the names of our own contenders; all other contenders are peers.
 OWN_WORDS: Final = ("protect", "guard", "make_remote_call", "acall", "circuits")
 
-#: Nothing in a plot says when it was drawn, so drawing the same again changes nothing.
+#: The style of a plot. The fixed salt makes drawing the same results again change nothing.
 STYLE: Final[dict[str, Any]] = {
     "svg.hashsalt": "circuits",
     "svg.fonttype": "none",
@@ -28,7 +28,7 @@ STYLE: Final[dict[str, Any]] = {
 
 
 def draw(report: Report, folder: Path) -> None:
-    """Draw each case that has something to draw into a file of its name."""
+    """Draw each case that has something to draw into ``<name of the case>.svg``."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -50,7 +50,7 @@ def _draw(result: Result, file: Path) -> None:
     else:
         _draw_bars(axes, result)
     figure.savefig(file, metadata={"Date": None})
-    # The writer leaves blanks at the ends of lines.
+    # Matplotlib leaves blanks at the ends of lines.
     file.write_text("\n".join(map(str.rstrip, file.read_text().splitlines())) + "\n")
 
 
@@ -70,7 +70,7 @@ def _draw_bars(axes: Axes, result: Result) -> None:
 
 
 def _draw_curves(axes: Axes, curves: Curves) -> None:
-    """Draw what was measured as points and what a model says as lines."""
+    """Draw measurements as points, and what a model predicts as lines."""
     for name, points in curves.lines.items():
         x, y = zip(*points, strict=True)
         axes.plot(x, y, "o" if name.endswith("measured") else "-", label=name)

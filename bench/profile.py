@@ -1,4 +1,4 @@
-"""Where the time of a call goes: ``python -m bench.profile hot``."""
+"""Profiles one kind of call: ``python -m bench.profile hot``."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Final
 
 import django
 
-#: How long calls are profiled.
+#: Seconds for which calls are profiled.
 SECONDS: Final = 2.0
 
-#: Functions that are shown, those first that take most by themselves.
+#: How many functions are listed, those first that take the most time themselves.
 SHOWN: Final = 20
 
 Situation = tuple[Callable[[], object], Callable[[], AbstractContextManager[object]]]
 
 
 def main() -> None:
-    """Profile one situation and print its functions."""
+    """Profile one kind of call, and list the functions that take the most time."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
     django.setup()
     from . import databases

@@ -1,7 +1,7 @@
-"""How many calls get through that should not: ``python -m bench.promises``.
+"""Counts the calls that get through although they should not: ``python -m bench.promises``.
 
-Eight processes call one circuit at once, first a remote that is down and then, after the delay, one
-that is well again. The table goes into docs/comparison.md.
+Eight processes call one circuit at once. The remote is down at first, and well again after the
+delay. The table goes into docs/comparison.md.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ PROCESSES: Final = 8
 THRESHOLD: Final = 5
 ROUNDS: Final = 5
 
-#: Seconds: the circuit's delay, how long it takes to be sure that it has passed, how long a call to
-#: the remote takes then, and within what time each process must have been refused.
+#: Seconds: the circuit's delay, the pause after which it has surely passed, the duration of a call
+#: to the remote then, and the time within which each process must have been refused.
 DELAY: Final = 1.0
 AFTER: Final = 1.5
 TRIAL: Final = 1.0
 PATIENCE: Final = 60.0
 
-#: Puts a function behind a circuit, and what a refused call raises.
+#: A function that wraps another so that a circuit guards it, and the exception of a refused call.
 Circuit = tuple[Callable[[Callable[[], None]], Callable[[], Any]], type[BaseException]]
 
 
-#: From when to when a call was under way, on the monotonic clock.
+#: When a call began and when it ended, on the monotonic clock.
 Span = tuple[float, float]
 
 
@@ -57,7 +57,11 @@ Span = tuple[float, float]
 
 
 def fail(start: float, contender: str, name: str) -> int:
-    """Fail as fast as can be until refused; return how many failing calls were made."""
+    """Make failing calls as fast as possible until one is refused; return how many were made.
+
+    Raises:
+        TimeoutError: No call was refused within ``PATIENCE`` seconds.
+    """
     made = 0
 
     def call() -> None:
@@ -75,7 +79,7 @@ def fail(start: float, contender: str, name: str) -> int:
 
 
 def call_again(start: float, contender: str, name: str) -> list[Span]:
-    """Make one call that takes its time; return when it was under way, if it was made."""
+    """Make one call of ``TRIAL`` seconds; return its span, or nothing if it was refused."""
     spans: list[Span] = []
 
     def call() -> None:
@@ -142,9 +146,9 @@ def _interlock(name: str) -> Iterator[Circuit]:
 
 @lru_cache(maxsize=1)
 def _interlock_peer(name: str) -> Peer:
-    """Return the breaker of a process, which goes on between two tasks as it does in a site.
+    """Return the breaker of this process, the same for two tasks of one circuit.
 
-    It reads the shared state in the background; a new one would not know of it yet.
+    It reads the shared state in the background, so a new breaker would not know that state yet.
     """
     from redis import Redis
 
@@ -165,7 +169,7 @@ def _resilient_circuit(refresh_seconds: float, name: str) -> Iterator[Circuit]:
             resource_key=name,
             storage=PostgresStorage(_postgres_dsn(), RUN),
             cooldown=timedelta(seconds=DELAY),
-            # A share, which 5 of 5 is not: the nearest is 5 of the last 6.
+            # It opens by a share of the last calls; 5 of 6 is the nearest to 5 in a row.
             failure_limit=Fraction(THRESHOLD, THRESHOLD + 1),
             admission_refresh_interval=timedelta(seconds=refresh_seconds),
         ),
@@ -180,7 +184,7 @@ def _postgres_dsn() -> str:
     return where._replace(path=f"/{settings.DATABASES['postgres']['NAME']}").geturl()
 
 
-#: Gives a circuit of that name.
+#: Returns a context manager that yields a circuit of the given name.
 CONTENDERS: Final[dict[str, Callable[[str], AbstractContextManager[Circuit]]]] = {
     "this on SQLite": partial(_ours, "sqlite", 0.2),
     "this on PostgreSQL": partial(_ours, "postgres", 0.2),
@@ -196,11 +200,11 @@ CONTENDERS: Final[dict[str, Callable[[str], AbstractContextManager[Circuit]]]] =
 }
 
 
-# In the one that compares them -------------------------------------------------------------------
+# In the process that compares them ---------------------------------------------------------------
 
 
 def main() -> None:
-    """Run all contenders and write the table."""
+    """Run all contenders, print the table, and write it into docs/comparison.md."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
     django.setup()
     from . import databases, peers

@@ -1,6 +1,6 @@
-"""The remote that HTTP cases call: a server on this machine, in a process of its own.
+"""The remote that the HTTP cases call: a server on this machine, in a process of its own.
 
-It does as little as a server can, so that what is measured is the caller.
+It does as little as a server can, so that the caller is what is measured.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length:
 
 END_OF_REQUEST: Final = b"\r\n\r\n"
 
-#: Seconds for the process to begin, and to end.
+#: Seconds within which the process must start, and within which it must end.
 PATIENCE: Final = 20.0
 
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """Serve while the block runs; give the URL.
+    """Serve while the block runs, and yield the URL.
 
     Raises:
         TimeoutError: The server did not start.
@@ -43,7 +43,7 @@ def serving() -> Iterator[str]:
 
 
 class _Answering(asyncio.Protocol):
-    """Answers every request alike; those of the benchmarks are GETs, which have no body."""
+    """Answers every request alike. All requests are GETs, which have no body."""
 
     def __init__(self) -> None:
         self._asked = b""

@@ -1,4 +1,4 @@
-"""Shows what a run found: on the terminal, and as Markdown and plots in the docs."""
+"""Presents the results of a run: on the terminal, and as Markdown and plots in the docs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from .results import Ratio, Report, Result, load
 
-#: Nanoseconds in each unit a time is told in, from the largest that makes it at least 1.
+#: Nanoseconds in each unit of time, the largest first. A time is shown in the first that it fills.
 UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 
 
 def duration(nanoseconds: float) -> str:
-    """Return a time with three digits and the unit that suits it."""
+    """Return a time with three significant digits and a fitting unit, such as ``1.4 µs``."""
     size, unit = next((each for each in UNITS if nanoseconds >= each[0]), UNITS[-1])
     return f"{_number(nanoseconds / size)} {unit}"
 
@@ -31,7 +31,7 @@ Rows = list[list[str]]
 
 
 def timing_rows(result: Result) -> Rows:
-    """Return a case's timings as a table with a heading, the fastest first."""
+    """Return the table of a case's timings, the heading first and then the fastest contender."""
     heading = ["contender", "median", "p99", f"to {result.baseline}"]
     by_speed = sorted(result.timings.items(), key=lambda item: item[1].median)
     return [heading] + [
@@ -41,7 +41,7 @@ def timing_rows(result: Result) -> Rows:
 
 
 def counted_rows(result: Result) -> Rows:
-    """Return what a case counted as a table with a heading."""
+    """Return the table of a case's counts, the heading first; an empty list if it has none."""
     if result.table is None:
         return []
     return [
@@ -51,7 +51,7 @@ def counted_rows(result: Result) -> Rows:
 
 
 def ratio_rows(ratios: Sequence[tuple[str, Ratio]]) -> Rows:
-    """Return ratios as a table with a heading."""
+    """Return the table of some named ratios, the heading first."""
     return [
         ["ratio", "value", "limit", ""],
         *([name, _number(each.value), *_verdict(each)] for name, each in ratios),
@@ -65,7 +65,7 @@ def _verdict(ratio: Ratio) -> list[str]:
 
 
 def tables(result: Result) -> Iterator[Rows]:
-    """Yield the tables of a case that have anything in them."""
+    """Yield the tables of a case that are not empty."""
     if result.timings:
         yield timing_rows(result)
     if result.table is not None:
@@ -78,7 +78,7 @@ def tables(result: Result) -> Iterator[Rows]:
 
 
 def show(result: Result) -> None:
-    """Print a case's tables."""
+    """Print the tables of a case on the terminal."""
     from rich.console import Console
     from rich.table import Table
 
@@ -97,20 +97,20 @@ def show(result: Result) -> None:
 
 
 def markdown(rows: Rows) -> str:
-    """Return a table in Markdown; all columns but the first are numbers."""
+    """Return a table in Markdown, with every column but the first aligned to the right."""
     heading, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     rule = ["---", *("---:" for _ in heading[1:])]
     return "\n".join(f"| {' | '.join(row)} |" for row in (heading, rule, *body))
 
 
 def fill(page: str, report: Report) -> str:
-    """Return a page with what stands between its markers replaced by the report.
+    """Return a page in which the report replaces the text between the markers.
 
-    A marker is ``<!-- bench: NAME -->``, where the name is that of a case, ``environment`` or
-    ``targets``, and what belongs to it ends at ``<!-- /bench -->``.
+    A part begins at ``<!-- bench: NAME -->``, where the name is that of a case, ``environment`` or
+    ``targets``, and ends at ``<!-- /bench -->``.
 
     Raises:
-        ValueError: A case of the report has no marker.
+        ValueError: The page has no marker for a case of the report.
     """
     parts = {result.name: _section(result) for result in report.results}
     parts["environment"] = _environment(report)
@@ -121,15 +121,15 @@ def fill(page: str, report: Report) -> str:
 
 
 def fill_part(page: str, name: str, text: str) -> str:
-    """Return a page with a text between one pair of its markers.
+    """Return a page in which ``text`` replaces the part called ``name``; see :func:`fill`.
 
     Raises:
-        ValueError: The page has no such marker.
+        ValueError: The page has no marker of that name.
     """
     marker = f"<!-- bench: {name} -->\n"
     before, found, rest = page.partition(marker)
     if not found:
-        raise ValueError(f"The page has no marker {marker.strip()} for what was found.")
+        raise ValueError(f"The page has no marker {marker.strip()} for these results: add one.")
     _, end, after = rest.partition("<!-- /bench -->")
     return f"{before}{marker}{text}\n{end}{after}"
 
@@ -152,12 +152,12 @@ def _targets(report: Report) -> str:
 
 
 def write(report: Report, folder: Path) -> None:
-    """Write the JSON, the plots and the tables of ``benchmarks.md`` in a folder."""
+    """Write ``benchmarks.json`` and the plots to a folder, and update its ``benchmarks.md``."""
     from . import plots
 
     file = folder / "benchmarks.json"
     report.save(file)
-    report = load(file)  # which leaves out digits that the page must not show either
+    report = load(file)  # without the digits that were rounded away, so that the page agrees
     page = folder / "benchmarks.md"
     page.write_text(fill(page.read_text(), report))
     plots.draw(report, folder / "benchmarks")

@@ -1,4 +1,4 @@
-"""What a run found, and how it is kept: as JSON that another run can be compared with."""
+"""The results of a run, and the JSON file that keeps them for comparison with other runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from .measure import Timing, Timings, ratio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How one thing stands to another in the same run; the less, the better.
+    """A number of one run that can be compared with other runs; lower is better.
+
+    Most are the time of one contender divided by that of another; some are counts.
 
     Args:
-        limit: The most it should be; None where it is only watched.
+        limit: The highest value allowed; None if it is only watched.
     """
 
     name: str
@@ -25,18 +27,18 @@ class Ratio:
 
     @property
     def is_missed(self) -> bool:
-        """Whether it is over its limit."""
+        """Whether the value is over the limit."""
         return self.limit is not None and self.value > self.limit
 
 
 def compare(timings: Timings, of: str, to: str, limit: float | None = None) -> Ratio:
-    """Return the ratio of two contenders, under their names."""
+    """Return the ratio of the time of contender ``of`` to that of contender ``to``."""
     return Ratio(name=f"{of} / {to}", value=ratio(timings, of, to), limit=limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Things counted. The first column names what a row is about."""
+    """A table of counts. The first column names the subject of each row."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str | float, ...], ...]
@@ -44,7 +46,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
-    """Points to draw, by the name of the line they lie on."""
+    """Lines to draw.
+
+    Args:
+        x: The label of the horizontal axis.
+        y: The label of the vertical axis.
+        lines: The points of each line, by its name.
+    """
 
     x: str
     y: str
@@ -53,12 +61,12 @@ class Curves:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a case found.
+    """The results of one case.
 
     Args:
-        name: The case's name.
-        title: What it is about, for people.
-        baseline: The contender that the timings are compared with.
+        name: The name of the case.
+        title: One sentence for readers on what was measured.
+        baseline: The contender that the others are compared with.
     """
 
     name: str
@@ -71,7 +79,7 @@ class Result:
 
     @property
     def has_plot(self) -> bool:
-        """Whether there is anything to draw."""
+        """Whether the results include something to draw."""
         return bool(self.timings or self.curves)
 
     def to_baseline(self, name: str) -> float:
@@ -81,10 +89,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A whole run.
+    """The results of a whole run.
 
     Args:
-        environment: What it ran on, by what it is: the versions, the processor.
+        environment: The processor and the versions it ran on, such as ``{"Python": "3.11.7"}``.
         rounds: How many rounds each contender was timed in.
     """
 
@@ -93,16 +101,17 @@ class Report:
     results: tuple[Result, ...]
 
     def ratios(self) -> dict[str, Ratio]:
-        """Return all ratios by the names of case and ratio."""
+        """Return the ratios of all cases, by names such as ``hot: protect / pybreaker``."""
         return {
             f"{result.name}: {each.name}": each for result in self.results for each in result.ratios
         }
 
     def over(self, earlier: Report) -> Report:
-        """Return an earlier run with the cases of this one in place of its own.
+        """Return an earlier report in which the cases of this one replace those of the same name.
 
         Raises:
-            ValueError: They ran on different things, so one table cannot speak for both.
+            ValueError: The two ran on different machines, versions or numbers of rounds, so one
+                table cannot describe both.
         """
         ran_on = {**earlier.environment, "rounds": str(earlier.rounds)}
         runs_on = {**self.environment, "rounds": str(self.rounds)}
@@ -121,16 +130,16 @@ class Report:
         )
 
     def save(self, file: Path) -> None:
-        """Write it to a file."""
+        """Write the report to a JSON file, and make the file's folder if it is missing."""
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(_rounded(asdict(self)), indent=1) + "\n")
 
 
 def load(file: Path) -> Report:
-    """Return a report that was saved.
+    """Return the report that :meth:`Report.save` wrote to a file.
 
     Raises:
-        ValueError: The file is not there or holds no report; the message says what to do.
+        ValueError: The file is missing or holds no report; the message says what to do.
     """
     try:
         raw = json.loads(file.read_text())
@@ -175,7 +184,7 @@ def _curves(raw: dict[str, Any] | None) -> Curves | None:
 
 
 def _rounded(value: Any) -> Any:
-    """Leave out digits that no measurement has."""
+    """Return a value with its numbers rounded to five digits; no measurement has more."""
     if isinstance(value, float):
         return float(f"{value:.5g}")
     if isinstance(value, dict):

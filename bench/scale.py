@@ -1,7 +1,7 @@
-"""How the tables and the admin behave when they are large: ``python -m bench.scale``.
+"""Measures the admin and the tasks with few rows and with many: ``python -m bench.scale``.
 
-It makes databases of its own beside those of ``DATABASE_URL`` and ``CIRCUITS_DATABASE_URL``
-(temporary SQLite files without them), a small and a large one, and drops them at the end.
+It makes a small and a large database beside those of ``DATABASE_URL`` and
+``CIRCUITS_DATABASE_URL``, or as temporary SQLite files without these, and drops them at the end.
 Where two sizes are compared they take turns, so that a busy machine slows both alike.
 """
 
@@ -29,12 +29,12 @@ from django.conf import settings
 
 SMALL, LARGE = "small", "large"
 
-#: Rows in one INSERT of the preparation.
+#: How many rows one INSERT writes when a table is filled.
 BATCH: Final = 2_000
 
 
 def prepare(folder: str) -> None:
-    """Add the two aliases to the settings, and start Django."""
+    """Add the aliases of both databases to the settings, and set Django up."""
     for alias in (SMALL, LARGE):
         settings.DATABASES[alias] = {**settings.DATABASES["circuits"]}
     for alias, database in settings.DATABASES.items():
@@ -50,7 +50,7 @@ def prepare(folder: str) -> None:
 
 @contextmanager
 def circuits_in(alias: str) -> Iterator[None]:
-    """Let the app keep its circuits in this database."""
+    """Keep the circuits in the database of an alias while the block runs."""
     from django.test import override_settings
 
     with override_settings(CIRCUITS={**settings.CIRCUITS, "DATABASE": alias}):
@@ -72,7 +72,7 @@ def databases() -> Iterator[None]:
         yield
     finally:
         for alias, name in reversed(made):
-            with suppress(AttributeError):  # it was not made
+            with suppress(AttributeError):  # the database was never made
                 connections[alias].creation.destroy_test_db(name, verbosity=0)
 
 
@@ -80,7 +80,7 @@ def databases() -> Iterator[None]:
 
 
 def fill(alias: str, rows: Iterator[Any]) -> None:
-    """Write rows in batches."""
+    """Write rows to a database in batches, and refresh its statistics."""
     from django.db import transaction
 
     while batch := list(islice(rows, BATCH)):
@@ -89,7 +89,7 @@ def fill(alias: str, rows: Iterator[Any]) -> None:
     settle(alias)
 
 
-#: What a database does by itself in time, so that it knows what its tables hold.
+#: The statement that refreshes the statistics of each database, which it would do itself in time.
 _SETTLE: Final = {
     "sqlite": "ANALYZE",
     "postgresql": "VACUUM ANALYZE",
@@ -98,7 +98,7 @@ _SETTLE: Final = {
 
 
 def settle(alias: str) -> None:
-    """Let the database see to its statistics."""
+    """Let a database refresh its statistics."""
     from django.db import connections
 
     with connections[alias].cursor() as cursor:
@@ -106,7 +106,7 @@ def settle(alias: str) -> None:
 
 
 def circuits(number: int, expired: int) -> Iterator[Any]:
-    """Yield circuits, of which so many are open with their delay over, and 50 only observe."""
+    """Yield ``number`` circuits, of which 50 observe and ``expired`` are open past their delay."""
     from django.utils import timezone
 
     from circuits.models import Circuit
@@ -120,13 +120,13 @@ def circuits(number: int, expired: int) -> Iterator[Any]:
             probe_url=f"https://service-{index}.example/health",
             generation=100_000_000 + index % 7,
             mode="automatic" if index < number - 50 else "observe",
-            created_at=now,  # or each row asks the clock of the site's own database
+            created_at=now,  # otherwise each row would ask the clock of the site's own database
             **(is_expired if index < expired else {}),
         )
 
 
 def transitions(number: int, alias: str) -> Iterator[Any]:
-    """Yield a history of a year, half of which is of the last circuit."""
+    """Yield ``number`` transitions spread over a year, half of which belong to the last circuit."""
     from django.utils import timezone
 
     from circuits.models import Circuit, Transition
@@ -153,15 +153,15 @@ def transitions(number: int, alias: str) -> Iterator[Any]:
 # Measuring ---------------------------------------------------------------------------------------
 
 
-def once(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return how many seconds the work takes, and what it returns."""
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Do some work once, and return the seconds it took and its result."""
     began = perf_counter()
     answer = work()
     return perf_counter() - began, answer
 
 
-def counted(alias: str, work: Callable[[], Any]) -> int:
-    """Return how many queries the work makes of the database."""
+def count_queries(alias: str, work: Callable[[], Any]) -> int:
+    """Do some work, and return how many queries it sent to a database."""
     from django.db import connections
     from django.test.utils import CaptureQueriesContext
 
@@ -173,14 +173,14 @@ def counted(alias: str, work: Callable[[], Any]) -> int:
 def compared(
     small: Callable[[], Any], large: Callable[[], Any], rounds: int
 ) -> tuple[float, float]:
-    """Return the median seconds of two pieces of work that take turns."""
-    small(), large()  # what is cached, is cached
-    pairs = [(once(small)[0], once(large)[0]) for _ in range(rounds)]
+    """Let two pieces of work take turns, and return the median seconds of each."""
+    small(), large()  # fills the caches
+    pairs = [(timed(small)[0], timed(large)[0]) for _ in range(rounds)]
     return statistics.median(few for few, _ in pairs), statistics.median(many for _, many in pairs)
 
 
 def page(client: Any, alias: str, url: str) -> Callable[[], Any]:
-    """Return what asks for a page with the circuits of that database."""
+    """Return a function that requests a page, with the circuits of a database."""
 
     def ask() -> None:
         with circuits_in(alias):
@@ -190,8 +190,8 @@ def page(client: Any, alias: str, url: str) -> Callable[[], Any]:
     return ask
 
 
-def signed_in() -> Any:
-    """Return the browser of a superuser."""
+def superuser_client() -> Any:
+    """Return a test client that is logged in as a superuser."""
     from django.contrib.auth import get_user_model
     from django.test import Client
 
@@ -214,7 +214,7 @@ PAGES: Final = {
 
 
 def history_pages(alias: str) -> dict[str, str]:
-    """Return the pages that show the history in that database."""
+    """Return the addresses of the pages that show the history of a database, by their names."""
     from circuits.models import Circuit
 
     ids = Circuit.objects.using(alias).order_by("pk").values_list("pk", flat=True)
@@ -232,18 +232,18 @@ def history_pages(alias: str) -> dict[str, str]:
 
 
 def compare_pages(client: Any, small: dict[str, str], large: dict[str, str], rounds: int) -> None:
-    """Print how long each page takes with few rows and with many."""
+    """Print how many milliseconds each page takes with few rows and with many."""
     for name in small:
         ask_large = page(client, LARGE, large[name])
         before, after = compared(page(client, SMALL, small[name]), ask_large, rounds)
         print(
             f"{name:36} {before * 1000:8.1f} ms {after * 1000:8.1f} ms "
-            f"ratio {after / before:5.2f}  {counted(LARGE, ask_large)} queries"
+            f"ratio {after / before:5.2f}  {count_queries(LARGE, ask_large)} queries"
         )
 
 
 def expire_all(alias: str) -> None:
-    """Print how long one pass takes over all that have expired."""
+    """Print how long ``half_open_expired`` takes over all circuits whose delay has passed."""
     from circuits.models import Circuit
     from circuits.tasks import half_open_expired
 
@@ -254,10 +254,10 @@ def expire_all(alias: str) -> None:
 
         def run() -> None:
             nonlocal queries
-            queries = counted(alias, lambda: due.append(half_open_expired()))
+            queries = count_queries(alias, lambda: due.append(half_open_expired()))
 
-        seconds, _ = once(run)
-        idle, _ = once(half_open_expired)
+        seconds, _ = timed(run)
+        idle, _ = timed(half_open_expired)
     print(
         f"half_open_expired: {due[0]} of {total} in {seconds:.2f} s, {queries} queries; "
         f"an idle pass {idle * 1000:.1f} ms"
@@ -265,45 +265,53 @@ def expire_all(alias: str) -> None:
 
 
 def main() -> None:
-    """Measure, and print what came of it."""
+    """Read the sizes from the command line, measure, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--circuits", type=int, default=100_000)
     parser.add_argument("--transitions", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=15, help="how often each page is asked for")
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="how many times each page is requested (15)"
+    )
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         prepare(folder)
         with databases():
-            measure(asked.circuits, asked.transitions, asked.rounds)
+            measure(options.circuits, options.transitions, options.rounds)
 
 
 def measure(number: int, changes: int, rounds: int) -> None:
-    """Fill the databases and go through all measurements."""
+    """Fill both databases and run all measurements.
+
+    Args:
+        number: How many circuits the large database gets.
+        changes: How many transitions it gets.
+        rounds: How many times each page is requested.
+    """
     from django.db import connections
 
     print(connections[LARGE].vendor)
     fill(SMALL, circuits(100, 50))
-    seconds, _ = once(lambda: fill(LARGE, circuits(number, number // 10)))
+    seconds, _ = timed(lambda: fill(LARGE, circuits(number, number // 10)))
     print(f"{number} circuits written in {seconds:.1f} s")
-    client = signed_in()
+    client = superuser_client()
     compare_pages(client, PAGES, PAGES, rounds)
     expire_all(SMALL)
     expire_all(LARGE)
     fill(SMALL, transitions(100, SMALL))
-    seconds, _ = once(lambda: fill(LARGE, transitions(changes, LARGE)))
-    print(f"{changes} changes written in {seconds:.1f} s")
+    seconds, _ = timed(lambda: fill(LARGE, transitions(changes, LARGE)))
+    print(f"{changes} transitions written in {seconds:.1f} s")
     compare_pages(client, history_pages(SMALL), history_pages(LARGE), rounds)
     prune_all(LARGE)
 
 
 def prune_all(alias: str) -> None:
-    """Print how long it takes to delete what is too old, and to see that nothing is left to."""
+    """Print how long ``prune`` takes when there are rows to delete, and when there are none."""
     from circuits.tasks import prune
 
     with circuits_in(alias):
-        seconds, deleted = once(prune)
-        idle, _ = once(prune)
-        queries = counted(alias, prune)
+        seconds, deleted = timed(prune)
+        idle, _ = timed(prune)
+        queries = count_queries(alias, prune)
     print(
         f"prune: {deleted} in {seconds:.1f} s; an idle pass {idle * 1000:.1f} ms, {queries} queries"
     )

@@ -1,6 +1,6 @@
-"""Django's settings for the benchmarks: the app alone, on each of the databases it supports.
+"""Django's settings for the benchmarks: the app alone, on each database that it supports.
 
-They are set up as the reference project sets up the circuits' own connection.
+The connections are those that the reference project gives to its circuits.
 """
 
 import atexit
@@ -27,7 +27,7 @@ def _on_server(service: str) -> str:
     return urlunsplit(urlsplit(services.url(service))._replace(path=f"/{RUN}"))
 
 
-# A folder that the process above made is kept: its children share the files in it.
+# Child processes use the folder that their parent made, to share the files in it.
 if "BENCH_DIR" not in os.environ:
     os.environ["BENCH_DIR"] = tempfile.mkdtemp(prefix="circuits-bench-")
     atexit.register(shutil.rmtree, os.environ["BENCH_DIR"], ignore_errors=True)
@@ -35,16 +35,16 @@ if "BENCH_DIR" not in os.environ:
 _file = Path(os.environ["BENCH_DIR"]) / "circuits.sqlite3"
 
 DATABASES = {
-    # The circuits are on one of the others, so nothing may end up here.
+    # The circuits are on one of the others; anything sent here is an error.
     "default": {},
     "sqlite": circuits_database(f"sqlite:///{_file}"),
 }
-# Without the drivers what needs no server can still be measured.
+# Without the drivers, the cases that need no server can still be measured.
 if find_spec("psycopg"):
     DATABASES["postgres"] = circuits_database(_on_server("PostgreSQL"))
 if find_spec("MySQLdb"):
     DATABASES["mariadb"] = circuits_database(_on_server("MariaDB"))
-# Beside some of them, one of the same kind for very many circuits.
+# Two of them get a second database of the same kind, for very many circuits.
 for _alias in {"sqlite", "postgres"} & DATABASES.keys():
     DATABASES[f"{_alias}_large"] = {
         **DATABASES[_alias],
@@ -52,11 +52,11 @@ for _alias in {"sqlite", "postgres"} & DATABASES.keys():
     }
 for _database in DATABASES.values():
     if _database:
-        # Made and dropped by Django's own test set-up, under the very name that is used.
+        # Django's test set-up makes and drops the database under the name that is used.
         _database["TEST"] = {"NAME": str(_database["NAME"]), "DEPENDENCIES": []}
 
 CIRCUITS = {"DATABASE": "sqlite", "OPENTELEMETRY": False}
 
-# A change of state is logged, and a refused one is what some cases are about.
+# Only errors are logged, since some cases change states all the time.
 LOGGING = {"version": 1, "disable_existing_loggers": False, "root": {"level": "ERROR"}}
 LOGGING["loggers"] = {"circuits": {"level": "ERROR"}}

@@ -1,7 +1,7 @@
-"""One of eight workers cannot reach a remote that is well: ``python -m bench.suspicion``.
+"""Measures the harm when one of eight workers cannot reach a remote: ``python -m bench.suspicion``.
 
-Real processes on PostgreSQL. Each makes calls at an even pace, the broken one's all fail and all
-others succeed, from the same moment on. Nothing is known of the circuit before.
+Real processes on PostgreSQL make calls at an even pace, from the same moment on. All calls of the
+broken worker fail and all others succeed. Nothing is known of the circuit at the start.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import django
 
 from .crew import Crew, crew, wait_until
 
-#: Workers, of which the first is broken.
+#: How many workers there are, of which the first is broken.
 WORKERS: Final = 8
 
-#: Calls a second of the broken worker and of each other one.
+#: Calls a second of the broken worker, and of each other one.
 RATES: Final = ((5, 20), (50, 20), (200, 5))
 
 #: Seconds that a circuit stays open.
@@ -33,7 +33,7 @@ NAME: Final = "suspicion"
 
 
 class Calls(NamedTuple):
-    """What became of a worker's calls."""
+    """How many calls of a worker were let through, and how many were refused."""
 
     made: int
     refused: int
@@ -42,7 +42,7 @@ class Calls(NamedTuple):
 def call_for(
     start: float, is_broken: bool, rate: float, seconds: float, options: dict[str, Any]
 ) -> Calls:
-    """Call at an even pace, and count what is let through."""
+    """Make ``rate`` calls a second for some seconds, and count what became of them."""
     import circuits
 
     from .databases import circuits_on
@@ -67,7 +67,11 @@ def call_for(
 
 
 def play(workers: Crew, rates: tuple[float, float], seconds: float, **options: Any) -> list[Calls]:
-    """Let the workers call; return what became of each one's calls, the broken one's first."""
+    """Let the workers make their calls, and return the counts of each, the broken one's first.
+
+    Args:
+        rates: Calls a second of the broken worker, and of each other one.
+    """
     from circuits.models import Circuit
 
     Circuit.objects.using("postgres").all().delete()
@@ -80,10 +84,10 @@ def play(workers: Crew, rates: tuple[float, float], seconds: float, **options: A
 
 
 def rows(seconds: float) -> Iterator[list[Any]]:
-    """Yield a row for each setting: rates, snapshots, openings, refused share, calls let through.
+    """Yield a row of the table for each pair of rates, with the default snapshots and without.
 
     Args:
-        seconds: How long each lasts.
+        seconds: How long the calls of one row go on.
     """
     from circuits.models import Transition
 
@@ -105,12 +109,15 @@ def rows(seconds: float) -> Iterator[list[Any]]:
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--seconds", type=float, default=20, help="seconds for each row (20)")
     seconds = parser.parse_args().seconds
     django.setup()
     from .databases import made_one
 
-    print("| broken, calls/s | each other | | openings | refused to the others | calls of it |")
+    print(
+        "| broken, calls/s | each other | | openings | refused to the others"
+        " | calls the broken one made |"
+    )
     print("| --- | --- | --- | --- | --- | --- |")
     with made_one("postgres"):
         for row in rows(seconds):

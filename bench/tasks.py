@@ -1,4 +1,4 @@
-"""What the processes of a :class:`bench.crew.Crew` do."""
+"""The tasks that the processes of a :class:`bench.crew.Crew` run."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from .crew import wait_until
 from .databases import circuits_on
 from .work import RemoteDownError, Tally, Work
 
-#: Seconds between two bursts of a paced caller.
+#: Seconds between two bursts of a caller that keeps a pace.
 TICK: Final = 0.01
 
-#: Seconds; the default.
+#: Seconds between two flushes: the default of the setting.
 FLUSH_SECONDS: Final = 5.0
 
 
 # Failures on one hot row -------------------------------------------------------------------------
 
 
-#: How many failures a process made, and how many of them a second.
+#: How many failing calls a process made, and how many of them a second.
 Failed = tuple[int, float]
 
 
 def fail(start: float, alias: str, name: str, seconds: float) -> Failed:
-    """Fail through one circuit for some seconds."""
+    """Make failing calls through one circuit for some seconds."""
     with circuits_on(alias, DEFAULTS={"threshold": peers.NEVER}):
         return _fail(circuits.protect(name)(Work().fail), start, seconds)
 
 
 def fail_on_redis(start: float, name: str, seconds: float) -> Failed:
-    """Fail through one circuit of pybreaker on Redis for some seconds."""
+    """Make failing calls through one circuit of pybreaker on Redis for some seconds."""
     from redis import Redis
 
     with Redis.from_url(peers.redis_url()) as client:
@@ -81,14 +81,14 @@ def pace(
     seconds: float,
     is_down: bool,
 ) -> dict[str, int]:
-    """Call a remote ``rate`` times a second for some seconds, through some circuits in turn.
+    """Call a remote ``rate`` times a second for some seconds, through several circuits in turn.
 
     Args:
-        policies: Those of the circuits, by their names.
+        policies: The policy of each circuit, by its name.
         is_down: Whether the remote fails.
 
     Returns:
-        How many calls there were, how many were refused, and how many statements all of it cost.
+        The number of ``calls`` made, those ``refused``, and the ``statements`` that they cost.
     """
     work = Work()
     calls = [circuits.protect(each)(work.fail if is_down else work.succeed) for each in policies]
@@ -122,9 +122,9 @@ def _paced(
 
 @cache
 def _statements() -> Tally:
-    """Return the tally of all statements of this process, in whichever thread.
+    """Return the tally of all statements that the threads of this process send.
 
-    It counts on connections made after it is first asked for.
+    It counts those on connections that are made after the first call of this function.
     """
     tally = Tally()
 
@@ -137,16 +137,21 @@ def _statements() -> Tally:
             connection.execute_wrappers.append(count)
 
     connections.close_all()
-    # Not weakly: nobody else holds on to it.
+    # Nothing else holds a reference to the receiver, so the signal must.
     connection_created.connect(listen, weak=False)
     return tally
 
 
-# Other things that want a process of their own ---------------------------------------------------
+# Other tasks that need a process of their own ----------------------------------------------------
 
 
 def age(start: float, alias: str, callers: int, seconds: float) -> int:
-    """Let a snapshot age, then make many calls at once; return what statements they cost."""
+    """Let a snapshot age, then make many calls at once; return how many statements they cost.
+
+    Args:
+        callers: How many calls are made at once.
+        seconds: How long the snapshot ages.
+    """
     work = Work()
     call = circuits.protect("aged")(work.asucceed)
     statements = _statements()
@@ -165,7 +170,7 @@ def age(start: float, alias: str, callers: int, seconds: float) -> int:
 
 
 def modules_of_second_call(start: float, url: str) -> list[str]:
-    """Return the modules that the second of two calls imports."""
+    """Make two calls to a URL, and return the names of the modules that the second imports."""
     with circuits_on("sqlite"):
         circuits.call("imports", url)
         before = set(sys.modules)

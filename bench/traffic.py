@@ -1,4 +1,4 @@
-"""Threads that call many circuits in a process of its own, and what the database sees of it."""
+"""Threads of one process that call many circuits, and what they ask of the database."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from .work import RemoteDownError, Work
 
 THREADS: Final = 16
 
-#: Seconds a thread rests between two calls.
+#: Seconds that a thread pauses between two calls.
 PAUSE: Final = 0.001
 
-#: Seconds; the default.
+#: Seconds between two flushes: the default of the setting.
 FLUSH_SECONDS: Final = 5.0
 
-#: Seconds that the threads have been calling before anything is counted.
+#: Seconds for which the threads call before anything is counted.
 WARM_SECONDS: Final = 1.0
 
-#: Seconds between two looks at the sessions on the server.
+#: Seconds between two counts of the sessions on the server.
 LOOK_SECONDS: Final = 0.1
 
-#: Asks a server, by its vendor, for the sessions on this database but the one that asks.
+#: The query, by vendor, for the sessions on this database except the one that asks.
 SESSIONS: Final = {
     "postgresql": (
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
@@ -58,12 +58,12 @@ Span = tuple[float, float]
 
 @dataclass(slots=True)
 class Asked:
-    """When this process asked its database for something, in whichever thread.
+    """The moments at which the threads of this process asked their database for something.
 
     Args:
-        statements: The moments of all statements.
-        reads: The moments of reads outside of any transaction.
-        writes: The moments of transactions committed, a write outside of any being one.
+        statements: When each statement was sent.
+        reads: When each read outside a transaction was sent.
+        writes: When each transaction was committed; a write outside one counts as one.
     """
 
     statements: list[float] = field(default_factory=list)
@@ -73,12 +73,12 @@ class Asked:
     def note(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
     ) -> Any:
-        """Wrap a statement, as Django's ``execute_wrapper`` wants it."""
+        """Note a statement and send it; the signature is that of Django's ``execute_wrapper``."""
         now = time.monotonic()
         self.statements.append(now)
         connection = context["connection"]
         if sql.startswith("BEGIN"):
-            pass  # of SQLite; what it begins counts when it is committed
+            pass  # SQLite sends it as a statement; the transaction counts when it is committed
         elif not connection.in_atomic_block:
             (self.reads if sql.startswith("SELECT") else self.writes).append(now)
         elif all(hook != self._note_commit for _, hook, *_ in connection.run_on_commit):
@@ -90,7 +90,7 @@ class Asked:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Note what is asked on the connections made while the block runs."""
+        """Note what is sent on the connections that are made while the block runs."""
 
         def listen(connection: BaseDatabaseWrapper, **_: Any) -> None:
             if self.note not in connection.execute_wrappers:
@@ -106,7 +106,7 @@ class Asked:
 
 @contextmanager
 def new_sessions(alias: str) -> Iterator[Callable[[], int]]:
-    """Give what asks the server how many sessions it has that were not there before."""
+    """Yield a function that returns how many sessions the server has that are new since then."""
     observer: Any = connections.create_connection(alias)
 
     def sessions() -> set[int]:
@@ -125,11 +125,11 @@ def new_sessions(alias: str) -> Iterator[Callable[[], int]]:
 
 
 class Traffic:
-    """Threads that call circuits, each time one by chance.
+    """Threads that call circuits at random.
 
     Args:
-        names: The circuits.
-        failing: The share of the calls that fail.
+        names: The names of the circuits.
+        failing: The share of the calls that fail, from 0 to 1.
     """
 
     def __init__(self, names: Sequence[str], failing: float = 0.0) -> None:
@@ -142,14 +142,17 @@ class Traffic:
         ]
 
     def call_each(self) -> None:
-        """Call every circuit once: its first use makes its row or reads it."""
+        """Call every circuit once, since its first use makes its row or reads it."""
         for succeed, _ in self._calls:
             succeed()
         self._calls_before += len(self._calls)
 
     @contextmanager
     def running(self, until: float) -> Iterator[list[Future[list[Span]]]]:
-        """Run the threads until a moment, beside the block, which waits for them at its end."""
+        """Run the threads until a moment on the monotonic clock, and wait for them at the end.
+
+        The block runs beside them; it gets a future for each thread.
+        """
         with ThreadPoolExecutor(THREADS) as pool:
             yield [pool.submit(self._call, Random(seed), until) for seed in range(THREADS)]
 
@@ -164,10 +167,10 @@ class Traffic:
         return spans
 
     def spans(self, futures: Sequence[Future[list[Span]]]) -> list[Span]:
-        """Return the calls of all threads.
+        """Return the spans of the calls of all threads.
 
         Raises:
-            BrokenContenderError: Not every call was let through.
+            BrokenContenderError: A call was not let through.
         """
         spans = [span for future in futures for span in future.result()]
         done = self._work.done() - self._calls_before
@@ -176,19 +179,19 @@ class Traffic:
         return spans
 
 
-# What a process of its own does ------------------------------------------------------------------
+# Tasks for a process of its own ------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a process under traffic costs its database.
+    """What a process with traffic costs its database.
 
     Args:
         calls: How many calls its threads made.
         reads: Reads a second.
         writes: Write transactions in five seconds.
-        statements: Statements a second, those of the transactions too.
-        connections: The most that the server has seen at once, from the very first call on.
+        statements: Statements a second, including those inside transactions.
+        connections: The most connections at once, from the first call on, as the server counts.
     """
 
     calls: int
@@ -201,14 +204,16 @@ class Cost:
 def use(
     start: float, alias: str, prefix: str, number: int, seconds: float, all_at_once: bool
 ) -> Cost:
-    """Call a number of new circuits, and return what that costs.
+    """Call new circuits for some seconds, and return what that costs the database.
 
     Args:
-        all_at_once: Whether the threads begin before any of the circuits was used; otherwise one
-            thread has used each of them once.
+        prefix: The beginning of the circuits' names.
+        number: How many circuits are called.
+        all_at_once: Whether all threads begin before any circuit was used; otherwise one thread
+            uses each circuit once before.
 
     Raises:
-        BrokenContenderError: The database knows of other calls than were made.
+        BrokenContenderError: The rows do not hold exactly the calls that were made.
     """
     names = [f"{prefix} {each}" for each in range(number)]
     asked = Asked()
@@ -223,7 +228,7 @@ def use(
             traffic.call_each()
         warm = time.monotonic() + WARM_SECONDS
         most = 0
-        # Half a second more, as what is counted begins with a read.
+        # Half a second more, since counting begins at the first read.
         with traffic.running(until=warm + seconds + 0.5) as futures:
             while not all(future.done() for future in futures):
                 most = max(most, sessions())
@@ -255,12 +260,12 @@ def _require_counted(prefix: str, number: int, calls: int) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """What the callers have noticed of a database that falls silent.
+class CallerReport:
+    """How callers fared while their database fell silent.
 
     Args:
-        spans: All calls.
-        left_at: The moments at which the process said that it goes on without the database.
+        spans: The spans of all calls.
+        left_at: The moments at which the process logged that it goes on without the database.
     """
 
     spans: list[Span]
@@ -268,7 +273,7 @@ class Heard:
 
 
 class _Moments(logging.Handler):
-    """Keeps the moments of what is logged."""
+    """Keeps the moment of each error that is logged."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -280,8 +285,13 @@ class _Moments(logging.Handler):
 
 def keep_calling(
     start: float, alias: str, port: int, names: Sequence[str], failing: float, seconds: float
-) -> Heard:
-    """Call circuits whose database is behind a port of this machine, whatever becomes of it.
+) -> CallerReport:
+    """Call circuits for some seconds, whatever happens to their database.
+
+    Args:
+        port: The local port through which the database is reached.
+        names: The names of the circuits.
+        failing: The share of the calls that fail, from 0 to 1.
 
     Raises:
         django.db.Error: The database does not answer at the end.
@@ -290,7 +300,7 @@ def keep_calling(
     connections.close_all()
     log, logger = _Moments(), logging.getLogger("circuits")
     logger.addHandler(log)
-    logger.propagate = False  # it is expected here, and the terminal shows results
+    logger.propagate = False  # the errors are expected, and the terminal is for results
     with circuits_on(alias, FLUSH_SECONDS=FLUSH_SECONDS):
         wait_until(start)
         traffic = Traffic(names, failing)
@@ -299,4 +309,4 @@ def keep_calling(
         spans = traffic.spans(futures)
         circuits.flush()
         connections.close_all()
-    return Heard(spans=spans, left_at=log.moments)
+    return CallerReport(spans=spans, left_at=log.moments)

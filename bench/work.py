@@ -1,4 +1,4 @@
-"""The work that all contenders do, and the proof that it was done."""
+"""The work that all contenders do, and the count that proves it was done."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from .measure import BrokenContenderError
 
 
 class RemoteDownError(Exception):
-    """What a failing call fails with."""
+    """Raised by the work that fails."""
 
 
 class Tally:
-    """Counts, in one step of the interpreter, so that any thread may."""
+    """Counts in a single step of the interpreter, so that any thread may count."""
 
     def __init__(self) -> None:
         self.tick: Callable[[], int] = count().__next__
         self._reads = 0
 
     def total(self) -> int:
-        """Return the ticks so far."""
-        # Reading is a tick too, so the reads are taken off again.
+        """Return the number of ticks so far."""
+        # Each read ticks too, so the reads are subtracted.
         total = self.tick() - self._reads
         self._reads += 1
         return total
 
 
 class Work:
-    """The same function for every contender: it does nothing but count that it was called."""
+    """The function that every contender calls, which does nothing but count its calls."""
 
     def __init__(self) -> None:
         tally = Tally()
@@ -52,12 +52,12 @@ class Work:
 
 
 def forbidden() -> NoReturn:
-    """Stand behind an open circuit, where nothing may be called."""
+    """Raise an error: this stands behind an open circuit, where nothing may be called."""
     raise BrokenContenderError("An open circuit let a call through.")
 
 
 class Expecting:
-    """A call that must raise one kind of exception, and how often it did."""
+    """Makes calls that must raise one kind of exception, and counts them."""
 
     def __init__(self, call: Callable[[], object], error: type[BaseException]) -> None:
         tally = Tally()

@@ -1,4 +1,4 @@
-"""The cases, in the order in which they are run and told of."""
+"""The cases, in the order in which they run and are reported."""
 
 from __future__ import annotations
 

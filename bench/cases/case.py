@@ -1,4 +1,4 @@
-"""What a case is."""
+"""The definition of a case."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.results import Result
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Something that is measured.
+    """One thing that the benchmarks measure.
 
     Args:
-        run: Measures it, on databases that are there and migrated.
-        needs: The servers it needs, by their names in :mod:`tests.services`.
+        run: Measures it, on databases that exist and are migrated.
+        needs: The names of the servers it needs, as in :mod:`tests.services`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A change of state: a circuit opens, lets a trial through, closes."""
+"""Changes of state: a circuit opens, lets a trial through, and closes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ STATEMENTS: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change of state that can be made again and again.
+    """A change of state that can be repeated.
 
     Args:
-        prepare: Brings the circuit to where it can change.
-        make: Changes it.
-        state: Tells the state it is in.
-        ends_in: The state it should be in afterwards.
+        prepare: Brings the circuit into the state before the change.
+        make: Makes the change.
+        state: Returns the state that the circuit is in.
+        ends_in: The state that it should be in after the change.
     """
 
     name: str
@@ -42,17 +42,17 @@ class Change:
     ends_in: str
 
     def check(self) -> None:
-        """Refuse to go on if it was not made.
+        """Check that the change was made.
 
         Raises:
-            BrokenContenderError: The circuit is in another state.
+            BrokenContenderError: The circuit is in another state than the change ends in.
         """
         if self.state() != self.ends_in:
             raise BrokenContenderError(f"{self.name} ended in {self.state()}, not {self.ends_in}.")
 
 
 def run(effort: Effort) -> Result:
-    """Count and time the changes of state against those of pybreaker on Redis."""
+    """Count the statements of each change, and time the changes against pybreaker on Redis."""
     counts = {
         (alias, change.name): count_change(alias, change)
         for alias in LABELS
@@ -86,7 +86,7 @@ def our_changes() -> list[Change]:
     def close_it() -> None:
         trial.end()
         circuit.reset()
-        succeed()  # reads the row, as the calls before a failure would have
+        succeed()  # reads the row, as earlier calls would have done
 
     def open_again() -> None:
         close_it()
@@ -114,7 +114,7 @@ def our_changes() -> list[Change]:
 
 
 class _Trial:
-    """A trial call whose beginning and end are two things."""
+    """A trial call that begins and ends in two steps."""
 
     def __init__(self) -> None:
         self._guard: circuits.guard | None = None
@@ -124,20 +124,20 @@ class _Trial:
         self._guard.__enter__()
 
     def end(self) -> None:
-        """End the call, or calls that follow would be inside of it; do nothing without one."""
+        """End the call, if there is one; otherwise later calls would be nested in it."""
         if self._guard is not None:
             self._guard.__exit__(None, None, None)
             self._guard = None
 
 
 def within(alias: str) -> Callable[[], AbstractContextManager[None]]:
-    """Return what keeps the circuit of :func:`our_changes` on a database."""
+    """Return a function that keeps the circuit of :func:`our_changes` on a database."""
     policy = {"threshold": 1, "delay": 0}
     return partial(circuits_on, alias, CIRCUITS={NAME: policy})
 
 
 def count_change(alias: str, change: Change) -> Counter:
-    """Return what a change asks of a database."""
+    """Make a change, and return what it sent to the database of an alias."""
 
     def counted() -> Counter:
         with counting(alias) as counter, within(alias)():
@@ -197,14 +197,14 @@ def _contender(
 def _ratios(counts: dict[tuple[str, str], Counter]) -> Iterator[Ratio]:
     for (alias, name), counter in counts.items():
         what = f"{name} on {LABELS[alias]}"
-        # Each statement is a round trip. What the driver sends besides to begin a transaction is
-        # not ours to save: BEGIN by psycopg, autocommit off and on again by mysqlclient.
+        # Each statement is a round trip. We cannot save what the driver sends by itself to begin a
+        # transaction: BEGIN by psycopg, autocommit off and on again by mysqlclient.
         yield Ratio(name=f"statements of {what}", value=_in_all(counter), limit=STATEMENTS)
         yield Ratio(name=f"round trips of {what}, the driver's own too", value=counter.trips)
 
 
 def _in_all(counter: Counter) -> int:
-    """Return how many statements a transaction had, COMMIT included."""
+    """Return how many statements the transaction had, including COMMIT."""
     return 1 + sum(not sql.startswith("BEGIN") for sql, _ in counter.statements)
 
 

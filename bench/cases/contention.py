@@ -1,4 +1,4 @@
-"""Eight processes fail on one circuit at once: how fast, and is every failure counted?"""
+"""Eight processes make failing calls through one circuit: how fast, and is each counted once?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME: Final = "contention"
 
 PROCESSES: Final = 8
 
-#: A turn is at least so many seconds: with eight processes on few processors each has its pauses.
+#: The shortest turn in seconds: eight processes on few processors each have their pauses.
 LEAST_SECONDS: Final = 0.5
 
 PEER: Final = "pybreaker on Redis"
@@ -28,11 +28,11 @@ PEER: Final = "pybreaker on Redis"
 
 @dataclass(slots=True, kw_only=True)
 class Side:
-    """One of those compared.
+    """One of the stores that are compared.
 
     Args:
-        fail: Lets all processes fail for some seconds.
-        counted: How many failures its store knows of.
+        fail: Lets all processes make failing calls for some seconds.
+        counted: Returns how many failures the store has counted.
     """
 
     name: str
@@ -42,14 +42,14 @@ class Side:
     made: int = 0
 
     def turn(self, seconds: float) -> None:
-        """Let it run for some seconds and take down what came of it."""
+        """Let all processes fail for some seconds, and add up what they made."""
         done = self.fail(seconds)
         self.made += sum(made for made, _ in done)
         self.rates.append(sum(rate for _, rate in done))
 
 
 def run(effort: Effort) -> Result:
-    """Measure the failures a second and those lost."""
+    """Measure the failures a second, and count those that were lost or counted twice."""
     seconds = max(LEAST_SECONDS, 5 * effort.turn_seconds)
     with crew(PROCESSES) as processes, peers.redis_client() as redis:
         sides = [*(_ours(processes, alias) for alias in LABELS), _theirs(processes, redis)]

@@ -19,7 +19,7 @@ NAME: Final = "coroutine"
 
 
 def run(effort: Effort) -> Result:
-    """Time ``protect`` on ``async def`` against the peers that know of it."""
+    """Time ``protect`` on ``async def`` against the peers that support coroutines."""
     within = partial(circuits_on, "sqlite")
     with asyncio.Runner() as runner, peers.purgatory_on_redis(runner) as on_redis:
         others = (

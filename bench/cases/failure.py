@@ -1,4 +1,4 @@
-"""A call that fails through a closed circuit, and opens nothing: one UPDATE."""
+"""A call that fails through a closed circuit without opening it: one UPDATE."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME: Final = "failure"
 
 
 def run(effort: Effort) -> Result:
-    """Count and time failures against the peers'."""
+    """Count the statements of a failure, and time failures against those of the peers."""
     counts = {alias: _count(alias) for alias in LABELS}
     on_redis = {name: count_on_redis(failing) for name, failing in _FAILING_ON_REDIS.items()}
     with ExitStack() as stack:
@@ -64,7 +64,7 @@ def run(effort: Effort) -> Result:
             ),
             *(
                 Ratio(
-                    name=f"statements a failure on {LABELS[alias]}",
+                    name=f"statements per failure on {LABELS[alias]}",
                     value=len(counter.statements),
                     limit=1,
                 )
@@ -86,7 +86,7 @@ def run(effort: Effort) -> Result:
 
 def _within(alias: str) -> Callable[[], AbstractContextManager[None]]:
     policy = {"threshold": peers.NEVER}
-    # Fresh for the whole turn: what is timed is the failure, not a read.
+    # The snapshot stays fresh for the whole turn, so that no read is timed with the failure.
     return partial(circuits_on, alias, SNAPSHOT_SECONDS=60, CIRCUITS={NAME: policy})
 
 

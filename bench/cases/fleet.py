@@ -1,4 +1,4 @@
-"""What a fleet asks of the database: measured on this machine, modelled for larger ones."""
+"""The statements that a fleet sends to its database: measured for small fleets, else modelled."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ ALIAS: Final = "postgres"
 #: Calls a second that each process makes.
 RATE: Final = 1000
 
-#: Fleets that are measured, and those that are only modelled, by their processes.
+#: The numbers of processes in the fleets that are measured, and in those that are only modelled.
 MEASURED: Final = (1, 2, 4, 8)
 MODELLED: Final = (16, 32, 64)
 
 #: How many circuits each process of a fleet uses.
 CIRCUITS: Final = (1, 5, 20)
 
-#: Seconds of a measurement: every process writes its tallies once in them.
+#: Seconds of a measurement, in which every process writes its tallies once.
 SECONDS: Final = 5.5
 
 SNAPSHOT_SECONDS: Final = 0.2
 
-#: So short that a measurement sees several trials.
+#: The delay is so short that a measurement sees several trials.
 POLICY: Final = {"threshold": 5, "delay": 1.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """How many statements a second a fleet costs the database.
+    """Predicts how many statements a second a fleet costs its database.
 
     While the remote is well, each process reads all rows with one statement every ``snapshot``
-    seconds and writes the tallies of each circuit every ``flush`` seconds; calls do not come into
-    it. During an outage every process does the same, and whenever the delay of a circuit has passed
-    asks for its trial: one gets it, which is a change of state, its failure is another, and the
-    others have read that they are too late.
+    seconds and writes the tallies of each circuit every ``flush`` seconds, however many calls it
+    makes. During an outage it does the same. In addition, whenever the delay of a circuit has
+    passed, all processes ask for its trial. One gets it, which is a change of state, and its
+    failure is another; the others read that they are too late.
 
     Args:
-        snapshot: Seconds a snapshot is used.
-        flush: Seconds between two writes of tallies.
-        delay: Seconds an open circuit refuses.
-        change: Statements of a change of state.
-        claim: Statements of a trial asked for and not given.
+        snapshot: Seconds for which a snapshot is used.
+        flush: Seconds between two flushes of tallies.
+        delay: Seconds for which an open circuit refuses.
+        change: Statements that a change of state takes.
+        claim: Statements that a process sends when it asks for a trial and does not get it.
     """
 
     snapshot: float
@@ -75,12 +75,13 @@ class Model:
         return self.healthy(processes, circuits) + circuits * trial / self.delay
 
 
-#: Processes and circuits, to the statements a second while the remote is well and while it is down.
+#: The statements a second, while the remote is well and while it is down, by the numbers of
+#: processes and of circuits.
 Measured = dict[tuple[int, int], tuple[float, float]]
 
 
 def run(effort: Effort) -> Result:
-    """Measure fleets of a few processes, well and in an outage, beside what the model says."""
+    """Measure small fleets, while all is well and in an outage, and compare them with the model."""
     model = Model(
         snapshot=SNAPSHOT_SECONDS,
         flush=tasks.FLUSH_SECONDS,
@@ -122,9 +123,9 @@ def _table(model: Model, measured: Measured, peer: float) -> Table:
             (
                 number,
                 size,
-                _told(measured, size, number, 0),
+                _cell(measured, size, number, 0),
                 model.healthy(size, number),
-                _told(measured, size, number, 1),
+                _cell(measured, size, number, 1),
                 model.outage(size, number),
                 size * peer,
             )
@@ -134,7 +135,7 @@ def _table(model: Model, measured: Measured, peer: float) -> Table:
     )
 
 
-def _told(measured: Measured, size: int, number: int, which: int) -> str | float:
+def _cell(measured: Measured, size: int, number: int, which: int) -> str | float:
     return round(measured[size, number][which], 1) if size in MEASURED else ""
 
 
@@ -144,7 +145,7 @@ def _curves(model: Model, measured: Measured, peer: float) -> Curves:
         "pybreaker on Redis, healthy, model": tuple((size, size * peer) for size in sizes)
     }
     for number in (min(CIRCUITS), max(CIRCUITS)):
-        of = f"{number} circuit{'s' if number > 1 else ''}"
+        of = _circuits(number)
         for which, (state, of_model) in enumerate(
             {"healthy": model.healthy, "outage": model.outage}.items()
         ):
@@ -156,7 +157,7 @@ def _curves(model: Model, measured: Measured, peer: float) -> Curves:
 
 
 def _measure(processes: Crew, size: int, number: int, *, is_down: bool) -> float:
-    """Return the statements a second of so many processes that use so many circuits."""
+    """Return the statements a second of ``size`` processes that use ``number`` circuits."""
     policies = {f"{NAME} {each}": POLICY for each in range(number)}
     with circuits_on(ALIAS, CIRCUITS=policies):
         for name in policies:
@@ -171,9 +172,14 @@ def _measure(processes: Crew, size: int, number: int, *, is_down: bool) -> float
 
 def _ratios(model: Model, measured: Measured) -> Iterator[Ratio]:
     for (size, number), (well, down) in measured.items():
-        of = f"{size} processes, {number} circuits: measured / model"
+        processes = "1 process" if size == 1 else f"{size} processes"
+        of = f"{processes}, {_circuits(number)}: measured / model"
         yield Ratio(name=f"healthy, {of}", value=well / model.healthy(size, number))
         yield Ratio(name=f"outage, {of}", value=down / model.outage(size, number))
+
+
+def _circuits(number: int) -> str:
+    return "1 circuit" if number == 1 else f"{number} circuits"
 
 
 def _statements_of_a_change() -> int:

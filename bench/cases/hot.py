@@ -1,4 +1,4 @@
-"""A call that succeeds through a closed circuit, with a fresh snapshot: no query."""
+"""A call that succeeds through a closed circuit with a fresh snapshot, and asks no query."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAME: Final = "hot"
 
 
 def run(effort: Effort) -> Result:
-    """Time the ways in against the peers."""
+    """Time the ways to call, with and without observers, against the peers."""
     within = partial(circuits_on, "sqlite")
     contenders = [
         succeeding("no breaker", unprotected),
@@ -85,7 +85,7 @@ def _remote_call(function: Callable[[], None]) -> Callable[[], Any]:
 @contextmanager
 def _observed() -> Iterator[None]:
     def observer(name: str, outcome: observers.CallOutcome, seconds: float) -> None:
-        """Listen, and do nothing with it."""
+        """Do nothing with the outcome."""
 
     observers.add(observer)
     try:
@@ -97,7 +97,7 @@ def _observed() -> Iterator[None]:
 
 @contextmanager
 def _traced() -> Iterator[None]:
-    """As where OpenTelemetry is installed, and no span is current."""
+    """Connect OpenTelemetry, as on a site that has it, with no span current."""
     from circuits.integrations import otel
 
     otel.connect()
@@ -110,7 +110,7 @@ def _traced() -> Iterator[None]:
 
 @contextmanager
 def _sampled_out() -> Iterator[None]:
-    """As in a request whose trace is not recorded."""
+    """Connect OpenTelemetry, within a span that is not recorded."""
     from opentelemetry import trace
 
     with _traced(), trace.use_span(trace.NonRecordingSpan(trace.SpanContext(1, 1, False))):

@@ -1,4 +1,4 @@
-"""The same as ``hot`` around a real call: HTTP to a server on this machine."""
+"""A call that succeeds, as in ``hot``, but over HTTP to a server on this machine."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .case import Case
 
 NAME: Final = "http"
 
-#: Seconds; what a circuit has by default, so that all wait alike.
+#: The timeout in seconds that a circuit has by default, so that all contenders have the same.
 TIMEOUT: Final = 10.0
 
 
 def run(effort: Effort) -> Result:
-    """Time ``circuits.call`` against a session's ``get``, bare and behind a peer."""
+    """Time ``circuits.call`` against a session's ``get``, alone and behind a peer."""
     with serving() as url, requests.Session() as session:
         get = partial(session.get, url, timeout=TIMEOUT)
         within = partial(circuits_on, "sqlite")

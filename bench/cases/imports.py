@@ -1,4 +1,4 @@
-"""What importing costs, in fresh processes, and that a call through a circuit imports nothing."""
+"""What importing costs in a fresh process, and whether a second call imports anything."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .case import Case
 
 NAME: Final = "imports"
 
-#: Nanoseconds.
+#: The most nanoseconds that ``import circuits`` may take.
 LIMIT: Final = 5_000_000
 
-#: Prints the nanoseconds an import takes, once Django is there.
+#: Prints the nanoseconds that an import takes once Django is imported.
 PROGRAM: Final = """
 import sys, django, django.conf
 from time import perf_counter_ns
@@ -42,7 +42,7 @@ MODULES: Final = (
 
 
 def run(effort: Effort) -> Result:
-    """Time the imports, and see what a second call imports."""
+    """Time the imports, and count the modules that a second call imports."""
     timings = measure([_importing(module) for module in MODULES], replace(effort, least_batches=1))
     with serving() as url, crew(1) as process:
         [modules] = process.run(tasks.modules_of_second_call, url)

@@ -28,15 +28,15 @@ CALLERS: Final = 1000
 
 THREADS: Final = 16
 
-#: Calls that the threads share; enough for their start to be nothing.
+#: How many calls the threads share; enough to make their start negligible.
 CALLS: Final = 160_000
 
-#: Seconds: a snapshot of 0.2 that has aged, and one too old to go on with.
+#: Ages in seconds of a snapshot of 0.2 seconds: one that has aged, and one too old to use.
 AGES: Final = (0.3, 0.6)
 
 
 def run(effort: Effort) -> Result:
-    """Time concurrent callers against those without a breaker; count what ageing costs."""
+    """Time concurrent callers with and without a breaker; count the queries of an aged snapshot."""
     once = replace(effort, least_batches=1)
     timings = {**_concurrent(once), **_threaded(once)}
     with crew(1) as process:
@@ -53,7 +53,7 @@ def run(effort: Effort) -> Result:
                 limit=1.1,
             ),
             Ratio(
-                name=f"what {THREADS} threads lose, protect / no breaker",
+                name=f"slowdown by {THREADS} threads, protect / no breaker",
                 value=_loss(timings, "protect") / _loss(timings, "no breaker"),
                 limit=1.1,
             ),
@@ -127,7 +127,7 @@ def _sharing(name: str, protect: Protect, threads: int) -> Contender:
 
 
 def _loss(timings: Timings, name: str) -> float:
-    """Return how many times as long a call takes in many threads as in one."""
+    """Return how many times as long a call takes with many threads as with one."""
     return ratio(timings, _in_threads(name, THREADS), _in_threads(name, 1))
 
 

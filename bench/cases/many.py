@@ -1,4 +1,4 @@
-"""A call costs the same however many circuits there are."""
+"""A call that succeeds, among few circuits and among many."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from .case import Case
 
 NAME: Final = "many"
 
-#: Circuits that are called in turn.
+#: How many circuits are called in turn.
 NAMES: Final = 100
 
-#: Circuits there are besides, on the larger database.
+#: How many circuits the larger database holds.
 ROWS: Final = 100_000
 
-#: As many as ``MAX_CIRCUITS`` allows by default.
+#: How many circuits a process knows; ``MAX_CIRCUITS`` allows as many by default.
 GATES: Final = 10_000
 
-#: Seconds; no snapshot ages while all circuits known are gone round.
+#: Seconds for which a snapshot is used, so that none ages while all circuits have their turn.
 FRESH: Final = 60
 
 STORES: Final = ("sqlite", "postgres")
 
 
 def run(effort: Effort) -> Result:
-    """Time calls through few and many circuits, read each time and known already."""
+    """Time calls through few and many circuits, whose rows are read each time or known already."""
     with ExitStack() as stack:
         for alias in STORES:
             stack.enter_context(_large(alias))
@@ -58,7 +58,7 @@ def run(effort: Effort) -> Result:
                 for alias in STORES
             ),
             Ratio(
-                name=f"known, {GATES:,} circuits / {NAMES}, to the same of pybreaker",
+                name=f"known, {GATES:,} circuits / {NAMES}, compared with pybreaker",
                 value=ratio(timings, _knowing(GATES), _knowing(NAMES))
                 / ratio(timings, _peers(GATES), _peers(NAMES)),
             ),
@@ -79,7 +79,7 @@ def _peers(circuits: int) -> str:
 
 
 def _read(effort: Effort) -> Timings:
-    """Time calls that read their rows, of some names among few rows and among many."""
+    """Time calls that each read their row, among few rows and among many."""
     names = [_name(number) for number in range(NAMES)]
     spread = [_name(number) for number in range(0, ROWS, ROWS // NAMES)]
     contenders = []
@@ -92,18 +92,18 @@ def _read(effort: Effort) -> Timings:
         ]
     for contender in contenders:
         with contender.within():
-            contender.time(NAMES)  # makes the rows that are not there yet
+            contender.time(NAMES)  # makes the rows that are missing
     return measure(contenders, effort)
 
 
 def _known(effort: Effort) -> Timings:
-    """Time calls that go round few circuits and many, all of which the process knows."""
+    """Time calls through few circuits and many in turn, all of which the process knows."""
     with circuits_on(_large_alias("sqlite"), SNAPSHOT_SECONDS=FRESH, MAX_CIRCUITS=2 * ROWS):
         contenders = [
             succeeding(_knowing(number), _in_turn(_protects(map(_name, range(number)))))
             for number in (NAMES, GATES)
         ]
-        contenders[-1].time(GATES)  # so that all are known
+        contenders[-1].time(GATES)  # the process knows all of them from here on
         contenders += [
             succeeding(_peers(number), _in_turn([peers.pybreaker().protect for _ in range(number)]))
             for number in (NAMES, GATES)
@@ -120,7 +120,7 @@ def _protects(names: Iterable[str]) -> list[Protect]:
 
 
 def _in_turn(protects: Sequence[Protect]) -> Protect:
-    """Return what puts a function behind many breakers, one after the other."""
+    """Return a wrapper that lets each call of a function go through the next of many breakers."""
 
     def protect(function: Callable[..., Any]) -> Callable[..., Any]:
         following = cycle([each(function) for each in protects]).__next__
@@ -139,7 +139,7 @@ def _large_alias(alias: str) -> str:
 
 @contextmanager
 def _large(alias: str) -> Iterator[None]:
-    """Make the larger database of an alias, with all its rows."""
+    """Make the larger database of an alias and fill it with rows."""
     large = _large_alias(alias)
     with made_one(large):
         with circuits_on(large):
@@ -149,7 +149,7 @@ def _large(alias: str) -> Iterator[None]:
 
 
 def _copy_row(alias: str) -> None:
-    """Make the rows from the one that is there, in the database itself."""
+    """Copy the only row ``ROWS - 1`` times, in the database itself."""
     from circuits.models import Circuit
 
     connection = connections[alias]

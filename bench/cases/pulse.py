@@ -1,4 +1,4 @@
-"""What a process asks of its database is the same for few circuits and for many."""
+"""What a process asks of its database, for few circuits and for many."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ NAME: Final = "pulse"
 
 CIRCUITS: Final = (8, 20, 100)
 
-#: Seconds that are counted: every process writes its tallies twice in them.
+#: Seconds that are counted, in which every process writes its tallies twice.
 SECONDS: Final = 10.0
 
-#: Seconds of threads that begin with circuits nobody has used yet.
+#: The same for threads that begin with circuits nobody has used yet.
 FIRST_SECONDS: Final = 2.0
 
-#: The most that a process should cost: reads a second, write transactions in five seconds, and
+#: The most that a process may cost: reads a second, write transactions in five seconds, and
 #: connections of threads whose calls succeed.
 READS: Final = 5
 WRITES: Final = 1
@@ -34,7 +34,7 @@ Costs = dict[tuple[str, int], Cost]
 
 
 def run(effort: Effort) -> Result:
-    """Count what one process under traffic asks, for a growing number of circuits."""
+    """Count what one process with traffic asks of its database, by the number of circuits."""
     close()
     costs = {
         (service, number): _cost(alias, number)
@@ -73,7 +73,7 @@ def run(effort: Effort) -> Result:
 
 
 def _cost(alias: str, number: int) -> Cost:
-    """Return what a process costs that has used each of its circuits once."""
+    """Return what a process costs that has used each of its circuits once before."""
     with crew(1) as process:
         prefix = f"{NAME} {number}"
         cost: Cost = process.run(traffic.use, alias, prefix, number, SECONDS, False)[0]
@@ -83,7 +83,7 @@ def _cost(alias: str, number: int) -> Cost:
 
 
 def _first_use(alias: str) -> Cost:
-    """Return what a process costs whose threads all begin with circuits that are new."""
+    """Return what a process costs whose threads all begin with new circuits at once."""
     with crew(1) as process:
         prefix, number = f"{NAME} first", min(CIRCUITS)
         cost: Cost = process.run(traffic.use, alias, prefix, number, FIRST_SECONDS, True)[0]
@@ -91,7 +91,7 @@ def _first_use(alias: str) -> Cost:
 
 
 def ratios(costs: Costs) -> Iterator[Ratio]:
-    """Yield what is promised of each cost."""
+    """Yield the costs that are promised, each with its limit."""
     for (service, number), cost in costs.items():
         where = f"{number} circuits on {service}"
         yield Ratio(name=f"reads a second, {where}", value=cost.reads, limit=READS)
@@ -104,7 +104,7 @@ def ratios(costs: Costs) -> Iterator[Ratio]:
 
 
 def first_ratios(first: dict[str, Cost]) -> Iterator[Ratio]:
-    """Yield what a first use by all threads at once costs, which is watched."""
+    """Yield the connections that a first use by all threads at once takes; they have no limit."""
     for service, cost in first.items():
         yield Ratio(
             name=f"connections of {THREADS} threads that begin with new circuits on {service}",

@@ -1,4 +1,4 @@
-"""A call refused by an open circuit, which this process knows to be open: no query."""
+"""A call refused by a circuit that this process knows to be open, without a query."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAME: Final = "refusal"
 
 @contextmanager
 def open_circuit(alias: str, **more: Any) -> Iterator[None]:
-    """Keep the circuits on a database, with this one open there."""
+    """Keep the circuits on a database while the block runs, and open the one of this case."""
     policy = {"threshold": 1, "delay": peers.LONG}
     with circuits_on(alias, CIRCUITS={NAME: policy}, **more):
         circuits.get(NAME).reset()
@@ -30,7 +30,7 @@ def open_circuit(alias: str, **more: Any) -> Iterator[None]:
 
 
 def run(effort: Effort) -> Result:
-    """Time a refusal against the peers'."""
+    """Time a refusal against those of the peers."""
     refusal = circuits.CircuitOpenError
     contenders = [
         refusing("protect", circuits.protect(NAME), refusal, lambda: open_circuit("sqlite")),

@@ -1,4 +1,4 @@
-"""A database server that says nothing any more costs nobody seconds."""
+"""How long calls take when the database server falls silent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.crew import HEADSTART, crew
 from bench.databases import ALIASES, close
 from bench.measure import BrokenContenderError, Effort
 from bench.results import Ratio, Result, Table
-from bench.traffic import THREADS, Heard, Span
+from bench.traffic import THREADS, CallerReport, Span
 from tests.faults.proxy import Proxy, proxy_to
 
 from .case import Case
@@ -32,22 +32,22 @@ BEFORE: Final = 4.0
 SILENT: Final = 6.0
 AFTER: Final = 4.0
 
-#: Seconds after which a call counts as one that has waited.
+#: Seconds above which a call counts as long.
 LONG: Final = 0.1
 
-#: The most seconds that a call should take, and the most in 10,000 that should be long.
+#: The most seconds that a call may take, and the most calls in 10,000 that may be long.
 LONGEST: Final = 1.0
 LONG_ONES: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """How callers fare from the moment the server falls silent.
+    """How long calls took from the moment at which the server fell silent.
 
     Args:
-        calls: How many calls there were from then on, those under way included.
-        longest: Seconds of the longest.
-        long: How many took longer than ``LONG``.
+        calls: How many calls ended after that moment, including those under way then.
+        longest: Seconds that the longest call took.
+        long: How many calls took longer than ``LONG``.
         noticed: Seconds until the process went on without the database.
     """
 
@@ -63,10 +63,15 @@ class Waits:
 
 
 def waits(spans: Sequence[Span], left_at: Sequence[float], silent_at: float) -> Waits:
-    """Return how the calls fared that were under way when the server fell silent, or came later.
+    """Return how long the calls took that ended after the server fell silent.
+
+    Args:
+        spans: The spans of all calls.
+        left_at: The moments at which the process went on without the database.
+        silent_at: The moment at which the server fell silent.
 
     Raises:
-        BrokenContenderError: Nobody noticed the silence, or the process gave up before it.
+        BrokenContenderError: The process never went on without the database, or did so earlier.
     """
     if not left_at or min(left_at) < silent_at:
         raise BrokenContenderError("The process did not go on without its database just then.")
@@ -80,7 +85,7 @@ def waits(spans: Sequence[Span], left_at: Sequence[float], silent_at: float) -> 
 
 
 def run(effort: Effort) -> Result:
-    """Time the calls of a process whose server falls silent and is well again."""
+    """Time the calls of a process whose database server falls silent and recovers."""
     close()
     found = {service: _measure(alias) for service, alias in ALIASES.items()}
     return Result(
@@ -126,7 +131,7 @@ def _measure(alias: str) -> Waits:
         for timer in timers:
             timer.start()
         try:
-            heard: Heard = process.run(
+            report: CallerReport = process.run(
                 traffic.keep_calling, alias, proxy.port, names, FAILING, BEFORE + SILENT + AFTER
             )[0]
         finally:
@@ -134,7 +139,7 @@ def _measure(alias: str) -> Waits:
                 timer.cancel()
             proxy.mend()
     [silent_at] = silences
-    return waits(heard.spans, heard.left_at, silent_at)
+    return waits(report.spans, report.left_at, silent_at)
 
 
 def _silence(proxy: Proxy, silences: list[float]) -> None:
@@ -143,7 +148,7 @@ def _silence(proxy: Proxy, silences: list[float]) -> None:
 
 
 def ratios(found: dict[str, Waits]) -> Iterator[Ratio]:
-    """Yield what is promised of each wait."""
+    """Yield the waits that are promised, each with its limit."""
     for service, each in found.items():
         yield Ratio(
             name=f"seconds of the longest call on {service}", value=each.longest, limit=LONGEST

@@ -1,4 +1,4 @@
-"""``SNAPSHOT_SECONDS = 0``: each call asks the database, by one indexed read."""
+"""Calls with ``SNAPSHOT_SECONDS = 0``, each of which reads its row by an index."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAME: Final = "strict"
 
 
 def run(effort: Effort) -> Result:
-    """Count and time the reads against the raw drivers and peers with a server."""
+    """Count the reads, and time the calls against the bare drivers and the peers on a server."""
     counts = {alias: (_count_success(alias), _count_refusal(alias)) for alias in LABELS}
     with asyncio.Runner() as runner, ExitStack() as stack:
         timings = measure([*_ours(stack, counts), *_theirs(stack, runner)], effort)
@@ -41,7 +41,7 @@ def run(effort: Effort) -> Result:
                     timings,
                     f"protect on {label}",
                     f"the driver's read on {label}",
-                    # SQLite answers within the process, in less time than Django's cursor takes.
+                    # SQLite answers in the process itself, faster than Django's cursor is made.
                     limit=None if label == "SQLite" else 2.0,
                 )
                 for label in LABELS.values()
@@ -83,7 +83,7 @@ def _count_ratios(counts: Counts) -> Iterator[Ratio]:
     for alias, (success, refusal) in counts.items():
         label = LABELS[alias]
         for kind, counter in (("call", success), ("refusal", refusal)):
-            yield Ratio(name=f"queries a {kind} on {label}", value=counter.trips, limit=1)
+            yield Ratio(name=f"queries per {kind} on {label}", value=counter.trips, limit=1)
 
 
 def _strict(alias: str) -> Callable[[], AbstractContextManager[None]]:

@@ -1,1 +1,1 @@
-"""What an outage of a remote costs a whole site: gunicorn, Django, PostgreSQL, and one breaker."""
+"""Measures what an outage of a remote costs a whole site, with each breaker and with none."""

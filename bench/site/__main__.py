@@ -1,7 +1,7 @@
-"""What an outage of a remote costs a site: ``python -m bench.site``.
+"""Measures what an outage of a remote costs a site: ``python -m bench.site``.
 
-gunicorn with 4 workers of 4 threads on PostgreSQL, a page that needs the remote and one that does
-not. The remote hangs for a while. Each contender has its turn.
+gunicorn with 4 workers of 4 threads serves a page that needs the remote and one that does not, both
+on PostgreSQL. The remote hangs for a while. Each contender has its turn.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .load import Request
     from .remote import Remote
 
-#: Where the project is.
+#: The folder of the project.
 HERE: Final = Path(__file__).parents[2]
 
 GUNICORN: Final = (
@@ -42,13 +42,13 @@ GUNICORN: Final = (
     "django.core.wsgi:get_wsgi_application()",
 )
 
-#: Seconds until all processes of the site have answered, and until they have ended.
+#: Seconds within which all processes of the site must answer, and within which they must end.
 PATIENCE: Final = 30.0
 
-#: Seconds between the last preparation and the first request.
+#: Seconds between the end of the preparations and the first request.
 HEADSTART: Final = 0.5
 
-#: What the numbers depend on.
+#: The packages on which the numbers depend.
 PACKAGES: Final = (
     "gunicorn", "requests", "psycopg", "redis", "pybreaker", "circuitbreaker", "interlock-cb",
 )  # fmt: skip
@@ -63,13 +63,15 @@ class Phases(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print the table, and write the docs if asked to."""
+    """Measure, print the table, and with ``--out`` write the docs."""
     parser = argparse.ArgumentParser(prog="python -m bench.site", description=__doc__)
     parser.add_argument("--well", type=float, default=4, help="seconds before the outage (4)")
-    parser.add_argument("--outage", type=float, default=20, help="seconds of it (20)")
-    parser.add_argument("--after", type=float, default=16, help="seconds after it (16)")
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, help="these contenders alone")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write site.json, and the pages")
+    parser.add_argument("--outage", type=float, default=20, help="seconds of the outage (20)")
+    parser.add_argument("--after", type=float, default=16, help="seconds after the outage (16)")
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, help="run only these contenders")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write site.json there, and update the pages"
+    )
     options = parser.parse_args(arguments)
     phases = Phases(options.well, options.outage, options.after)
     if options.out and (options.only or phases.outage != parser.get_default("outage")):
@@ -84,7 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(phases: Phases, only: Sequence[str] | None = None) -> Report:
-    """Let each contender have its turn; return what was found."""
+    """Measure the contenders one after the other, and return the results.
+
+    Args:
+        only: The names of the contenders to measure; all by default.
+    """
     from tests import services
 
     from .. import databases, machine
@@ -108,7 +114,7 @@ def run(phases: Phases, only: Sequence[str] | None = None) -> Report:
 
 
 def measure(name: str, phases: Phases, remote: Remote) -> Figures:
-    """Return what the outage costs the site with one contender."""
+    """Serve the site with one contender, and return what the outage costs it."""
     from circuits.models import Circuit
 
     from .figures import figures
@@ -125,10 +131,10 @@ def measure(name: str, phases: Phases, remote: Remote) -> Figures:
 
 
 def warm_up(port: int) -> None:
-    """Ask for both pages until every process of the site has answered.
+    """Request both pages until every process of the site has answered.
 
     Raises:
-        TimeoutError: They have not, in good time.
+        TimeoutError: A process did not answer within ``PATIENCE`` seconds.
     """
     from .figures import PROCESSES
     from .load import at_once
@@ -144,7 +150,12 @@ def warm_up(port: int) -> None:
 
 @contextmanager
 def site(contender: str, remote: str) -> Iterator[int]:
-    """Serve the site while the block runs; give its port."""
+    """Serve the site while the block runs, and yield its port.
+
+    Args:
+        contender: The name of what stands between the site and its remote.
+        remote: The URL of the remote.
+    """
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as server:
         environment = {
             **os.environ,

@@ -1,4 +1,4 @@
-"""What stands between the site and its remote, one at a time, all with the same policy."""
+"""The breakers that stand between the site and its remote, all with the same policy."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ..peers import Peer
 #: Failures in a row that open a circuit.
 THRESHOLD: Final = 5
 
-#: Seconds that it stays open.
+#: Seconds that a circuit stays open.
 DELAY: Final = 5
 
-#: The name of the circuit, where it has one.
+#: The name of the circuit, for breakers that name theirs.
 NAME: Final = "remote"
 
-#: What we are called.
+#: The name of our own contender.
 OURS: Final = "circuits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """A breaker, or none.
+    """A breaker, or none at all.
 
     Args:
-        make: Makes it, in each process of the site.
-        policy: Our own policy, where it is ours.
+        make: Makes the breaker, in each process of the site.
+        policy: The policy of our own circuits; empty for the peers.
     """
 
     make: Callable[[], Peer]
@@ -36,7 +36,7 @@ class Contender:
 
 
 class NeverRefusedError(Exception):
-    """Raised by nobody."""
+    """The refusal of a contender that never refuses; nothing raises it."""
 
 
 def _none() -> Peer:

@@ -1,4 +1,4 @@
-"""Writes what a run found: `site.json`, the plot, docs/benchmarks.md and the README."""
+"""Writes the results of a run to `site.json`, the plot, docs/benchmarks.md and the README."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from typing import Final
 from ..report import counted_rows, fill_part, markdown
 from ..results import Report, load
 from . import plot
-from .figures import told
+from .figures import summary
 
 #: The name of the markers in both pages.
 MARKER: Final = "site"
 
-#: The page with the whole table, and the README beside the docs.
+#: The page that gets the whole table, and the README, which lies beside the docs.
 PAGE, README = "benchmarks.md", "README.md"
 
 
 def write(report: Report, folder: Path) -> None:
-    """Write the JSON, the plot and what the pages say of it."""
+    """Write the JSON and the plot, and update both pages.
+
+    Args:
+        folder: The folder of the docs.
+    """
     file = folder / "site.json"
     report.save(file)
-    report = load(file)  # which leaves out digits that the pages must not show either
+    report = load(file)  # without the digits that were rounded away, so that the pages agree
     [result] = report.results
     plot.draw(result, folder / "benchmarks" / "site.svg")
     for page, fill in ((folder / PAGE, filled_page), (folder.parent / README, filled_readme)):
@@ -29,14 +33,14 @@ def write(report: Report, folder: Path) -> None:
 
 
 def filled_page(page: str, report: Report) -> str:
-    """Return docs/benchmarks.md with the figures, and with what they were measured on."""
+    """Return docs/benchmarks.md with the figures and the versions that they were measured on."""
     [result] = report.results
     ran_on = [["what", "which"], *([key, each] for key, each in report.environment.items())]
-    parts = (told(result, "benchmarks"), markdown(counted_rows(result)), "", markdown(ran_on))
+    parts = (summary(result, "benchmarks"), markdown(counted_rows(result)), "", markdown(ran_on))
     return fill_part(page, MARKER, "\n".join(parts))
 
 
 def filled_readme(page: str, report: Report) -> str:
     """Return the README with the plot and the figures below it."""
     [result] = report.results
-    return fill_part(page, MARKER, told(result, "docs/benchmarks"))
+    return fill_part(page, MARKER, summary(result, "docs/benchmarks"))

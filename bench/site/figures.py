@@ -1,4 +1,4 @@
-"""What the requests of a run say, as numbers and as text."""
+"""Turns the requests of a run into figures, and the figures into text."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from ..results import Result, Table
 from .contenders import OURS
 from .load import Request
 
-#: Seconds, for a page that needs nobody, above which a visitor has noticed.
+#: Seconds above which a visitor notices that the page without the remote is slow.
 SLOW_SECONDS: Final = 0.25
 
 #: How many processes the site has.
 PROCESSES: Final = 4
 
-#: Seconds before the outage from which on a call may come to be answered in it.
+#: A request due this many seconds before the outage may still be answered in it.
 EARLIER: Final = 0.5
 
-#: Characters in a line of the pages.
+#: The most characters in a line of the pages.
 WIDTH: Final = 100
 
 NEVER: Final = "never"
 
-TITLE: Final = "A remote hangs, and then is well: what becomes of a site"
+TITLE: Final = "A remote hangs and then recovers: what happens to a site"
 
 COLUMNS: Final = (
     "contender",
     "other page: slow or lost",
-    "of these lost",
+    "of these, lost",
     "calls to the dead remote",
     "all refuse after, s",
     "first page again after, s",
     "every page again after, s",
-    "faults before",
+    "failed before the outage",
 )
 
 
@@ -44,16 +44,18 @@ class Figures:
     """What an outage cost.
 
     Args:
-        slow_or_lost: Requests of the page that needs no remote which took over 250 ms or were lost.
-        lost: Those of them that were lost.
-        asked: All requests of that page.
-        reached: Calls that reached the remote while it hung.
-        refused_after: Seconds from the outage's start until each process had refused a call; None
-            if one never did.
-        first_after: Seconds from its end until the page that needs the remote was first served.
-        every_after: Seconds from its end until the last of these pages that was not served; None
-            if they still failed when the load ended.
-        early: Such pages that were not served while all was well before the outage.
+        slow_or_lost: How many requests for the page without the remote took over 250 ms, failed or
+            were lost.
+        lost: How many of these were lost.
+        asked: How many requests for that page there were.
+        reached: How many calls reached the remote while it hung.
+        refused_after: Seconds from the start of the outage until each process had refused a call;
+            None if a process never did.
+        first_after: Seconds from the end of the outage until the page that needs the remote was
+            served again; None if it never was.
+        every_after: Seconds from the end of the outage until the last request for that page that
+            was not served; None if they still failed when the load ended.
+        early: How many requests for that page failed while all was well before the outage.
     """
 
     slow_or_lost: int
@@ -71,9 +73,9 @@ def figures(requests: Sequence[Request], start: float, end: float, reached: int)
 
     Args:
         requests: All requests of the run.
-        start: When the outage began, on the monotonic clock.
-        end: When it was over.
-        reached: Calls that reached the remote meanwhile.
+        start: When the outage began, in seconds on the monotonic clock.
+        end: When it ended, on the same clock.
+        reached: How many calls reached the remote in the outage.
     """
     local = [each for each in requests if each.page == "local"]
     remote = [each for each in requests if each.page == "remote"]
@@ -112,7 +114,7 @@ def _every_after(after: Sequence[Request], end: float) -> float | None:
 
 
 def result(found: Mapping[str, Figures]) -> Result:
-    """Return the figures of each contender as a case of a report."""
+    """Return the figures of all contenders as the result of a case."""
     rows = tuple(_row(name, each) for name, each in found.items())
     asked = next(iter(found.values())).asked
     columns = (COLUMNS[0], f"{COLUMNS[1]}, of {asked:,}", *COLUMNS[2:])
@@ -131,35 +133,36 @@ def _row(name: str, each: Figures) -> tuple[str | float, ...]:
     )
 
 
-def asked(found: Result) -> str:
-    """Return how many requests of the page that needs no remote there were, as text."""
+def total_requests(found: Result) -> str:
+    """Return how many requests for the page without the remote there were, such as ``2,400``."""
     assert found.table is not None
     return found.table.columns[1].rpartition(" ")[2]
 
 
 def column(found: Result, number: int) -> dict[str, int]:
-    """Return a column of counts, by contender."""
+    """Return the counts in a column of the table, by contender."""
     assert found.table is not None
     return {str(row[0]): int(row[number]) for row in found.table.rows}
 
 
-def told(found: Result, folder: str) -> str:
-    """Return the plot, and a paragraph that tells its figures.
+def summary(found: Result, folder: str) -> str:
+    """Return Markdown of the plot and of a paragraph with its figures.
 
     Args:
-        folder: Where the plot lies, seen from the page.
+        folder: The folder of the plot, relative to the page.
     """
     slow, reached = column(found, 1), column(found, 3)
     bars = "; ".join(f"{name}: {slow[name]:,} and {reached[name]:,}" for name in slow)
-    alt = f"Slow or lost requests of {asked(found)}, and calls to the dead remote: {bars}."
+    total = total_requests(found)
+    alt = f"Slow or lost requests out of {total}, and calls to the dead remote: {bars}."
     without, *peers = (name for name in slow if not name.startswith(OURS))
     limited = next(name for name in slow if "max_concurrent" in name)
     text = (
-        f"A remote hangs for 20 seconds. Of {asked(found)} requests of a page that does not need"
+        f"A remote hangs for 20 seconds. Of {total} requests for a page that does not need"
         f" it, {slow[without]:,} took over 250 ms or got no answer without a breaker,"
         f" {', '.join(f'{slow[name]:,} with {name}' for name in peers)},"
         f" {slow[OURS]:,} with {OURS} by default, and {slow[limited]:,} with `max_concurrent = 2`"
-        f" and `max_wait_seconds = 0.1`. Without a breaker {reached[without]:,} calls went to the"
-        f" dead remote, with {OURS} {reached[OURS]:,}."
+        f" and `max_wait_seconds = 0.1`. Without a breaker, {reached[without]:,} calls went to the"
+        f" dead remote; with {OURS}, {reached[OURS]:,} did."
     )
     return f"![{alt}]({folder}/site.svg)\n\n{fill(text, WIDTH, break_on_hyphens=False)}\n"

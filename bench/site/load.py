@@ -1,4 +1,4 @@
-"""Open-loop load: requests come on schedule, however the site copes with those before."""
+"""Open-loop load: requests are made on schedule, however the site copes with earlier ones."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Final
 
 from .remote import HOST
 
-#: Requests a second of each page.
+#: How many requests a second each page gets.
 RATES: Final = {"remote": 40, "local": 60}
 
-#: Seconds after which a visitor is gone.
+#: Seconds after which a visitor gives up.
 PATIENCE: Final = 10.0
 
 
@@ -24,12 +24,12 @@ class Request:
     """A request and how it went.
 
     Args:
-        page: What was asked for.
-        due: When it was to be made, in seconds on the monotonic clock.
-        seconds: From then until it was answered; infinity if it never was.
+        page: The page that was requested, ``remote`` or ``local``.
+        due: When the request was due, in seconds on the monotonic clock.
+        seconds: Seconds from then until the answer; infinity if there was none.
         status: The status of the answer; 0 without one.
-        process: Which process of the site answered.
-        answered_at: When that process did, on the same clock.
+        process: The process of the site that answered; empty without an answer.
+        answered_at: When that process answered, on the same clock.
     """
 
     page: str
@@ -41,25 +41,30 @@ class Request:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it was not answered."""
+        """Whether the request got no answer."""
         return not self.status
 
 
 def schedule(start: float, seconds: float) -> Iterator[tuple[str, float]]:
-    """Yield the pages to ask for and when, at even paces."""
+    """Yield each request's page and the moment it is due, each page at an even pace.
+
+    Args:
+        start: The first moment, on the monotonic clock.
+        seconds: How long the load lasts.
+    """
     for page, rate in RATES.items():
         for number in range(round(seconds * rate)):
             yield page, start + number / rate
 
 
 async def load(port: int, start: float, seconds: float) -> list[Request]:
-    """Ask for pages on schedule; return how each request went."""
+    """Make requests on schedule, and return how each of them went."""
     due = list(schedule(start, seconds))
     return await asyncio.gather(*(_request(port, page, at) for page, at in due))
 
 
 async def at_once(port: int, number: int) -> list[Request]:
-    """Make that many requests of each page at once."""
+    """Make ``number`` requests for each page at once, and return how each of them went."""
     now = monotonic()
     return await asyncio.gather(
         *(_request(port, page, now) for page in RATES for _ in range(number))
@@ -68,7 +73,7 @@ async def at_once(port: int, number: int) -> list[Request]:
 
 async def _request(port: int, page: str, due: float) -> Request:
     await asyncio.sleep(due - monotonic())
-    # Whoever breaks the connection, or gives no whole answer in time, has lost the request.
+    # A request is lost if the connection breaks, or if no whole answer comes in time.
     with suppress(OSError, TimeoutError, EOFError, ValueError, KeyError):
         async with asyncio.timeout(max(0.0, due + PATIENCE - monotonic())):
             reader, writer = await asyncio.open_connection(HOST, port)
@@ -89,7 +94,7 @@ async def _request(port: int, page: str, due: float) -> Request:
 
 
 async def _head(reader: StreamReader) -> tuple[int, dict[str, str]]:
-    """Return the status and the headers of an answer."""
+    """Return the status and the headers of an answer; their names are in lower case."""
     text = (await reader.readuntil(b"\r\n\r\n")).decode()
     first, *lines = text.strip().split("\r\n")
     pairs = (line.partition(":") for line in lines)

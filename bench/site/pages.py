@@ -1,4 +1,4 @@
-"""The two pages of the site: one needs the remote, the other does not."""
+"""The two pages of the site, of which one needs the remote and the other does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .contenders import CONTENDERS
 #: Seconds that the site waits for its remote.
 TIMEOUT: Final = 2.0
 
-#: The headers by which a page says which process made it, and when on the monotonic clock, which
+#: The headers in which an answer names its process, and its moment on the monotonic clock, which
 #: all processes of one machine share.
 PROCESS, AT = "X-Process", "X-At"
 
@@ -30,7 +30,7 @@ def _ask() -> None:
 
 
 def remote(request: HttpRequest) -> HttpResponse:
-    """Ask the remote: 200 if it answers, 503 if the call is refused, 502 if it fails."""
+    """Call the remote; answer 200 if that succeeds, 503 if it is refused, and 502 if it fails."""
     _read()
     try:
         _ask()
@@ -42,7 +42,7 @@ def remote(request: HttpRequest) -> HttpResponse:
 
 
 def local(request: HttpRequest) -> HttpResponse:
-    """Ask nobody but the database."""
+    """Read from the database only."""
     _read()
     return _answer(200)
 

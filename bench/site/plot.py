@@ -1,4 +1,4 @@
-"""Draws what an outage costs a site, for a page that is light or dark."""
+"""Draws what an outage costs a site, for light pages and dark ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ..plots import OURS, STYLE, THEIRS
 from ..results import Result
 from . import contenders
-from .figures import asked, column
+from .figures import column, total_requests
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 INK: Final = "#1f2328"
 PAPER: Final = "#ffffff"
 
-#: What stands for each colour where the reader prefers dark pages. The plot brings its own paper,
-#: so it can be read on a page of either kind.
+#: The colour that replaces each one where the reader prefers dark pages. The plot has a background
+#: of its own, so it can be read on either kind of page.
 DARK: Final = {PAPER: "#0d1117", INK: "#e6edf3", OURS: "#58a6ff", THEIRS: "#6e7681"}
 
-#: Where the style sheet goes.
+#: The element of the SVG before which the style sheet goes.
 _DEFINITIONS: Final = "<defs>"
 
 
 def draw(result: Result, file: Path) -> None:
-    """Draw the counts of each contender as bars, side by side."""
+    """Draw the two counts of each contender as bars, side by side, into an SVG file."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -34,7 +34,7 @@ def draw(result: Result, file: Path) -> None:
     with mpl.rc_context({**STYLE, **inks, **ticks, "savefig.facecolor": PAPER}):
         _draw(result, file)
     text = file.read_text().replace(_DEFINITIONS, f"{_style_sheet()}\n {_DEFINITIONS}", 1)
-    # The writer leaves blanks at the ends of lines.
+    # Matplotlib leaves blanks at the ends of lines.
     file.write_text("\n".join(map(str.rstrip, text.splitlines())) + "\n")
 
 
@@ -44,7 +44,7 @@ def _draw(result: Result, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    number = asked(result)
+    number = total_requests(result)
     _bars(left, column(result, 1), f"requests of another page, of {number},\nover 250 ms or lost")
     _bars(right, column(result, 3), "calls that went\nto the dead remote")
     figure.savefig(file, metadata={"Date": None})
@@ -64,7 +64,7 @@ def _bars(axes: Axes, counts: dict[str, int], label: str) -> None:
 
 
 def _style_sheet() -> str:
-    """Return a style sheet by which each colour gives way to its dark one."""
+    """Return a style sheet that replaces each colour by its dark one."""
     rules = " ".join(
         f'[style*="{kind}: {light}"] {{ {kind}: {dark} !important; }}'
         for light, dark in DARK.items()

@@ -1,4 +1,4 @@
-"""A remote that is well, hangs for a while, and is well again."""
+"""A remote that is well, hangs for a while, and then recovers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any, Final
 
 HOST: Final = "127.0.0.1"
 
-#: Seconds in which it answers when it is well.
+#: Seconds that the remote takes to answer while it is well.
 SECONDS: Final = 0.02
 
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
-#: Seconds for the process to begin, and to end.
+#: Seconds within which the process must start, and within which it must end.
 PATIENCE: Final = 20.0
 
 
@@ -26,9 +26,9 @@ class Remote:
     """A remote in a process of its own.
 
     Args:
-        url: Where it is.
-        outage: When it begins and ceases to hang, on the monotonic clock; shared memory.
-        reached: How many calls have come while it hung; shared memory.
+        url: The address that answers.
+        outage: Shared memory for when the outage begins and ends, on the monotonic clock.
+        reached: Shared memory for how many calls arrived in the outage.
     """
 
     def __init__(self, url: str, outage: Any, reached: Any) -> None:
@@ -37,19 +37,19 @@ class Remote:
         self._reached = reached
 
     def hang(self, start: float, end: float) -> None:
-        """Answer no call that comes from ``start`` on before ``end``."""
+        """Leave calls that arrive from ``start`` on unanswered until ``end``."""
         self._reached.value = 0
         self._outage[:] = start, end
 
     @property
     def reached(self) -> int:
-        """How many calls have come in the outage."""
+        """How many calls arrived in the outage."""
         return int(self._reached.value)
 
 
 @contextmanager
 def serving() -> Iterator[Remote]:
-    """Serve while the block runs.
+    """Serve while the block runs, and yield the remote.
 
     Raises:
         TimeoutError: The server did not start.
@@ -69,7 +69,7 @@ def serving() -> Iterator[Remote]:
 
 
 class _Answering(asyncio.Protocol):
-    """Answers one GET of a connection, when it is due."""
+    """Answers one GET of each connection, once its answer is due."""
 
     def __init__(self, outage: Any, reached: Any) -> None:
         self._outage = outage

@@ -1,4 +1,4 @@
-"""Django's settings for the site: both its own data and the circuits are on PostgreSQL."""
+"""Django's settings for the site, which keeps its own data and its circuits on PostgreSQL."""
 
 import os
 
