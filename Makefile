@@ -1,14 +1,14 @@
-# Every target sets up what it needs; nothing is installed again while its requirements are unchanged.
+# Each target sets up what it needs; nothing is installed again while its requirements are unchanged.
 
 PYTHON ?= python3
 MINUTES ?= 10
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Further options for pytest are taken from TEST_OPTIONS.
+# TEST_OPTIONS holds further options for pytest.
 PYTEST := $(BIN)/pytest -n 4 --dist worksteal $(TEST_OPTIONS)
 ON_SQLITE := -m "not services" --ignore=tests/projects
-# Those in a browser say nothing of a database.
+# What the tests in a browser check does not depend on the database.
 ON_SERVERS := -m "not browser" --hypothesis-profile brief
 
 .DELETE_ON_ERROR:
@@ -23,16 +23,16 @@ setup: .venv/ready .env  ## Make .venv and .env
 demo: setup migrate  ## Play the life of a circuit over real HTTP
 	@$(BIN)/python manage.py demo
 
-run: setup migrate  ## Serve site, mock remote, Celery worker and beat until Ctrl-C
+run: setup migrate  ## Run site, mock remote, Celery worker and beat until Ctrl-C
 	@$(BIN)/python manage.py first_superuser
 	@PORT=$$($(BIN)/python -m cbproject.ports) || exit; \
 		export REMOTE_URL=http://127.0.0.1:$$PORT PATH="$(CURDIR)/$(BIN):$$PATH"; \
 		honcho --env /dev/null start --port $$PORT || [ $$? -eq 130 ]  # 130 is how Ctrl-C ends it
 
-test: .venv/ready  ## Run the tests on SQLite, no servers needed
+test: .venv/ready  ## Run the tests on SQLite, which needs no servers
 	$(PYTEST) $(ON_SQLITE)
 
-coverage: .venv/ready  ## Run them, and list the lines and branches of the app that none of them reaches
+coverage: .venv/ready  ## Run them, and list the lines and branches of the app that no test reaches
 	$(PYTEST) $(ON_SQLITE) --cov --cov-branch --cov-report=term-missing:skip-covered
 
 test-services: .venv/services  ## Run the tests on PostgreSQL and MariaDB, with Redis and RabbitMQ
@@ -40,13 +40,13 @@ test-services: .venv/services  ## Run the tests on PostgreSQL and MariaDB, with 
 	TEST_DATABASE=postgres $(PYTEST) $(ON_SERVERS)
 	TEST_DATABASE=mariadb $(PYTEST) $(ON_SERVERS)
 
-test-matrix: .venv/dev  ## Run the tests on each Python and Django that is claimed, as found here
+test-matrix: .venv/dev  ## Run the tests on each supported Python that is installed, and each Django
 	$(BIN)/nox $(if $(SESSIONS),--session $(SESSIONS))
 
-test-matrix-services: .venv/dev  ## Run what depends on drivers, on their newest and lowest versions
+test-matrix-services: .venv/dev  ## Run the tests that depend on drivers, on the newest and lowest
 	$(BIN)/nox --session newest-servers lowest-servers
 
-test-libraries: var/libraries/ready  ## Run the tests of requests and httpx with circuits in between
+test-libraries: var/libraries/ready  ## Run the suites of requests and httpx with circuits in between
 	var/libraries/bin/python -m tests.libraries
 
 mutants: var/mutants/venv/ready  ## Put faults into ROOMS for MINUTES, and list those that no test notices
@@ -57,16 +57,16 @@ soak: .venv/services  ## Run the fault tests for MINUTES on PostgreSQL and on Ma
 	SOAK_MINUTES=$(MINUTES) TEST_DATABASE=postgres $(BIN)/pytest tests/faults
 	SOAK_MINUTES=$(MINUTES) TEST_DATABASE=mariadb $(BIN)/pytest tests/faults
 
-bench: .venv/bench  ## Measure everything, against other libraries too; writes docs/benchmarks.*
+bench: .venv/bench  ## Measure everything against other libraries, and write docs/benchmarks.*
 	$(BIN)/python -m bench --out docs
 
-bench-site: .venv/bench  ## Measure what an outage costs a site; writes docs/site.json and the pages
+bench-site: .venv/bench  ## Measure what an outage costs a site, and write docs/site.json and the pages
 	$(BIN)/python -m bench.site --out docs
 
-bench-check: .venv/bench  ## Compare what needs no server with docs/benchmarks.json, by ratios
+bench-check: .venv/bench  ## Measure two cases again, and compare their ratios with docs/benchmarks.json
 	$(BIN)/python -m bench --quick --only hot refusal --check docs/benchmarks.json
 
-screenshots: .venv/ready  ## Take the pictures of the docs anew, with Chromium
+screenshots: .venv/ready  ## Take the screenshots of the docs again, with Chromium
 	$(BIN)/python -m tests.browser.screenshots --out docs/images
 
 lint: .venv/dev  ## Check style and formatting
@@ -76,24 +76,24 @@ lint: .venv/dev  ## Check style and formatting
 types: .venv/dev  ## Check the type hints
 	$(BIN)/mypy
 
-messages: .venv/ready  ## Gather the texts to translate, and compile the translations (needs GNU gettext)
+messages: .venv/ready  ## Gather the texts to translate, and compile translations (needs GNU gettext)
 	cd circuits && ../$(BIN)/django-admin makemessages --all --no-obsolete --no-location --no-wrap
 	cd circuits && ../$(BIN)/django-admin compilemessages
 
-docs: .venv/docs  ## Build the docs as a site, var/docs/index.html; a warning is an error
+docs: .venv/docs  ## Build the docs as a site in var/docs; a warning is an error
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env -b html docs var/docs
 	@echo "The docs are in var/docs/index.html."
 
-wheel: .venv/ready  ## Build the wheel of the app, dist/django_circuits-*.whl
+wheel: .venv/ready  ## Build the wheel of the app in dist/
 	@rm -rf build
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
-dist: .venv/release  ## Build what is released, dist/*, and check it
+dist: .venv/release  ## Build the release in dist/, and check it
 	@rm -rf build dist *.egg-info
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/twine check --strict dist/*
 
-clean:  ## Remove .venv and all that the project wrote, but not .env
+clean:  ## Remove .venv and everything that the project wrote except .env
 	rm -rf .venv var build dist *.egg-info .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .PHONY: migrate

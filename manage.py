@@ -10,7 +10,7 @@ from django.core.management import execute_from_command_line
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cbproject.settings")
-    # A process told to stop ends as on Ctrl-C, so that what it does at exit is done.
+    # A process that is told to stop ends as on Ctrl-C, so that its exit handlers run.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     execute_from_command_line(sys.argv)
 

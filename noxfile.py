@@ -1,7 +1,8 @@
-"""The suite on each pair of Python and Django that is claimed: ``make test-matrix``.
+"""Runs the suite on the supported versions of Python and Django: ``make test-matrix``.
 
-Each pair gets the newest releases that the ranges in ``pyproject.toml`` admit, and one run the
-lowest. The pins in ``requirements*.txt`` are for ``make test`` and the other targets.
+Each session installs the newest releases that the ranges in ``pyproject.toml`` admit, except one,
+which installs the lowest. The pins in ``requirements*.txt`` are for ``make test`` and the other
+targets.
 
 ``REQUIRED_PYTHONS`` (such as ``3.11 3.13``) names versions of Python whose absence is an error.
 """
@@ -21,20 +22,20 @@ from packaging.requirements import Requirement
 
 PROJECT: Final[dict[str, Any]] = nox.project.load_toml("pyproject.toml")["project"]
 
-#: What is imported only where it is installed, and tested without any server.
+#: The extras that are tested without any server.
 EXTRAS: Final = ("async", "prometheus", "opentelemetry", "terminal")
 
-#: What these need is for the tests of databases and brokers, which run with servers.
+#: The extras for the tests of databases and brokers, which need servers.
 SERVER_EXTRAS: Final = ("redis", "postgres", "mysql")
 
-#: Tests that say the same on every version: of the benchmarks, the docs and the mock service.
+#: Tests whose outcome does not depend on versions: of the benchmarks, docs and mock service.
 ELSEWHERE: Final = ("tests/bench", "tests/mockapi", "tests/test_docs.py")
 
-#: Tests that take long, and are run on the pins: of what is broken on purpose.
+#: Slow tests that run on the pins only: those that break things on purpose.
 ON_THE_PINS: Final = ("tests/faults",)
 
-#: Those that are run on the newest versions too: of whole projects, of the distribution, and of the
-#: rules and the process side, which meet no package but Django's connections.
+#: Tests that run on the newest versions and the pins only: of whole projects, of the distribution,
+#: and of the rules and the process side, which use no package but Django's connections.
 ON_THE_NEWEST: Final = (
     "tests/circuits/core",
     "tests/circuits/process",
@@ -42,30 +43,29 @@ ON_THE_NEWEST: Final = (
     "tests/test_packaging.py",
 )
 
-#: For the processes that tests start; what pytest runs itself may give no warning at all.
+#: The warnings that are errors in processes that tests start; in pytest itself, all are.
 NO_DEPRECATIONS: Final = "error::DeprecationWarning,error::PendingDeprecationWarning"
 
-#: How many processes share the tests; more than half of the time they wait for something. What
-#: holds for any values was tried with many of them on the pins. Further options are taken from
-#: ``TEST_OPTIONS``, as in the Makefile.
+#: Options of pytest. Four processes share the tests, which wait for more than half of their time.
+#: Property tests try few values, since they try many on the pins. ``TEST_OPTIONS`` holds further
+#: options, as in the Makefile.
 IN_PARALLEL: Final = (
     *("-n", "4", "--dist", "worksteal", "--hypothesis-profile", "brief"),
     *os.environ.get("TEST_OPTIONS", "").split(),
 )
 
-#: How the newest Python measures what the tests reach, at next to no cost; older ones take twice as
-#: long for it.
+#: Lets the newest Python measure coverage at next to no cost; older ones take twice as long.
 MEASURED: Final = {"COVERAGE_CORE": "sysmon"}
 
 nox.options.envdir = "var/nox"
-nox.options.error_on_missing_interpreters = False  # each is named; REQUIRED_PYTHONS says which fail
+nox.options.error_on_missing_interpreters = False  # except those in REQUIRED_PYTHONS, see below
 
 
 # Interpreters
 
 
 def interpreters(version: str) -> Iterator[str]:
-    """Yield the paths where a version of Python may be: on the PATH, or installed by pyenv."""
+    """Yield the paths at which a version of Python may be: on the PATH, or installed by pyenv."""
     on_path = shutil.which(f"python{version}")
     if on_path is not None:
         yield on_path
@@ -75,9 +75,9 @@ def interpreters(version: str) -> Iterator[str]:
 
 
 def found(version: str) -> str | None:
-    """Return the path of an interpreter that runs and is of that version.
+    """Return the path of an interpreter of that version that runs, or None.
 
-    What pyenv puts on the PATH for a version that is not chosen does not run.
+    pyenv puts commands on the PATH that do not run, for versions that are installed but not chosen.
     """
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
     for path in interpreters(version):
@@ -92,7 +92,7 @@ def _numbers(path: Path) -> list[int]:
 
 
 def newest() -> str:
-    """Return the newest version of Python that is here and released, 3.13 at least."""
+    """Return the newest supported version of Python that is installed, at least ``3.13``."""
     return next((version for version in ("3.15", "3.14") if found(version)), "3.13")
 
 
@@ -107,13 +107,13 @@ if _missing:
 
 
 def declared(*extras: str) -> list[str]:
-    """Return what the package needs, and what the extras add, with their ranges."""
+    """Return the requirements of the package and of the given extras, with their ranges."""
     optional = PROJECT["optional-dependencies"]
     return [*PROJECT["dependencies"], *(each for extra in extras for each in optional[extra])]
 
 
 def lowest(requirement: str) -> str:
-    """Return a requirement for the lowest version that its range admits."""
+    """Return a requirement pinned to the lowest version that its range admits."""
     parsed = Requirement(requirement)
     [at_least] = [each.version for each in parsed.specifier if each.operator == ">="]
     extras = f"[{','.join(parsed.extras)}]" if parsed.extras else ""
@@ -121,24 +121,24 @@ def lowest(requirement: str) -> str:
 
 
 def tools() -> list[str]:
-    """Return what the reference project and the tests need, without the pins."""
+    """Return the packages that the reference project and the tests need, without their pins."""
     direct = Path("requirements.txt").read_text().split("# What those need in turn")[0]
     return re.findall(r"^([\w-]+)==", direct, re.MULTILINE)
 
 
 def install(session: nox.Session, *requirements: str) -> None:
-    """Install what is asked for, and the newest of all else that goes with it."""
+    """Install the requirements, and the newest releases of the tools that go with them."""
     session.install("--quiet", *requirements, *tools())
     session.run_install("python", "-m", "pip", "check", silent=True)
     check_claims(session)
 
 
 def check_claims(session: nox.Session) -> None:
-    """End the session unless the classifiers claim what it is about to test."""
+    """End the session unless the classifiers claim the versions that it is about to test."""
     python = printed(session, "import sys; print(sys.version.split()[0])")
     django = printed(session, "import django; print(django.__version__)")
     if not (python and django):
-        return  # nothing is installed anew, and so nothing new is tested
+        return  # with --no-install the versions are those that were checked before
     session.log(f"This is Python {python} and Django {django}.")
     for classifier in (
         f"Programming Language :: Python :: {_series(python)}",
@@ -149,7 +149,7 @@ def check_claims(session: nox.Session) -> None:
 
 
 def printed(session: nox.Session, code: str) -> str:
-    """Return what some code prints in the session's environment; nothing with ``--no-install``."""
+    """Return what some code prints in the session's environment; "" with ``--no-install``."""
     said = session.run_install("python", "-c", code, silent=True)
     return str(said or "").strip()
 
@@ -159,7 +159,7 @@ def _series(version: str) -> str:
 
 
 def install_newest(session: nox.Session, *extras: str) -> None:
-    """Install the newest Django, which the tools are not to hold back, and what goes with it."""
+    """Install the newest Django, even if a tool asks for an older one, and what goes with it."""
     session.install("--quiet", *declared(*extras))
     django = printed(session, "import django; print(django.__version__)")
     install(session, *declared(*extras), f"Django=={django}")
@@ -169,7 +169,7 @@ def install_newest(session: nox.Session, *extras: str) -> None:
 
 
 def suite(session: nox.Session, *options: str, **environment: str) -> None:
-    """Run the tests that say something about versions."""
+    """Run the tests whose outcome may depend on versions."""
     ignored = (f"--ignore={path}" for path in (*ELSEWHERE, *ON_THE_PINS))
     environment = {"PYTHONWARNINGS": NO_DEPRECATIONS, **environment}
     session.run("pytest", *IN_PARALLEL, *ignored, *options, *session.posargs, env=environment)
@@ -184,33 +184,33 @@ SHORTER: Final = (
 
 @nox.session(name="django-5.2", python=found("3.11") or "3.11")
 def long_term(session: nox.Session) -> None:
-    """The oldest Python, and Django's release with long-term support."""
+    """Run on the oldest Python and on Django's release with long-term support."""
     install(session, *declared(*EXTRAS), "Django==5.2.*")
     suite(session, *SHORTER)
 
 
 @nox.session(name="django-6.0", python=found("3.12") or "3.12")
 def between(session: nox.Session) -> None:
-    """The versions between the two ends."""
+    """Run on the versions between the oldest and the newest."""
     install(session, *declared(*EXTRAS), "Django==6.0.*")
     suite(session, *SHORTER)
 
 
 @nox.session(name="newest", python=found(NEWEST) or NEWEST)
 def latest(session: nox.Session) -> None:
-    """The newest of everything, in a browser too; whether the tests reach all of the app."""
+    """Run on the newest of everything, in a browser too, and measure the coverage."""
     install_newest(session, *EXTRAS)
     suite(session, "-m", "not services", "--cov", "--cov-fail-under=95", **MEASURED)
 
 
 @nox.session(name="lowest", python=found("3.11") or "3.11")
 def oldest(session: nox.Session) -> None:
-    """The lowest versions that the ranges admit."""
+    """Run on the lowest versions that the ranges admit."""
     install(session, *map(lowest, declared(*EXTRAS)))
     suite(session, *SHORTER)
 
 
-# With servers: what depends on their drivers and on the SQL that Django writes for them
+# With servers: tests that depend on drivers and on the SQL that Django writes for each database
 
 WITH_SERVERS: Final = (
     "tests/circuits/process/test_concurrency.py",
@@ -227,7 +227,7 @@ WITH_SERVERS: Final = (
 
 
 def on_servers(session: nox.Session) -> None:
-    """Run those tests on PostgreSQL and on MariaDB."""
+    """Run the tests in ``WITH_SERVERS`` on PostgreSQL and on MariaDB."""
     session.run("python", "-m", "tests.services")
     for database in ("postgres", "mariadb"):
         environment = {"TEST_DATABASE": database}
@@ -236,13 +236,13 @@ def on_servers(session: nox.Session) -> None:
 
 @nox.session(name="newest-servers", python=found(NEWEST) or NEWEST, default=False)
 def latest_on_servers(session: nox.Session) -> None:
-    """The newest Django and drivers, with the four servers."""
+    """Run on the newest Django and the newest drivers, with the four servers."""
     install_newest(session, *EXTRAS, *SERVER_EXTRAS)
     on_servers(session)
 
 
 @nox.session(name="lowest-servers", python=found("3.11") or "3.11", default=False)
 def oldest_on_servers(session: nox.Session) -> None:
-    """The lowest versions of the drivers that the ranges admit, with the four servers."""
+    """Run on the lowest versions of the drivers that the ranges admit, with the four servers."""
     install(session, *map(lowest, declared(*EXTRAS, *SERVER_EXTRAS)))
     on_servers(session)

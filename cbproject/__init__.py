@@ -1,4 +1,4 @@
-"""The reference project: the circuits app at work in a site of its own."""
+"""The reference project: a whole site that uses the circuits app."""
 
 from cbproject.celery import app as celery_app
 

@@ -1,4 +1,4 @@
-"""The broker that needs no server: messages are files in a folder."""
+"""A Celery broker that needs no server: each message is a file in a folder."""
 
 import time
 import uuid
@@ -10,31 +10,35 @@ from kombu.utils.json import dumps
 
 URL = "filesystem://localhost"
 
-LOOK_EVERY = 0.2  # seconds between two looks into the folder
-LONGEST_WAIT = 0.5
+POLLING_SECONDS = 0.2  # between two looks into the folder
+LONGEST_WAIT = 0.5  # seconds
 
 
 def transport_options(url: str, folder: Path) -> dict[str, Any]:
-    """What Celery needs to know of the broker at `url`: for files, the folders, which it makes."""
+    """Return Celery's options for the broker at a URL.
+
+    For a broker of files these name its folders, which are made inside `folder`. Other brokers
+    need no options.
+    """
     if not url.startswith("filesystem:"):
         return {}
     messages, control = folder / "messages", folder / "control"
     for path in (messages, control):
         path.mkdir(parents=True, exist_ok=True)
-    # On one machine what is sent and what is received lie in the same folder.
+    # Senders and receivers are on one machine, so they share a folder.
     return {
         "data_folder_in": str(messages),
         "data_folder_out": str(messages),
         "control_folder": str(control),
-        "polling_interval": LOOK_EVERY,
+        "polling_interval": POLLING_SECONDS,
     }
 
 
 class Channel(filesystem.Channel):
-    """Kombu's channel, with messages that appear whole.
+    """Kombu's channel, except that a message appears only when its file is complete.
 
-    Kombu makes the file first and fills it after; a worker that looks in between reads an empty
-    message, and dies of it.
+    Kombu creates the file first and fills it afterwards. A worker that looks in between reads an
+    empty message and crashes.
     """
 
     def _put(  # type: ignore[override]
@@ -47,8 +51,13 @@ class Channel(filesystem.Channel):
 
 
 class Transport(filesystem.Transport):
+    """Kombu's transport, with complete messages and short waits."""
+
     Channel = Channel
 
     def drain_events(self, connection: Any, timeout: float | None = None, **kwargs: Any) -> None:
-        """Waits for a message, but briefly: a worker looks between two waits if it is to stop."""
+        """Wait for a message, `LONGEST_WAIT` seconds at most.
+
+        Between two waits the worker checks whether it should stop.
+        """
         super().drain_events(connection, timeout=timeout and min(timeout, LONGEST_WAIT), **kwargs)

@@ -1,4 +1,4 @@
-"""The Celery application: worker and beat both start from here."""
+"""The Celery application, from which both worker and beat start."""
 
 import os
 from typing import Any
@@ -18,4 +18,4 @@ app.autodiscover_tasks()
 
 @setup_logging.connect
 def keep_django_logging(**kwargs: Any) -> None:
-    """Being connected is enough: Celery then leaves the LOGGING of the settings in place."""
+    """Do nothing: Celery keeps the settings' LOGGING because a receiver is connected."""

@@ -1,4 +1,4 @@
-"""Turns a database URL into Django's settings, with what this project asks of each database."""
+"""Turns a database URL into Django's settings, with the options that this project needs."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,39 +18,39 @@ MYSQL = "django.db.backends.mysql"
 OPTIONS: dict[str, Config] = {
     SQLITE: {
         "timeout": 5,  # seconds to wait for the one writer
-        # Readers and the writer do not block each other, and a commit need not wait for the disk:
-        # a power cut may lose the last moments, never the file.
+        # With WAL, readers and the writer do not block each other. With NORMAL, a commit does not
+        # wait for the disk: a power cut may lose the last moments, never the file.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     },
     POSTGRESQL: {"connect_timeout": 3},
     MYSQL: {"connect_timeout": 3, "charset": "utf8mb4"},
 }
 
-# The settings that say where a database is.
+# The settings that identify a database.
 PLACE = ("ENGINE", "HOST", "PORT", "NAME")
 
-# A server that is well says after 5 seconds that it gave up; one that is silent for longer is taken
-# for gone. Not sooner, or nobody would know whether a statement was done.
+# A healthy server reports after 5 seconds that it gave up. One that is silent for longer counts as
+# gone; counting it earlier would leave open whether a statement was executed.
 SILENCE_SECONDS = 7
 
-# A breaker that waits long for its database is itself the slow dependency it should protect from.
-# When the circuits' database does not answer soon, calls go on without it.
+# A breaker that waits long for its database would itself be the slow dependency that it protects
+# from. When the circuits' database does not answer soon, calls go on without it.
 CIRCUITS_OPTIONS: dict[str, Config] = {
-    # Takes the write lock at the start of a transaction: what was read cannot change before the
-    # write, as with SELECT ... FOR UPDATE elsewhere.
+    # A transaction takes the write lock when it starts, so that what it reads cannot change before
+    # it writes, as with SELECT ... FOR UPDATE on other databases.
     SQLITE: {"transaction_mode": "IMMEDIATE"},
-    # Milliseconds; a wait for a row's lock counts too. PgBouncer refuses start-up options: behind
-    # it, give an empty one in the URL and set statement_timeout on a role of the circuits' own.
-    # A commit need not wait for the disk: a crash of the server may lose the last moments of the
-    # circuits, never what is written whole.
+    # The timeout is in milliseconds, and includes waiting for a row's lock. PgBouncer refuses
+    # start-up options: behind it, give empty options in the URL and set statement_timeout on a
+    # role that only the circuits use. With synchronous_commit=off a commit does not wait for the
+    # disk: a crash of the server may lose the last moments, but never corrupts what is written.
     POSTGRESQL: {
         "options": "-c statement_timeout=5000 -c synchronous_commit=off",
         # The statements are few and always the same, so the server may keep their plans. A pooler
-        # that does not know of prepared statements needs None.
+        # that does not support prepared statements needs a prepare_threshold of None.
         "server_side_binding": True,
         "prepare_threshold": 5,
     },
-    # Seconds; the driver keeps the first two, so they hold on MariaDB and MySQL alike.
+    # In seconds. The driver enforces the first two, so they work on MariaDB and MySQL alike.
     MYSQL: {
         "read_timeout": SILENCE_SECONDS,
         "write_timeout": SILENCE_SECONDS,
@@ -60,19 +60,22 @@ CIRCUITS_OPTIONS: dict[str, Config] = {
 
 
 def site_database(url: str) -> Config:
-    """The site's own database: every request is one transaction."""
-    # SQLite begins that transaction DEFERRED, as is Django's default: an IMMEDIATE one would hold
-    # the only write lock for as long as the request runs, a slow remote call included.
+    """Return the settings of the site's own database, on which each request is a transaction."""
+    # SQLite begins that transaction DEFERRED, which is Django's default. An IMMEDIATE one would
+    # hold the only write lock for the whole request, including a slow remote call.
     config = _parse(url)
     return {**_connection(config, OPTIONS[config["ENGINE"]]), "ATOMIC_REQUESTS": True}
 
 
 def circuits_database(url: str) -> Config:
-    """A connection of the circuits' own, so that no outcome is rolled back with a request."""
+    """Return the settings of the circuits' connection.
+
+    It is separate from the site's, so that no outcome is rolled back with a request.
+    """
     config = _parse(url)
     engine = config["ENGINE"]
     options = {**OPTIONS[engine], **CIRCUITS_OPTIONS[engine]}
-    if engine == POSTGRESQL and find_spec("psycopg"):  # without it Django says what is missing
+    if engine == POSTGRESQL and find_spec("psycopg"):  # if it is missing, Django says so later
         from circuits.postgresql import cursor_within
 
         options["cursor_factory"] = cursor_within(SILENCE_SECONDS)
@@ -80,12 +83,13 @@ def circuits_database(url: str) -> Config:
 
 
 def is_one_server_database(first: str, second: str) -> bool:
-    """Whether two URLs name one database of one server, whatever their users and options."""
+    """Return whether two URLs name the same database of a server, whatever their users are."""
     places = [[_parse(url).get(key) for key in PLACE] for url in (first, second)]
     return places[0] == places[1] and not is_sqlite(first)
 
 
 def is_sqlite(url: str) -> bool:
+    """Return whether a URL names an SQLite database."""
     return bool(_parse(url)["ENGINE"] == SQLITE)
 
 
@@ -100,7 +104,7 @@ def _parse(url: str) -> Config:
 
 
 def _connection(config: Config, options: Config) -> Config:
-    """The settings of a connection; what the URL says wins over our own."""
+    """Return the settings of a connection; options in the URL override the given ones."""
     if config["ENGINE"] == SQLITE:
         _make_private(config["NAME"])
         kept_open: Config = {}

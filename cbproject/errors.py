@@ -1,4 +1,4 @@
-"""Django's pages and mails about an error, without what is secret here."""
+"""Keeps secrets out of Django's error pages and mails."""
 
 import re
 from types import FrameType
@@ -11,8 +11,11 @@ from circuits.redaction import redact
 
 
 class Filter(SafeExceptionReporterFilter):
-    """Hides addresses that hold passwords, also in the environment that `runserver` adds to a
-    request; and what is secret in the variables of a traceback, while DEBUG is on too."""
+    """Hides this project's secrets, even while DEBUG is on.
+
+    It hides settings with URLs that hold passwords, including those in the environment that
+    `runserver` adds to a request, and redacts the variables of a traceback.
+    """
 
     hidden_settings = re.compile(
         f"{SafeExceptionReporterFilter.hidden_settings.pattern}|DATABASE_URL|BROKER_URL|WEBHOOK",

@@ -1,4 +1,4 @@
-"""Finds the port to serve on; `python -m cbproject.ports` prints it."""
+"""Finds a free port to serve on: `python -m cbproject.ports` prints one."""
 
 import os
 import socket
@@ -10,7 +10,11 @@ TRIES = 100
 
 
 def free_port(first: int = FIRST_PORT) -> int:
-    """The first port from `first` on that nothing listens on."""
+    """Return the first port from `first` on that nothing listens on.
+
+    Raises:
+        OSError: None of the next `TRIES` ports is free.
+    """
     for port in range(first, min(first + TRIES, 65536)):
         if _is_free(port):
             return port
@@ -19,7 +23,7 @@ def free_port(first: int = FIRST_PORT) -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As servers do: connections of an earlier run that are still closing do not block a port.
+        # Servers set this option too, so that closing connections of an earlier run do not block.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

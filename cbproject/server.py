@@ -1,4 +1,4 @@
-"""Runs this site as a child process, so that calls to it travel over real HTTP."""
+"""Runs this site as a child process, so that it can be called over real HTTP."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from cbproject.ports import HOST
 START_SECONDS = 30
 STOP_SECONDS = 10
 
-# Whatever the developer's own settings are, this server is reached over plain HTTP on this
+# Whatever the developer's own settings are, this server speaks plain HTTP, is reachable on this
 # machine only, and serves the mock remote.
 ENVIRONMENT = {
     "DJANGO_DEBUG": "true",
@@ -27,12 +27,20 @@ ENVIRONMENT = {
 
 
 class ServerNotStartedError(Exception):
-    """The server ended or gave no sign of life in time; the message says where its output is."""
+    """The server ended, or did not answer in time; the message says where its output is."""
 
 
 @contextmanager
 def serving(port: int, log: Path) -> Iterator[str]:
-    """Serves on `port` while the block runs, and gives the base URL. Output goes to `log`."""
+    """Serve on a port while the block runs, and yield the base URL.
+
+    Args:
+        port: A port of this machine that is free.
+        log: The file to which the server's output goes; it is overwritten.
+
+    Raises:
+        ServerNotStartedError: The server did not answer within `START_SECONDS`.
+    """
     base_url = f"http://{HOST}:{port}"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:

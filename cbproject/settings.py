@@ -1,7 +1,7 @@
-"""Settings of the reference project, all of them set by environment variables.
+"""Settings of the reference project, read from environment variables.
 
-For development they are read from the file `.env` beside `manage.py`, which `make setup` writes;
-a real environment variable wins over it. In production set at least DJANGO_SECRET_KEY and
+For development, the file `.env` beside `manage.py` holds them; `make setup` writes it. A real
+environment variable wins over the file. In production set at least DJANGO_SECRET_KEY and
 DJANGO_ALLOWED_HOSTS.
 """
 
@@ -29,7 +29,7 @@ env_file = Path(os.environ.get("DJANGO_ENV_FILE", BASE_DIR / ".env"))
 if env_file.is_file():
     env.read_env(env_file)
 
-# Whatever the project writes lies here: databases, broker folders, collected static files.
+# Everything that the project writes goes here: databases, broker folders, collected static files.
 VAR_DIR = private_folder(Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve())
 
 
@@ -49,10 +49,11 @@ ALLOWED_HOSTS: list[str] = env.list(
 )
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
 
-# The mock remote service: made to be slow and to fail, so not for a public site.
+# Serves the mock remote service. It is made to be slow and to fail, so keep it off public sites.
 MOCKAPI_ENABLED: bool = env.bool("MOCKAPI_ENABLED", default=DEBUG)
 
-# The example views: whoever asks for them has the site call the remote, so not on a public site.
+# Serves the example views. Any visitor can make them call the remote, so keep them off public
+# sites.
 EXAMPLES_ENABLED: bool = env.bool("EXAMPLES_ENABLED", default=DEBUG)
 
 # The remote service that the example views call.
@@ -114,15 +115,15 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 
-# Databases: the site's own, and a connection of their own for the circuits
+# Databases: the site's own, and a separate connection for the circuits
 
-# Names in small letters are no settings: pages and mails about an error show those, and would not
-# know that there is a password in such a URL, as they do of DATABASES.
+# The names are in lower case to keep these URLs out of the settings. Error pages and mails show all
+# settings, and would not recognize the password in a URL as they recognize that in DATABASES.
 database_url: str = env.str("DATABASE_URL", default=f"sqlite:///{VAR_DIR}/db.sqlite3")
 circuits_database_url: str = env.str(
     "CIRCUITS_DATABASE_URL",
-    # One SQLite file has one writer at a time, so there the circuits get a file of their own;
-    # a database server takes them as a second connection.
+    # An SQLite file allows one writer at a time, so the circuits get a file of their own. On a
+    # database server they get a second connection to the same database.
     default=f"sqlite:///{VAR_DIR}/circuits.sqlite3" if is_sqlite(database_url) else database_url,
 )
 
@@ -131,7 +132,7 @@ DATABASES = {
     "circuits": circuits_database(circuits_database_url),
 }
 if is_one_server_database(database_url, circuits_database_url):
-    # Tests have one database for both aliases, and load its fixtures once.
+    # In tests both aliases share one database, whose fixtures are loaded once.
     DATABASES["circuits"]["TEST"] = {"MIRROR": "default"}
 DATABASE_ROUTERS = ["circuits.routers.CircuitsRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -139,12 +140,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CIRCUITS: dict[str, Any] = {
     "DATABASE": "circuits",
     "PROMETHEUS": env.bool("CIRCUITS_PROMETHEUS", default=False),
-    # Its requirements have it installed for the tests, which is no wish to trace every call.
+    # Off by default: it is installed for the tests, not because every call should be traced.
     "OPENTELEMETRY": env.bool("CIRCUITS_OPENTELEMETRY", default=False),
     "HEALTH_TOKEN": env.str("CIRCUITS_HEALTH_TOKEN", default=""),
-    # Where mails and the log find the site's admin.
+    # The address of the site, for links to the admin in mails and logs.
     "SITE_URL": env.str("CIRCUITS_SITE_URL", default=""),
-    # Any public host, and the mock, which is on this machine.
+    # Probes may call any public host, and the mock on this machine.
     "PROBE_HOSTS": env.list(
         "CIRCUITS_PROBE_HOSTS",
         default=["*", "127.0.0.1", "localhost"] if MOCKAPI_ENABLED else ["*"],
@@ -152,10 +153,10 @@ CIRCUITS: dict[str, Any] = {
 }
 
 
-# Celery: by default through files in a folder, so that no server is needed
+# Celery: by default its messages are files in a folder, so that no server is needed
 
-# Celery itself reads CELERY_BROKER_URL from the environment, before this setting: so no setting has
-# its password.
+# The setting never holds a password: Celery itself reads CELERY_BROKER_URL from the environment,
+# which takes precedence over the setting.
 CELERY_BROKER_URL = broker.URL
 broker_url: str = env.str("CELERY_BROKER_URL", default="") or broker.URL
 CELERY_BROKER_TRANSPORT_OPTIONS = broker.transport_options(broker_url, VAR_DIR / "broker")
@@ -166,7 +167,7 @@ CELERY_BEAT_SCHEDULE = {
     "half-open-expired-circuits": {
         "task": "circuits.tasks.half_open_expired",
         "schedule": 1.0,
-        # A copy that no worker took in time is dropped: the next one does its work.
+        # A message that no worker takes in time is dropped; the next one does the same work.
         "options": {"expires": 2.0},
     },
     "tell-of-circuits": {
@@ -213,7 +214,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 X_FRAME_OPTIONS = "DENY"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "cbproject.errors.Filter"
-# Only behind a proxy that sets this header itself: anyone else could claim to come by HTTPS.
+# Only behind a proxy that sets this header itself; otherwise any client could claim to use HTTPS.
 if env.bool("DJANGO_BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
@@ -226,7 +227,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # Celery tells of every task it is sent, one a second here: its warnings are enough.
+    # Celery logs every task that it receives, which is one a second here; its warnings are enough.
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {name: {"level": LOG_LEVEL} for name in ("circuits", "cbproject", "django")},
 }

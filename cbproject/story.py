@@ -1,4 +1,4 @@
-"""The life of one circuit in six steps, each of which checks that it went as told."""
+"""The life of one circuit in six steps, each of which checks its own outcome."""
 
 import logging
 import time
@@ -33,54 +33,66 @@ FIELDS = [
 ]
 
 
-class WentOtherwiseError(Exception):
-    """A step saw something else than the story tells; the message says what."""
+class UnexpectedOutcomeError(Exception):
+    """A step had another outcome than the story tells; the message says which."""
 
 
 @dataclass
 class Stage:
-    """What the steps share: the remote to call, the screen, and what the app has logged."""
+    """What the steps share: the remote to call, the terminal, and what the app has logged.
+
+    Args:
+        base_url: The URL of the remote, without a slash at the end.
+        console: The terminal to print on.
+        logged: The messages that the app has logged so far.
+    """
 
     base_url: str
     console: Console
     logged: list[str] = field(default_factory=list)
 
     def call(self, endpoint: str) -> requests.Response:
+        """Call an endpoint of the remote through the circuit, and return its response."""
         response: requests.Response = circuits.call(CIRCUIT, f"{self.base_url}/{endpoint}")
         return response
 
     def hits(self) -> dict[str, int]:
-        """How many requests reached each endpoint, as the server itself counted them."""
+        """Return how many requests reached each endpoint, as the server itself counts them."""
         stats = requests.get(f"{self.base_url}/stats", timeout=5)
         hits: dict[str, int] = stats.json()["hits"]
         return hits
 
     def say(self, text: str) -> None:
+        """Print one line of the story."""
         self.console.print(f"  {text}", highlight=False, soft_wrap=True)
 
 
 def play(stage: Stage, delay: float = DELAY) -> None:
-    """Plays all steps in order.
+    """Play all steps in order.
+
+    Args:
+        stage: What the steps share.
+        delay: Seconds for which the circuit stays open.
 
     Raises:
-        WentOtherwiseError: A step went otherwise; the message names it.
+        UnexpectedOutcomeError: A step had another outcome; the message names the step.
     """
-    _make_anew(delay)
+    _recreate_circuit(delay)
     with _showing_log(stage):
         for number, (title, step) in enumerate(STEPS, start=1):
             stage.console.print(f"\n[bold]{number}. {title}[/bold]", highlight=False)
             try:
                 step(stage)
-            except (circuits.RemoteCallFailedException, WentOtherwiseError) as error:
-                raise WentOtherwiseError(f"Step {number}, {title!r}: {error}") from error
+            except (circuits.RemoteCallFailedException, UnexpectedOutcomeError) as error:
+                raise UnexpectedOutcomeError(f"Step {number}, {title!r}: {error}") from error
 
 
-def _make_anew(delay: float) -> None:
+def _recreate_circuit(delay: float) -> None:
     try:
         Circuit.objects.filter(name=CIRCUIT).delete()
         Circuit.objects.create(name=CIRCUIT, threshold=THRESHOLD, delay=delay)
     except DatabaseError as error:
-        raise WentOtherwiseError(
+        raise UnexpectedOutcomeError(
             f"The circuit {CIRCUIT!r} could not be made ({error}). "
             "Were both databases migrated, as `make demo` does?"
         ) from error
@@ -98,11 +110,11 @@ def failing_calls(stage: Stage) -> None:
         try:
             response = stage.call("faulty")
         except circuits.CircuitOpenError as error:
-            raise WentOtherwiseError(f"the circuit was open too early: {error}") from error
+            raise UnexpectedOutcomeError(f"the circuit was open too early: {error}") from error
         except circuits.RemoteCallFailedException as error:
             stage.say(f"GET /faulty: [red]{error}[/red]")
         else:
-            raise WentOtherwiseError(f"/faulty answered {response.status_code}")
+            raise UnexpectedOutcomeError(f"/faulty answered {response.status_code}")
     _expect_state("open")
 
 
@@ -112,7 +124,7 @@ def refused_calls(stage: Stage) -> None:
     _expect_refusal(stage, "success")
     after = stage.hits()
     if before != after:
-        raise WentOtherwiseError(f"requests reached the server: {before} became {after}")
+        raise UnexpectedOutcomeError(f"requests reached the server: {before} became {after}")
     stage.say(
         "No request reached the server: it has counted "
         f"{after['success']} to /success and {after['faulty']} to /faulty, as before."
@@ -122,7 +134,7 @@ def refused_calls(stage: Stage) -> None:
 def countdown(stage: Stage) -> None:
     total = circuits.get(CIRCUIT).retry_after
     if not total:
-        raise WentOtherwiseError("the open circuit has no delay to wait for")
+        raise UnexpectedOutcomeError("the open circuit has no delay to wait for")
     columns = TextColumn("  Retry after"), BarColumn(), TextColumn("{task.fields[left]:.1f} s")
     with Progress(*columns, console=stage.console) as progress:
         bar = progress.add_task("", total=total, left=total)
@@ -138,7 +150,7 @@ def recovery(stage: Stage) -> None:
     stage.say(f"GET /success: [green]{response.status_code}[/green]")
     for change in ("from open to half_open", "from half_open to closed"):
         if not any(f"Changed state {change}" in line for line in stage.logged):
-            raise WentOtherwiseError(f"no log line says 'Changed state {change}'")
+            raise UnexpectedOutcomeError(f"no log line says 'Changed state {change}'")
     _expect_state("closed")
 
 
@@ -147,7 +159,7 @@ def record(stage: Stage) -> None:
     stage.console.print(_circuit_table(circuit), _transition_table(circuit))
     changes = list(circuit.transitions.order_by("pk").values_list("from_state", "to_state"))
     if changes != [("closed", "open"), ("open", "half_open"), ("half_open", "closed")]:
-        raise WentOtherwiseError(f"the transitions are {changes}")
+        raise UnexpectedOutcomeError(f"the transitions are {changes}")
 
 
 STEPS: list[tuple[str, Callable[[Stage], None]]] = [
@@ -163,7 +175,7 @@ STEPS: list[tuple[str, Callable[[Stage], None]]] = [
 def _expect_state(state: str) -> None:
     found = circuits.get(CIRCUIT).state
     if found != state:
-        raise WentOtherwiseError(f"the circuit should be {state}, and is {found}")
+        raise UnexpectedOutcomeError(f"the circuit should be {state}, but is {found}")
 
 
 def _expect_refusal(stage: Stage, endpoint: str) -> None:
@@ -172,7 +184,7 @@ def _expect_refusal(stage: Stage, endpoint: str) -> None:
     except circuits.CircuitOpenError as error:
         stage.say(f"GET /{endpoint}: [yellow]{error}[/yellow]")
     else:
-        raise WentOtherwiseError(f"/{endpoint} was called, and answered {response.status_code}")
+        raise UnexpectedOutcomeError(f"/{endpoint} was called, and answered {response.status_code}")
 
 
 def _circuit_table(circuit: Circuit) -> Table:
@@ -201,7 +213,7 @@ class _StageHandler(logging.Handler):
 
 @contextmanager
 def _showing_log(stage: Stage) -> Iterator[None]:
-    """Shows the app's own log lines on the stage, and there only."""
+    """Show the app's log lines on the stage, and nowhere else, while the block runs."""
     logger, handler = logging.getLogger("circuits"), _StageHandler(stage)
     before = logger.level, logger.propagate
     logger.addHandler(handler)

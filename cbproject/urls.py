@@ -1,4 +1,4 @@
-"""The site's addresses."""
+"""The URLs of the site."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -7,11 +7,11 @@ from django.views.generic import RedirectView
 
 from cbproject import views
 
-# Named one by one: a caller must never be able to choose what address the site itself calls.
+# The endpoints are listed one by one, since visitors must never choose what the site calls.
 ENDPOINT = "(?P<endpoint>success|faulty|slow|flaky)"
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    # The address that a server prints when it starts; there is nothing else to see there.
+    # A server prints this address when it starts, and the admin is all there is to see.
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("circuits/", include("circuits.urls")),

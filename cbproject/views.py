@@ -1,7 +1,7 @@
-"""Example views: a page that needs a remote service, written sync and async.
+"""Example views: a page that needs a remote service, as a sync and as an async view.
 
-Neither mentions an open circuit: `CircuitOpenMiddleware` answers that one with 503 and a
-Retry-After header.
+Neither answers for an open circuit: they let `CircuitOpenError` pass, and `CircuitOpenMiddleware`
+answers it with 503 and a Retry-After header.
 """
 
 from typing import Any
@@ -16,6 +16,7 @@ CIRCUIT = "example"
 
 
 def remote(request: HttpRequest, endpoint: str) -> JsonResponse:
+    """Relay the answer of the remote, or answer 502 if the call fails."""
     try:
         response = circuits.call(CIRCUIT, _url(endpoint))
     except circuits.CircuitOpenError:
@@ -27,6 +28,7 @@ def remote(request: HttpRequest, endpoint: str) -> JsonResponse:
 
 @transaction.non_atomic_requests  # Django cannot wrap an async view in a transaction
 async def remote_async(request: HttpRequest, endpoint: str) -> JsonResponse:
+    """Do the same as `remote`, with a coroutine."""
     try:
         response = await circuits.acall(CIRCUIT, _url(endpoint))
     except circuits.CircuitOpenError:

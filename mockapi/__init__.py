@@ -1,1 +1,1 @@
-"""A mock remote service to try the circuit breaker on: plain JSON views, no database."""
+"""A mock remote service for trying circuit breakers: plain JSON views, without a database."""

@@ -1,4 +1,4 @@
-"""The app's configuration, which keeps the mock service off production sites."""
+"""The configuration of the app, which keeps the mock service off production sites."""
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -8,12 +8,14 @@ from django.utils.translation import gettext_lazy
 
 
 class MockApiConfig(AppConfig):
+    """Refuses to load the app unless DEBUG or MOCKAPI_ENABLED is on."""
+
     name = "mockapi"
     verbose_name = gettext_lazy("Mock remote service")
 
     def ready(self) -> None:
-        # Anyone who reaches /slow can hold a worker for half a minute: fine on a developer's
-        # machine, not on a public site, so it takes a deliberate setting to load it there.
+        # Anyone who can reach /slow can occupy a worker for half a minute. That is fine on a
+        # developer's machine; on a public site it must be a deliberate choice.
         if not (settings.DEBUG or getattr(settings, "MOCKAPI_ENABLED", False)):
             raise ImproperlyConfigured(
                 _(

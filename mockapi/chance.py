@@ -1,4 +1,4 @@
-"""The draws that decide whether a flaky call fails: random, or repeatable by a seed."""
+"""The random numbers that decide whether a flaky call fails; a seed makes them repeatable."""
 
 import random
 from collections import OrderedDict
@@ -6,10 +6,10 @@ from threading import Lock
 
 
 class SeededDraws:
-    """Gives the n-th draw of a seed, which is the same in every process and on every run.
+    """Draws numbers by seed: the n-th draw of a seed is the same in every process and every run.
 
-    Only how often each seed was drawn is kept, and only for the `max_seeds` used last; a seed
-    that was forgotten begins again at its first draw.
+    It remembers how often it has drawn from each of the `max_seeds` seeds used last. A seed that it
+    has forgotten begins again at its first draw.
     """
 
     def __init__(self, max_seeds: int = 1000) -> None:
@@ -18,13 +18,13 @@ class SeededDraws:
         self._turns: OrderedDict[str, int] = OrderedDict()
 
     def draw(self, seed: str) -> float:
-        """The seed's next number in [0, 1)."""
+        """Return the next number of a seed, at least 0 and below 1."""
         return random.Random(f"{seed}:{self._next_turn(seed)}").random()
 
     def _next_turn(self, seed: str) -> int:
         with self._lock:
             turn = self._turns.pop(seed, 0) + 1
-            self._turns[seed] = turn  # popped and put back, so now the most recently used
+            self._turns[seed] = turn  # popped and put back, the seed is the most recently used
             if len(self._turns) > self._max_seeds:
                 self._turns.popitem(last=False)
             return turn
@@ -34,5 +34,5 @@ seeded_draws = SeededDraws()
 
 
 def draw(seed: str | None) -> float:
-    """A number in [0, 1): the seed's next one, or without a seed any."""
+    """Return a number of at least 0 and below 1: the next of a seed, or any without a seed."""
     return random.random() if seed is None else seeded_draws.draw(seed)

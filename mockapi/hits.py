@@ -1,7 +1,7 @@
-"""How often each endpoint was reached, counted in this process.
+"""Counts the requests that reach each endpoint of this process.
 
-Every request that reached an endpoint counts, also one answered 400 for a bad parameter: the
-counts are there to prove whether a call came over the network, and such a call did.
+A request that is answered 400 for a bad parameter counts too: the counts show whether a call came
+over the network, and such a call did.
 """
 
 from collections.abc import Iterable
@@ -9,22 +9,24 @@ from threading import Lock
 
 
 class HitCounter:
-    """Exact counts under many threads, for a fixed set of endpoints."""
+    """Counts the requests to a fixed set of endpoints, exactly even with many threads."""
 
     def __init__(self, endpoints: Iterable[str]) -> None:
         self._lock = Lock()
         self._counts = dict.fromkeys(endpoints, 0)
 
     def record(self, endpoint: str) -> None:
+        """Count one request to an endpoint."""
         with self._lock:
             self._counts[endpoint] += 1
 
     def snapshot(self) -> dict[str, int]:
-        """All counts at one moment, those at zero too."""
+        """Return the counts of all endpoints at one moment, including zeros."""
         with self._lock:
             return dict(self._counts)
 
     def reset(self) -> None:
+        """Set all counts to zero."""
         with self._lock:
             self._counts = dict.fromkeys(self._counts, 0)
 

@@ -1,4 +1,4 @@
-"""Reading the query parameters, with one clear sentence for each that cannot be used."""
+"""Reads query parameters, and says in one sentence what is wrong with a bad one."""
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -7,16 +7,20 @@ MAX_SEED_LENGTH = 100
 
 
 class BadParameterError(ValueError):
-    """A parameter that cannot be used; the message names it and says what would do."""
+    """A parameter has a bad value; the message names it and says which values are allowed."""
 
 
 def read_number(request: HttpRequest, name: str, *, default: float, highest: float) -> float:
-    """The parameter as a number from 0 to `highest`."""
+    """Return a parameter as a number from 0 to `highest`.
+
+    Raises:
+        BadParameterError: It is not a number, or out of range.
+    """
     try:
         value = float(request.GET.get(name, default))
     except ValueError:
-        value = -1.0  # text is refused in the same words as a number out of range
-    if not 0 <= value <= highest:  # written so that nan, which compares false, is refused too
+        value = -1.0  # refused below, with the same message as a number out of range
+    if not 0 <= value <= highest:  # nan is refused too, since every comparison with it is false
         raise BadParameterError(
             _("%(name)s must be a number from 0 to %(highest)g, for example %(name)s=%(default)g.")
             % {"name": name, "highest": highest, "default": default}
@@ -25,7 +29,11 @@ def read_number(request: HttpRequest, name: str, *, default: float, highest: flo
 
 
 def read_seed(request: HttpRequest) -> str | None:
-    """The seed, or None when the request has none."""
+    """Return the seed, or None if the request has none.
+
+    Raises:
+        BadParameterError: The seed is empty or too long.
+    """
     seed = request.GET.get("seed")
     if seed is not None and not 1 <= len(seed) <= MAX_SEED_LENGTH:
         raise BadParameterError(

@@ -1,4 +1,4 @@
-"""The mock service's addresses, relative to wherever the site includes them."""
+"""The URLs of the mock service, relative to where the site includes them."""
 
 from django.urls import path
 

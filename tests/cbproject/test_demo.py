@@ -57,13 +57,13 @@ def test_a_step_that_goes_otherwise_is_named(
     monkeypatch: pytest.MonkeyPatch, stage: story.Stage
 ) -> None:
     monkeypatch.setattr(story, "STEPS", [("The delay passes", story.countdown)])
-    with pytest.raises(story.WentOtherwiseError, match="Step 1, 'The delay passes'"):
+    with pytest.raises(story.UnexpectedOutcomeError, match="Step 1, 'The delay passes'"):
         story.play(stage)
 
 
 @pytest.mark.django_db(databases=["default", "circuits"])
 def test_a_remote_that_is_not_there_goes_otherwise(stage: story.Stage) -> None:
-    with pytest.raises(story.WentOtherwiseError, match="Step 1, 'Two good calls'"):
+    with pytest.raises(story.UnexpectedOutcomeError, match="Step 1, 'Two good calls'"):
         story.play(stage)
 
 

@@ -1,3 +1,5 @@
+"""`manage.py demo`, which plays the story of `cbproject.story`."""
+
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +19,7 @@ class Command(BaseCommand):
             "--delay",
             type=float,
             default=story.DELAY,
-            help="seconds the circuit stays open (default: %(default)s)",
+            help="seconds for which the circuit stays open (default: %(default)s)",
         )
 
     def handle(self, *, delay: float, **options: Any) -> None:
@@ -26,7 +28,7 @@ class Command(BaseCommand):
             with serving(free_port(), settings.VAR_DIR / "demo-server.log") as base_url:
                 console.print(f"The remote is the mock service on {base_url}.", highlight=False)
                 story.play(story.Stage(base_url, console), delay)
-        except (OSError, ServerNotStartedError, story.WentOtherwiseError) as error:
+        except (OSError, ServerNotStartedError, story.UnexpectedOutcomeError) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError("Stopped.", returncode=130) from None

@@ -1,3 +1,5 @@
+"""`manage.py first_superuser`, which `make run` calls so that somebody can log in."""
+
 import os
 import secrets
 import shlex
@@ -21,7 +23,7 @@ class Command(BaseCommand):
             self.stdout.write(f"A lost password: {_manage('changepassword', known)} sets another.")
             return
         if not self.stdout.isatty():
-            # It would stay in the log of whoever collects what this prints.
+            # The password would stay in the log that collects this output.
             self.stdout.write(
                 "No superuser was made: its password is shown on a terminal only. Run `manage.py "
                 "first_superuser` in one, or set DJANGO_SUPERUSER_PASSWORD and run `manage.py "
@@ -34,15 +36,15 @@ class Command(BaseCommand):
             self.stdout.write("This password is shown only now; change it in the admin.")
         else:
             self.stdout.write(
-                f"There is a user {USERNAME} already who is no superuser: "
+                f"There already is a user {USERNAME} who is not a superuser: "
                 "run `manage.py createsuperuser` and choose another name."
             )
 
 
 def _manage(command: str, user: Any) -> str:
-    """Return how to run a command on a user here, to be copied into a shell."""
+    """Return the shell command that runs a management command on a user."""
     python = os.path.relpath(sys.executable)
-    # Somewhere else on the machine is the Python of an environment that is active.
+    # A Python outside this folder belongs to an active environment, so its name is enough.
     return shlex.join(
         [
             "python" if python.startswith(os.pardir) else python,
@@ -54,7 +56,10 @@ def _manage(command: str, user: Any) -> str:
 
 
 def _create(password: str) -> bool:
-    """False when the name is taken; the database decides, also between two such commands."""
+    """Create the superuser; return False if the name is taken.
+
+    The database decides, so that two such commands at once do not create two.
+    """
     try:
         with transaction.atomic():
             get_user_model().objects.create_superuser(USERNAME, password=password)
