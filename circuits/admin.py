@@ -216,7 +216,7 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, FamilyAdmin, SteadyAd
 
     def _state_fieldsets(self, circuit: Circuit) -> Any:
         """Return the fieldsets of the state, without failures in a row if they open nothing."""
-        if circuit.strategy != Strategy.RATE:
+        if circuit.strategy == Strategy.CONSECUTIVE:
             return self.state_fieldsets
         return tuple(
             (title, {**options, "fields": [f for f in options["fields"] if f != "failures"]})

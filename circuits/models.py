@@ -44,6 +44,7 @@ MODES = [
 STRATEGIES = [
     (Strategy.CONSECUTIVE.value, _("failures in a row")),
     (Strategy.RATE.value, _("failure rate")),
+    (Strategy.THROTTLE.value, _("throttle")),
 ]
 REASONS = [
     (Reason.FAILURES.value, _("too many failures")),
@@ -197,7 +198,10 @@ class Circuit(models.Model):
         choices=STRATEGIES,
         default=Strategy.CONSECUTIVE.value,
         db_default=Strategy.CONSECUTIVE.value,
-        help_text=_("What opens the circuit: failures in a row, or their share of the calls."),
+        help_text=_(
+            "Open after failures in a row, or by their share of the calls; or stay closed, and "
+            "refuse as many calls as their share asks for."
+        ),
     )
     window_seconds = _policy(
         models.FloatField,
@@ -215,7 +219,7 @@ class Circuit(models.Model):
         models.FloatField,
         "failure_rate",
         _("failure rate"),
-        _("Share of failed calls that opens the circuit, up to 1."),
+        _("Share of failed calls, up to 1, that opens the circuit, or above which it throttles."),
     )
     minimum_calls = _policy(
         models.IntegerField,
@@ -233,7 +237,13 @@ class Circuit(models.Model):
         models.FloatField,
         "slow_call_rate",
         _("slow call rate"),
-        _("Share of slow calls that opens the circuit; in a row, a slow call is a failure."),
+        _("Share of slow calls that opens the circuit, or above which it throttles."),
+    )
+    max_throttle = _policy(
+        models.FloatField,
+        "max_throttle",
+        _("most throttled"),
+        _("Largest share of calls that throttling refuses; the others try the remote."),
     )
     respect_retry_after = models.BooleanField(
         _("respect Retry-After"),

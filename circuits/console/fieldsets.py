@@ -28,11 +28,13 @@ POLICY_FIELDSETS: Final[Any] = (
                 "window_seconds",
                 "window_calls",
                 "minimum_calls",
+                "max_throttle",
             ),
             "description": _(
                 "Lower the threshold to stop calling sooner; raise it to ride out single errors. "
                 "Where some calls always fail, failures in a row say little: take the failure "
-                "rate, and raise the minimum of calls if a few failures at night open it."
+                "rate, and raise the minimum of calls if a few failures at night open it. Where a "
+                "part of the remote fails and the rest is worth calling, throttle."
             ),
         },
     ),

@@ -17,15 +17,17 @@ from ..reports.incidents import Incident
 from ..reports.readings import Reading
 from ..reports.statistics import Slots, Timed
 from ..reports.timeline import Span, Turn, spans
-from ..reports.words import duration
+from ..reports.words import duration, percent
 from ..storage.rows import status_of
 from . import display
 from .charts import (
     LAST_DAY,
     LAST_HOUR,
+    Limit,
     countdown_ring,
     latency_chart,
     outcome_chart,
+    refused_chart,
     timeline_chart,
 )
 
@@ -87,15 +89,24 @@ def _timed(reading: Reading, slots: Slots) -> list[Timed]:
 
 
 def _calls_charts(circuit: Circuit, timed: list[Timed], slots: Slots, period: Any) -> SafeString:
-    """Return the chart of outcomes and below it that of durations."""
+    """Return the chart of outcomes, below it that of throttling, and last that of durations."""
     place = slots.start, slots.seconds, period
     calls, durations = zip(*timed, strict=True)
-    return outcome_chart(calls, *place, rate_limit(circuit)) + latency_chart(durations, *place)
+    is_throttle = circuit.strategy == Strategy.THROTTLE
+    refused = refused_chart(calls, *place) if is_throttle else SafeString("")
+    outcomes = outcome_chart(calls, *place, rate_limit(circuit))
+    return outcomes + refused + latency_chart(durations, *place)
 
 
-def rate_limit(circuit: Circuit) -> float | None:
-    """Return the share of failures that opens a circuit; None if only failures in a row do."""
-    return circuit.failure_rate if circuit.strategy == Strategy.RATE else None
+def rate_limit(circuit: Circuit) -> Limit | None:
+    """Return the limit to the share of failures; None if only failures in a row count."""
+    if circuit.strategy == Strategy.RATE:
+        legend = _("opens at %(share)s failures")
+    elif circuit.strategy == Strategy.THROTTLE:
+        legend = _("throttles above %(share)s failures")
+    else:
+        return None
+    return Limit(circuit.failure_rate, legend % {"share": percent(circuit.failure_rate)})
 
 
 def _spans_since(reading: Reading, start: float) -> list[Span]:

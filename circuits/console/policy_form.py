@@ -37,8 +37,9 @@ UNITS: Final[dict[str, Any]] = {
 
 #: The fields that hold a share, with the help text that speaks of percent.
 SHARES: Final[dict[str, Any]] = {
-    "failure_rate": _("Share of failed calls that opens the circuit."),
-    "slow_call_rate": _("Share of slow calls that opens the circuit."),
+    "failure_rate": _("Share of failed calls that opens the circuit, or above which it throttles."),
+    "slow_call_rate": _("Share of slow calls that opens the circuit, or above which it throttles."),
+    "max_throttle": _("Largest share of calls that throttling refuses; the others try the remote."),
     "jitter": _("Share of a grown delay left to chance; 0 for none."),
     "enforce_share": _(
         "Share of refusals that is real; the other calls pass and are only counted as refused."

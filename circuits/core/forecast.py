@@ -443,8 +443,8 @@ def hazard_of(failures: int, window: int, share: float) -> float:
 
 def _two_and_three(k: int, m: int, p: float) -> tuple[float, float]:
     """Return Naus's Q2 and Q2 - Q3 for ``k`` failures in ``m`` calls; the letters are his."""
-    b = _binomial(m, p)
-    f, f1, f2 = (_distribution(_binomial(calls, p)) for calls in (m, m - 1, m - 2))
+    b = binomial(m, p)
+    f, f1, f2 = (_distribution(binomial(calls, p)) for calls in (m, m - 1, m - 2))
 
     def drift(r: int) -> float:
         return (r - 1) * f(r - 2) - m * p * f1(r - 3)
@@ -470,7 +470,7 @@ def _distribution(probabilities: list[float]) -> Callable[[int], float]:
     return at_most
 
 
-def _binomial(calls: int, share: float) -> list[float]:
+def binomial(calls: int, share: float) -> list[float]:
     """Return the probability of each number of failures among ``calls`` calls."""
     if calls < 0:
         return []

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from . import conviction, windows
+from . import conviction, throttle, windows
 from .conviction import opens
 from .policy import Policy, Strategy
 from .status import (
@@ -130,10 +130,22 @@ def _admit_by_state(
     if refuses_itself(status, policy, witness):
         verdict = conviction.verdict_in(status, witness, now) or 0.0
         return Admission(status, retry_after=verdict or TRIAL_RETRY_SECONDS)
-    remaining = ramp_remaining(status, policy, now)
-    if remaining and chance >= max(1 - remaining / policy.ramp_up_seconds, RAMP_START):
+    if chance >= passing_share(status, policy, now, witness):
+        remaining = ramp_remaining(status, policy, now) or TRIAL_RETRY_SECONDS
         return Admission(status, retry_after=min(remaining, TRIAL_RETRY_SECONDS))
     return Admission(status, permit=Permit(status.generation))
+
+
+def passing_share(status: Status, policy: Policy, now: float, witness: Witness = NOBODY) -> float:
+    """Return the share of calls that pass a closed circuit: all, unless it ramps up or throttles.
+
+    A process refuses no larger share than its own calls ask for, so that one broken process
+    throttles nobody else.
+    """
+    refused = min(throttle.share_of(status.window, policy, now), witness.asked_share)
+    remaining = ramp_remaining(status, policy, now)
+    ramp = max(1 - remaining / policy.ramp_up_seconds, RAMP_START) if remaining else 1.0
+    return ramp * (1 - refused)
 
 
 def _admit_alone(
@@ -187,6 +199,8 @@ def judge(status: Status, policy: Policy, now: float, witness: Witness) -> Step:
 
 def _guilt(status: Status, policy: Policy) -> Reason | None:
     """Return why the calls counted so far would open the circuit; None if they would not."""
+    if policy.strategy is Strategy.THROTTLE:
+        return None
     if policy.strategy is Strategy.RATE:
         return _over_limit(status, policy)
     return Reason.FAILURES if status.failure_count >= policy.threshold else None
@@ -239,7 +253,7 @@ def succeed(
     if status.state is State.HALF_OPEN:
         return _succeed_trial(status, policy, permit, now, witness)
     freed = conviction.freed(status, witness.process)
-    if policy.strategy is Strategy.RATE:
+    if policy.has_window:
         return merge(freed, policy, now, _batch_of(permit, Outcome.GOOD, now, witness))
     if not freed.failure_count and not freed.accuser:
         return Step(status if freed is status else _heard(freed, witness, now))
@@ -258,7 +272,7 @@ def fail(status: Status, policy: Policy, permit: Permit, now: float, failure: Fa
         return _open(replace(status, run_by=conviction.MANY), now, asked, Reason.RETRY_AFTER)
     if _is_left_alone(status, failure.witness):
         return _fail_alone(status, policy, permit, now, failure.witness)
-    if policy.strategy is Strategy.RATE:
+    if policy.has_window:
         return merge(status, policy, now, _batch_of(permit, Outcome.FAILED, now, failure.witness))
     return _fail_in_row(status, policy, now, failure)
 
@@ -302,14 +316,14 @@ def _fail_alone(
 
 
 def merge(status: Status, policy: Policy, now: float, batch: Batch) -> Step:
-    """Merge the outcomes a process has gathered into the rate strategy's window."""
+    """Merge the outcomes a process has gathered into the window of the strategy."""
     if batch.generation != status.generation or status.state is not State.CLOSED:
         return Step(status)
     if _is_left_alone(status, batch.witness):
         return Step(status)
     window = windows.merged(status.window, policy, now, batch.counts, batch.recent)
     after = replace(status, window=window)
-    if status.mode is Mode.FORCED_CLOSED:
+    if status.mode is Mode.FORCED_CLOSED or policy.strategy is Strategy.THROTTLE:
         return Step(after)
     if status.accuser and _refutes(status, batch):
         return Step(_refuted_by(after, policy, now, batch))

@@ -17,10 +17,15 @@ LONGEST: Final = 365 * 24 * 3600
 
 
 class Strategy(StrEnum):
-    """What opens a closed circuit: failures in a row, or a share of failed calls."""
+    """What a closed circuit does about failures.
+
+    It opens after failures in a row, or when the share of failed calls reaches a limit, or it
+    refuses as many calls as that share asks for (:mod:`circuits.core.throttle`).
+    """
 
     CONSECUTIVE = "consecutive"
     RATE = "rate"
+    THROTTLE = "throttle"
 
 
 class Limits(NamedTuple):
@@ -53,14 +58,20 @@ class Policy:
             its process lives and renews it.
         ramp_up_seconds: Seconds after a recovery in which a growing share of the calls passes; 0
             lets all calls pass at once.
-        strategy: What opens the circuit: failures in a row, or their share.
-        window_seconds: Length in seconds of the window in which the rate strategy counts calls.
+        strategy: What the circuit does about failures: it opens after failures in a row, or by
+            their share, or refuses some calls for as long as their share asks for that.
+        window_seconds: Length in seconds of the window in which the strategies rate and throttle
+            count calls.
         window_calls: Number of calls in that window instead; 0 means that it goes by time.
-        failure_rate: The share of failed calls, from 0 to 1, that opens the circuit.
+        failure_rate: The share of failed calls, from 0 to 1, that opens the circuit, or above which
+            it throttles.
         minimum_calls: Number of calls the window must hold before its rate counts.
         slow_call_seconds: Seconds after which a call counts as slow, also while it is under way; 0
             means never. A slow call is a failure for the consecutive strategy and for a trial.
-        slow_call_rate: The share of slow calls, from 0 to 1, that opens the circuit.
+        slow_call_rate: The share of slow calls, from 0 to 1, that opens the circuit, or above which
+            it throttles.
+        max_throttle: The largest share of calls, up to 0.99, that the throttle strategy
+            refuses. The others find out when the remote is well again.
         respect_retry_after: Whether a ``Retry-After`` from the remote opens the circuit for that
             long.
         max_concurrent: Number of calls one process may have under way at once; 0 means no limit.
@@ -90,6 +101,7 @@ class Policy:
     minimum_calls: int = _number(10, 1, 1_000_000)
     slow_call_seconds: float = _number(0.0, 0, LONGEST)
     slow_call_rate: float = _number(1.0, 0.001, 1)
+    max_throttle: float = _number(0.9, 0.01, 0.99)
     respect_retry_after: bool = False
     max_concurrent: int = _number(0, 0, 1_000_000)
     max_wait_seconds: float = _number(0.0, 0, 60)
@@ -100,6 +112,11 @@ class Policy:
             check_policy_value(name, getattr(self, name))
         # Settings and rows hold the strategy as a string.
         object.__setattr__(self, "strategy", Strategy(self.strategy))
+
+    @property
+    def has_window(self) -> bool:
+        """Whether the strategy counts the calls of a window, rather than failures in a row."""
+        return self.strategy is not Strategy.CONSECUTIVE
 
 
 POLICY_NAMES: Final = tuple(f.name for f in fields(Policy))
@@ -119,7 +136,8 @@ def check_policy_value(name: str, value: object) -> None:
         check_number(name, value, POLICY_LIMITS[name], whole=name in WHOLE_NUMBERS)
     elif name == "strategy":
         if value not in list(Strategy):
-            known = " or ".join(repr(strategy.value) for strategy in Strategy)
+            *others, last = (repr(strategy.value) for strategy in Strategy)
+            known = f"{', '.join(others)} or {last}"
             raise InvalidInputError(f"strategy must be {known}, not {shown(value)}.")
     elif not isinstance(value, bool):
         raise InvalidInputError(f"{name} must be true or false, not {shown(value)}.")

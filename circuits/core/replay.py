@@ -15,7 +15,7 @@ from math import inf
 from typing import Final, NamedTuple
 
 from . import machine, windows
-from .policy import LONGEST, MOST_CALLS, Policy, Strategy
+from .policy import LONGEST, MOST_CALLS, Policy
 from .recording import Call, Ending
 from .status import Batch, Failure, Permit, State, Status, Step
 from .windows import Outcome
@@ -96,7 +96,7 @@ class _Player:
         self._refused = dict.fromkeys(Ending, 0)
         self._states = [(since, State.CLOSED)]
         self._openings = 0
-        # The outcomes that the rate strategy has not merged yet.
+        # The outcomes that are not in the window yet.
         self._batch = ""
         self._batch_generation = 0
         self._batch_at = 0.0
@@ -156,7 +156,7 @@ class _Player:
     def _told(self, call: Call, permit: Permit, at: float) -> Step:
         """Return the machine's step for the outcome of a call."""
         status, policy = self._status, self._policy
-        if policy.strategy is Strategy.RATE and permit.lease is None:
+        if policy.has_window and permit.lease is None:
             return self._heard(call, permit, at)
         if call.ending is Ending.FAILED or self._is_slow(call):
             failure = Failure(own_run=status.failure_count + 1, chance=self._chance())
@@ -166,7 +166,7 @@ class _Player:
         return machine.succeed(status, policy, permit, at)
 
     def _heard(self, call: Call, permit: Permit, at: float) -> Step:
-        """Return the rate strategy's step. It merges successes in batches, as a process does."""
+        """Return the step of a strategy with a window. Successes are merged in batches."""
         if (call.ending is Ending.NOTHING and not self._is_slow(call)) or not permit.counts:
             return Step(self._status)
         if not self._batch or self._batch_generation != permit.generation:

@@ -80,7 +80,7 @@ class Status:
         reopen_count: Failed recoveries since the circuit was last closed.
         trial_successes: Successful trials in the present half_open.
         recovered_at: When trials closed the circuit; None once it has opened again.
-        window: The outcomes that count for the rate strategy.
+        window: The outcomes that count for the strategies rate and throttle.
         changed_at: When the state or the mode last changed.
         mode_until: When the mode goes back to automatic; None means never.
         run_by: The process that has seen the whole run of failures;
@@ -184,12 +184,15 @@ class Witness:
         judge_seconds: Age in seconds at which a run that no success has cleared is believed.
         recent_seconds: Seconds for which a success of another process speaks for the remote.
         succeeded_at: When a call of this process last succeeded; None if that is unknown.
+        asked_share: The largest share of its calls, from 0 to 1, that it refuses by the throttle
+            strategy, since the outcomes of its own calls ask for no more.
     """
 
     process: str = ""
     judge_seconds: float = 0.2
     recent_seconds: float = 10.0
     succeeded_at: float | None = None
+    asked_share: float = 1.0
 
 
 NOBODY: Final = Witness()

@@ -1,4 +1,4 @@
-"""The sliding windows of the rate strategy: pure functions over a frozen value.
+"""The sliding windows of the strategies rate and throttle: pure functions over a frozen value.
 
 A window covers the last ``window_seconds``, kept in ten buckets, or the last ``window_calls``,
 kept as one letter per call. Processes gather outcomes and merge them in batches, successes and
@@ -53,7 +53,7 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The outcomes that count for the rate policy.
+    """The outcomes that count for the strategies rate and throttle.
 
     Args:
         buckets: The buckets of a window of time, oldest first.
@@ -82,15 +82,38 @@ def merged(window: Window, policy: Policy, now: float, batch: Counts, recent: st
     """
     if policy.window_calls:
         return Window(recent=(window.recent + recent)[-policy.window_calls :])
-    width = _micros(policy.window_seconds) // BUCKETS
-    start = _micros(now) // width * width
-    kept = [b for b in window.buckets if 0 <= start - _micros(b.start) < BUCKETS * width]
+    start = _bucket_start(policy, now)
+    kept = _kept(window, policy, start)
     if kept and _micros(kept[-1].start) == start:
         last = kept.pop()
         batch = Counts(
             batch.calls + last.calls, batch.failures + last.failures, batch.slow + last.slow
         )
     return replace(window, buckets=(*kept, Bucket(start / MICROS, *batch)), recent="")
+
+
+def lately(window: Window, policy: Policy, now: float) -> Window:
+    """Return the window without the outcomes that are outdated by now."""
+    if policy.window_calls or not window.buckets:
+        return window
+    kept = _kept(window, policy, _bucket_start(policy, now))
+    return window if len(kept) == len(window.buckets) else replace(window, buckets=tuple(kept))
+
+
+def _kept(window: Window, policy: Policy, start: int) -> list[Bucket]:
+    """Return the buckets that still count while the one that begins at ``start`` is filled."""
+    length = BUCKETS * _bucket_width(policy)
+    return [bucket for bucket in window.buckets if 0 <= start - _micros(bucket.start) < length]
+
+
+def _bucket_start(policy: Policy, now: float) -> int:
+    """Return when the present bucket began, in microseconds."""
+    width = _bucket_width(policy)
+    return _micros(now) // width * width
+
+
+def _bucket_width(policy: Policy) -> int:
+    return _micros(policy.window_seconds) // BUCKETS
 
 
 def _micros(seconds: float) -> int:

@@ -33,7 +33,7 @@ class Gathered(NamedTuple):
     """The tallies taken from one gate to be written.
 
     Args:
-        batch: The window of the rate strategy, the outcomes taken from it, and their batch.
+        batch: The window of the strategy, the outcomes taken from it, and their batch.
     """
 
     gate: Gate

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from threading import Lock, RLock
 from time import monotonic, time
@@ -174,7 +175,7 @@ class Ticket:
 
     @property
     def is_in_window(self) -> bool:
-        """Whether its outcome counts in the window of the rate strategy; a trial's does not."""
+        """Whether its outcome counts in the strategy's window; that of a trial does not."""
         return self.gate.tallies.window is not None and self.permit.lease is None
 
     def seconds(self, now: float) -> float:
@@ -338,9 +339,12 @@ class Gate:
             CircuitOpenError: The circuit refuses calls for now.
         """
         # The token is empty, since only a change of the row can give a trial away.
-        now = snapshot.time(monotonic())
+        at = monotonic()
+        witness = self.witness
+        if snapshot.policy.strategy is Strategy.THROTTLE:
+            witness = replace(witness, asked_share=self.tallies.asked_share(snapshot.policy, at))
         admission = machine.admit(
-            snapshot.status, snapshot.policy, now, "", random.random(), self.witness
+            snapshot.status, snapshot.policy, snapshot.time(at), "", random.random(), witness
         )
         if admission.status is not snapshot.status:
             return None
@@ -439,7 +443,7 @@ class Gate:
         generation = snapshot.status.generation
         if known is None or known.status.generation != generation:
             self.tallies.refuse_by(max(0, generation))
-        if snapshot.policy.strategy is Strategy.RATE:
+        if snapshot.policy.has_window:
             self.tallies.open_window(generation)
         else:
             self.tallies.close_window()

@@ -14,6 +14,7 @@ from typing import Final, ParamSpec
 
 from .. import conf
 from ..core import machine, windows
+from ..core.policy import Policy, Strategy
 from ..core.status import Failure, Mode, Permit
 from ..core.windows import Outcome
 from ..storage.announce import announce
@@ -122,14 +123,20 @@ def _hear_success(ticket: Ticket) -> bool:
 
 
 def _hear_in_window(ticket: Ticket, slow: bool) -> bool:
-    """Gather a success for the rate strategy; return whether it is a slow call past the limit."""
+    """Gather a success for the window; return whether it is slow and may open the circuit."""
     gate, permit = ticket.gate, ticket.permit
     window, snapshot = gate.tallies.window, gate.snapshot
     if window is None or snapshot is None:
         return False
     if permit.generation == window.generation and permit.counts:
         window.hear(Outcome.SLOW if slow else Outcome.GOOD)
-    return slow and gate.tallies.is_past_limit(snapshot.policy, monotonic())
+    return slow and _may_open(gate, snapshot.policy)
+
+
+def _may_open(gate: Gate, policy: Policy) -> bool:
+    """Return whether the outcomes of this process alone would open the circuit."""
+    opens = policy.strategy is Strategy.RATE
+    return opens and gate.tallies.is_past_limit(policy, monotonic())
 
 
 @_from_anywhere
@@ -150,7 +157,7 @@ def store_success(ticket: Ticket) -> None:
 
 
 def _store_slow(ticket: Ticket) -> None:
-    """Report a slow call to the store: as slow for the rate strategy, else as a failure."""
+    """Report a slow call to the store: as slow if the strategy has a window, else as a failure."""
     gate = ticket.gate
     if not ticket.is_in_window:
         seconds = ticket.seconds(monotonic())
@@ -217,7 +224,7 @@ def is_slow(ticket: Ticket) -> bool:
 def count_overdue(ticket: Ticket) -> None:
     """Count a call as slow while it is under way, unless it has just ended.
 
-    Its later outcome does not count again. Only the totals of the rate strategy, for which a slow
+    Its later outcome does not count again. Only the totals of a window, for which a slow
     call is not a failed one, count the call by its later outcome.
     """
     gate = ticket.gate
@@ -371,14 +378,14 @@ def _stays_closed(snapshot: Snapshot, failure: Failure) -> bool:
 
 
 def _fail_in_window(gate: Gate, snapshot: Snapshot, permit: Permit, error: str) -> None:
-    """Gather a failure for the rate strategy, and merge at once if it passes the limit."""
+    """Gather a failure for the window, and merge at once if it may decide something."""
     window = gate.tallies.window
     if window is None or window.generation != permit.generation:
         return
     window.hear(Outcome.FAILED)
     gate.store.note_failure(snapshot, permit, error)
     is_in_row = gate.tallies.own_run % windows.least_calls(snapshot.policy) == 0
-    if is_in_row or gate.tallies.is_past_limit(snapshot.policy, monotonic()):
+    if is_in_row or _may_open(gate, snapshot.policy):
         merge(gate, error)
 
 
@@ -386,7 +393,7 @@ def _fail_in_window(gate: Gate, snapshot: Snapshot, permit: Permit, error: str) 
 
 
 def merge(gate: Gate, error: str = "") -> None:
-    """Merge the outcomes gathered for the rate strategy at once, since they may open the circuit.
+    """Merge the outcomes gathered for the window at once, since they may change what is admitted.
 
     Args:
         error: The failure that made this urgent, for the history.

@@ -13,7 +13,7 @@ from itertools import count
 from threading import Lock
 from typing import Final, NamedTuple
 
-from ..core import latency, windows
+from ..core import latency, throttle, windows
 from ..core.latency import Histogram
 from ..core.policy import MOST_CALLS, Policy
 from ..core.status import NOBODY, Batch, Witness
@@ -66,7 +66,7 @@ class TickCounter:
 
 
 class OwnWindow:
-    """The outcomes one process has heard in one generation, and its own rate window.
+    """The outcomes one process has heard in one generation, and its own window.
 
     Any thread may call ``hear`` without a lock; all else needs the lock. Times are on the monotonic
     clock.
@@ -95,6 +95,12 @@ class OwnWindow:
         """Return whether the outcomes of this process alone would open the circuit."""
         counts = windows.totals(self._with_pending(policy, now))
         return windows.too_many_failures(counts, policy) or windows.too_many_slow(counts, policy)
+
+    def asked_share(self, policy: Policy, now: float) -> float:
+        """Return the share that this process's own outcomes ask for; 1 if they are too few."""
+        counts = windows.totals(self._with_pending(policy, now))
+        is_enough = counts.calls >= windows.least_calls(policy)
+        return throttle.asked_by(policy, *counts) if is_enough else 1.0
 
     def take(self, policy: Policy, now: float) -> str:
         """Take the outcomes heard since the last take, one letter each, to be merged."""
@@ -204,7 +210,7 @@ class Tallies:
             if self.window is not None:
                 self.window = OwnWindow(self.window.generation)
 
-    # The windows of the rate strategy
+    # The windows of the strategies rate and throttle
 
     def open_window(self, generation: int) -> None:
         """Gather outcomes for a generation, and go on with its window if there is one already."""
@@ -227,6 +233,14 @@ class Tallies:
         with self._lock:
             return self.window is not None and self.window.is_past_limit(policy, now)
 
+    def asked_share(self, policy: Policy, now: float) -> float:
+        """Return the share of calls to refuse that the outcomes of this process alone ask for.
+
+        It is 1, and leaves the decision to the fleet's window, if there are too few of them.
+        """
+        with self._lock:
+            return 1.0 if self.window is None else self.window.asked_share(policy, now)
+
     def take_batch(
         self,
         policy: Policy,
@@ -234,7 +248,7 @@ class Tallies:
         settle_seconds: float,
         witness: Witness = NOBODY,
     ) -> tuple[OwnWindow, str, Batch] | None:
-        """Take the outcomes gathered for the rate strategy, to be merged.
+        """Take the outcomes gathered for the circuit's window, to be merged.
 
         Args:
             witness: This process.

@@ -12,7 +12,6 @@ from typing import Final, Generic, TypeVar
 
 from .. import conf
 from ..core import conviction, machine
-from ..core.policy import Strategy
 from ..core.status import NOBODY, Permit, Witness
 from ..storage.contract import Snapshot
 
@@ -123,7 +122,7 @@ def view_of(
     """
     status, policy = snapshot.status, snapshot.policy
     is_timed = policy.slow_call_seconds > 0
-    needs_each = is_timed or policy.strategy is Strategy.RATE
+    needs_each = is_timed or policy.has_window
     fresh_until = snapshot.read_at + seconds
     # The token is empty, since only a change of the row can give a trial away. With a chance of 0,
     # no call is refused if only a share of the refusals is enforced.
@@ -156,6 +155,5 @@ def view_of(
 
 def _weighs_each(snapshot: Snapshot) -> bool:
     """Return whether a call may be refused while its neighbour passes."""
-    policy = snapshot.policy
-    ramps = machine.ramp_remaining(snapshot.status, policy, snapshot.now) > 0
-    return ramps or policy.max_concurrent > 0
+    status, policy = snapshot.status, snapshot.policy
+    return policy.max_concurrent > 0 or machine.passing_share(status, policy, snapshot.now) < 1

@@ -20,12 +20,13 @@ from ..core.forecast import (
     Traffic,
     better,
     forecast,
-    window_of,
 )
-from ..core.windows import least_calls
+from ..core.policy import Strategy
 from ..models import BUCKETS, Circuit, Minute
 from ..storage.rows import policy_of, timeout_of
+from . import throttling
 from .numbers import LIFETIME, answered_within, approximate_time, exact_time, percent, rounded
+from .policies import unnoticed
 from .statistics import DAY_MINUTES, MINUTE_SECONDS
 from .words import grouped
 
@@ -113,6 +114,8 @@ def plan_of(circuit: Any) -> Plan:
 
 def sentences(plan: Plan, basis: Basis) -> list[str]:
     """Return sentences on what the policy would do with the traffic, and on better values."""
+    if plan.policy.strategy is Strategy.THROTTLE:
+        return list(throttling.sentences(plan, basis.traffic))
     expected = forecast(plan, basis.traffic)
     proposals = better(plan, basis.traffic)
     return [
@@ -156,13 +159,7 @@ def _of_latency(basis: Basis) -> Iterator[str]:
 
 def _of_outage(plan: Plan, basis: Basis, expected: Forecast) -> str:
     if expected.outage is None:
-        return _(
-            "An outage would not be noticed: the window holds about %(calls)s calls, and %(least)s "
-            "are needed."
-        ) % {
-            "calls": rounded(window_of(plan.policy, basis.traffic)),
-            "least": grouped(least_calls(plan.policy)),
-        }
+        return unnoticed(plan.policy, basis.traffic)
     calls = round(expected.outage.calls)
     sentence = ngettext(
         "If the remote goes down and each call fails at once, it opens after about %(calls)s call, "

@@ -8,9 +8,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .. import conf
-from ..core.forecast import Plan
+from ..core.forecast import Plan, Traffic, window_of
 from ..core.policy import Policy, Strategy
+from ..core.windows import least_calls
 from .numbers import exact_time, percent, rounded
+from .words import grouped
 
 #: How many flushes a time window must span; in a shorter one, many calls would be dated wrongly.
 LEAST_FLUSHES = 3
@@ -19,7 +21,10 @@ LEAST_FLUSHES = 3
 def in_words(plan: Plan) -> str:
     """Return two or three sentences that describe a policy."""
     policy = plan.policy
-    sentences = [_opening(policy), _delay(policy), _closing(policy)]
+    if policy.strategy is Strategy.THROTTLE:
+        sentences = [_throttling(policy)]
+    else:
+        sentences = [_opening(policy), _delay(policy), _closing(policy)]
     if policy.max_concurrent:
         sentences.append(_limit(policy))
     if policy.enforce_share < 1:
@@ -48,6 +53,29 @@ def _opening(policy: Policy) -> str:
         sentence = _(
             "It opens when %(rate)s of the calls of the last %(time)s have failed%(slow)s, if "
             "there were %(least)s or more."
+        )
+    return sentence % values
+
+
+def _throttling(policy: Policy) -> str:
+    values = {
+        "rate": percent(policy.failure_rate),
+        "calls": rounded(policy.window_calls),
+        "time": exact_time(policy.window_seconds),
+        "least": rounded(policy.minimum_calls),
+        "slow": _slow_as_share(policy),
+        "most": percent(policy.max_throttle),
+    }
+    if policy.window_calls:
+        sentence = _(
+            "It stays closed and refuses some calls while more than %(rate)s of the last %(calls)s "
+            "calls have failed%(slow)s: more of them the more fail, up to %(most)s."
+        )
+    else:
+        sentence = _(
+            "It stays closed and refuses some calls while more than %(rate)s of the calls of the "
+            "last %(time)s have failed%(slow)s, if there were %(least)s or more: more of them the "
+            "more fail, up to %(most)s."
         )
     return sentence % values
 
@@ -141,8 +169,21 @@ def cautions(plan: Plan) -> Iterator[str]:
             "“Slow from” (%(first)s) is not below the timeout (%(second)s): calls fail before they "
             "count as slow."
         ) % _both(policy.slow_call_seconds, plan.timeout)
-    if policy.strategy is Strategy.RATE:
+    if policy.has_window:
         yield from _of_window(policy, flush)
+    if policy.strategy is Strategy.THROTTLE and policy.failure_rate == 1:
+        yield _("With a failure rate of %(share)s it refuses no calls.") % {"share": percent(1)}
+
+
+def unnoticed(policy: Policy, traffic: Traffic) -> str:
+    """Return a sentence on a window that holds too few calls for an outage to be noticed."""
+    return _(
+        "An outage would not be noticed: the window holds about %(calls)s calls, and %(least)s "
+        "are needed."
+    ) % {
+        "calls": rounded(window_of(policy, traffic)),
+        "least": grouped(least_calls(policy)),
+    }
 
 
 def _of_window(policy: Policy, flush: float) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -10,8 +10,9 @@ from django.db.models import Count
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ..core import machine
-from ..core.status import Mode, State
+from ..core import machine, throttle, windows
+from ..core.policy import Policy
+from ..core.status import Mode, State, Status
 from ..models import Circuit, Transition
 from ..moments import to_datetime, to_seconds
 from ..storage.rows import policy_of, status_of
@@ -177,6 +178,9 @@ def _closed(reading: Reading, evidence: Evidence) -> Verdict:
         share = max(1 - ramp / policy.ramp_up_seconds, machine.RAMP_START)
         text = _("Ramping up: %s of the calls pass") % percent(share)
         return Verdict(UNSTEADY, rest=(text,))
+    throttled = throttle.share_of(status.window, policy, reading.now)
+    if throttled:
+        return Verdict(UNSTEADY, rest=tuple(_throttled(status, policy, throttled, reading.now)))
     if evidence.openings >= FLAPPING:
         text = _("Flapping: %s") % _openings_words(evidence.openings)
         return Verdict(UNSTEADY, rest=(text,))
@@ -188,6 +192,29 @@ def _closed(reading: Reading, evidence: Evidence) -> Verdict:
         words = refused_words(evidence.refusals, enforced(reading.circuit))
         return Verdict(UNSTEADY, rest=(_("Calls pass: %s in the last hour") % words,))
     return Verdict(State.CLOSED, rest=(_("Calls pass"),))
+
+
+def _throttled(status: Status, policy: Policy, share: float, now: float) -> Iterator[str]:
+    refused = percent(share * policy.enforce_share)
+    yield _("Throttled: about %s of the calls are refused") % refused
+    counts = windows.totals(windows.lately(status.window, policy, now))
+    failing = counts.failures / counts.calls
+    if failing > policy.failure_rate:
+        text = ngettext(
+            "%(share)s of %(number)s call failed, limit %(limit)s",
+            "%(share)s of %(number)s calls failed, limit %(limit)s",
+            counts.calls,
+        )
+        limit = policy.failure_rate
+    else:
+        failing, limit = counts.slow / counts.calls, policy.slow_call_rate
+        text = ngettext(
+            "%(share)s of %(number)s call was slow, limit %(limit)s",
+            "%(share)s of %(number)s calls were slow, limit %(limit)s",
+            counts.calls,
+        )
+    number = grouped(counts.calls)
+    yield text % {"share": percent(failing), "number": number, "limit": percent(limit)}
 
 
 def _openings_words(number: int) -> str:

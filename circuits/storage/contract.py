@@ -95,7 +95,7 @@ class Tally:
         refused: Number of refusals by generation; 0 stands for a generation in memory only.
         last_success_at: When a call last succeeded, in seconds on the store's clock.
         process: The id of the process.
-        batch: The outcomes gathered for the rate strategy.
+        batch: The outcomes gathered for the window.
         durations: The durations of the calls that were answered and timed.
     """
 
@@ -176,7 +176,7 @@ class Store(Protocol):
         """Count a failure; return false if it might change the state or no longer counts."""
 
     def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
-        """Record the error of a failure that the rate strategy counts in its window."""
+        """Record the error of a failure that counts in a window."""
 
     def clear_failures(self, snapshot: Snapshot, permit: Permit, witness: Witness) -> bool:
         """Clear the run of failures of a closed circuit.

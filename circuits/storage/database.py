@@ -252,7 +252,7 @@ class DatabaseStore:
 
     @_on_the_tests_connection
     def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
-        """Record the error of a failure that the rate strategy counts in its window."""
+        """Record the error of a failure that counts in a window."""
         self._note_failure(NOTE_FAILURE, snapshot, permit, snapshot.time(monotonic()), error)
 
     @_on_the_tests_connection

@@ -130,7 +130,7 @@ class FailSafeStore:
         return self._run(lambda store: store.count_failure(snapshot, permit, failure, error))
 
     def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
-        """Record the error of a failure that the rate strategy counts in its window."""
+        """Record the error of a failure that counts in a window."""
         self._run(lambda store: store.note_failure(snapshot, permit, error))
 
     def clear_failures(self, snapshot: Snapshot, permit: Permit, witness: Witness) -> bool:

@@ -6,17 +6,20 @@ their size.
 """
 
 from .axis import LAST_DAY, LAST_HOUR
-from .calls import outcome_chart, sparkline
+from .calls import Limit, outcome_chart, sparkline
 from .latency import latency_chart
+from .refused import refused_chart
 from .ring import countdown_ring
 from .states import timeline_chart
 
 __all__ = [
     "LAST_DAY",
     "LAST_HOUR",
+    "Limit",
     "countdown_ring",
     "latency_chart",
     "outcome_chart",
+    "refused_chart",
     "sparkline",
     "timeline_chart",
 ]

@@ -7,7 +7,7 @@ can be dashed without a pattern; a pattern needs an id, which a page may hold on
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -34,6 +34,18 @@ SHARES_HEAD: Final = 18
 SHARES_PLOT: Final = 32
 
 _SERIES: Final = Calls._fields
+
+
+class Limit(NamedTuple):
+    """A limit to the share of failures.
+
+    Args:
+        share: The share, from 0 to 1.
+        legend: What the circuit does there, such as "opens at 50 % failures".
+    """
+
+    share: float
+    legend: str
 
 
 def sparkline(slots: Sequence[Calls], period: Any = LAST_HOUR) -> SafeString:
@@ -65,7 +77,7 @@ def outcome_chart(
     start: float,
     slot_seconds: float,
     period: Any = LAST_DAY,
-    limit: float | None = None,
+    limit: Limit | None = None,
 ) -> SafeString:
     """Return a chart of calls with axes and a legend, as wide as its container.
 
@@ -77,7 +89,7 @@ def outcome_chart(
         start: The beginning of the first slot, in seconds since 1970.
         slot_seconds: The length of each slot.
         period: The name of the whole time in a sentence.
-        limit: The share of failures, from 0 to 1, that opens the circuit; None if no share does.
+        limit: The limit to the share of failures; None if the circuit has none.
     """
     words = _in_words(slots, period)
     most = _round_up(_busiest(slots))
@@ -166,16 +178,16 @@ def _share_bars(shares: Sequence[float], floor: int) -> SafeString:
     return format_html('<path class="circuits-share" d="{}"/>', bars) if bars else SafeString("")
 
 
-def _limit_line(limit: float) -> SafeString:
+def _limit_line(limit: Limit) -> SafeString:
     floor = HEAD + PLOT + SHARES_HEAD + SHARES_PLOT
-    return line("circuits-limit", floor - round(limit * SHARES_PLOT))
+    return line("circuits-limit", floor - round(limit.share * SHARES_PLOT))
 
 
-def _limit_legend(limit: float) -> SafeString:
+def _limit_legend(limit: Limit) -> SafeString:
     return format_html(
         '<span><svg class="circuits-swatch" width="18" height="12" aria-hidden="true">'
         '<path class="circuits-limit" d="M0 6h18"/></svg> {}</span>',
-        _("opens at %(share)s failures") % {"share": percent(limit)},
+        limit.legend,
     )
 
 

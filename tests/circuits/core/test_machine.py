@@ -846,7 +846,9 @@ def test_a_refused_value_is_told_with_what_it_may_be() -> None:
 def test_a_refused_strategy_is_told_with_those_that_there_are(value: Any) -> None:
     with pytest.raises(InvalidInputError) as refused:
         policy_of(strategy=value)
-    assert str(refused.value).startswith("strategy must be 'consecutive' or 'rate', not ")
+    assert str(refused.value).startswith(
+        "strategy must be 'consecutive', 'rate' or 'throttle', not "
+    )
     if value == "luck":
         assert str(refused.value).endswith("not 'luck'.")
 
