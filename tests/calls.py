@@ -1,4 +1,4 @@
-"""Calls through a circuit that go well, go wrong or are refused, with nothing behind them."""
+"""Calls through a circuit that succeed, fail or are refused, without a remote behind them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def succeed(name: str, times: int = 1) -> None:
 
 
 def fail(name: str, times: int = 1) -> None:
-    """Make calls that fail; a refusal is raised."""
+    """Make calls that fail; raise the refusal if one is refused."""
     for _ in range(times):
         with suppress(ConnectionError), circuits.guard(name):
             raise ConnectionError("the remote is down")
 
 
 def refusal(name: str) -> circuits.CircuitOpenError:
-    """Ask for a call that must be refused, and return the refusal."""
+    """Make a call that must be refused, and return the refusal."""
     with pytest.raises(circuits.CircuitOpenError) as refused, circuits.guard(name):
         raise AssertionError("the call was made")
     return refused.value
@@ -34,7 +34,7 @@ def refusal(name: str) -> circuits.CircuitOpenError:
 
 @contextmanager
 def under_way(name: str) -> Iterator[None]:
-    """Have a call of somebody else's under way: one that the calls of the block are not inside."""
+    """Keep a call of another caller under way, in which calls of the block are not nested."""
     context = Context()
     guard = circuits.guard(name)
     context.run(guard.__enter__)
@@ -45,9 +45,9 @@ def under_way(name: str) -> Iterator[None]:
 
 
 def play(name: str, outcomes: str) -> str:
-    """Make a call for each letter, ``f`` for one that fails; return what came of each.
+    """Make a call for each letter and return the outcomes as letters.
 
-    ``r`` stands for a refused call.
+    ``f`` is a call that fails; in the outcomes, ``r`` is a call that was refused.
     """
     return "".join(_play_one(name, letter == "f") for letter in outcomes)
 

@@ -1,4 +1,4 @@
-"""Clocks that only the test moves: a process's monotonic one, and the database's."""
+"""Clocks that only the test moves: the monotonic clock of a process, and that of the database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from circuits import fields
 from circuits.process import runtime
 from circuits.storage.database import DatabaseStore
 
-#: The modules that look at the monotonic clock.
+#: The modules that read the monotonic clock.
 MODULES = (
     "process.asking",
     "process.entry",
@@ -30,7 +30,7 @@ MODULES = (
 
 
 class Clock:
-    """Stands still until told that time has passed."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -54,13 +54,13 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class DatabaseClock:
-    """The circuits' database's own clock, plus what stands in a table that every statement reads.
+    """The clock of the circuits' database, which a test can set.
 
-    It goes on by itself, and jumps.
+    It runs on by itself. Each statement adds an offset to it, which it reads from a table.
     """
 
     def jump(self, seconds: float) -> None:
-        """Set the database's clock forward, or back."""
+        """Set the database's clock forward, or back if ``seconds`` is negative."""
         with connections["circuits"].cursor() as cursor:
             cursor.execute(f"UPDATE {_TABLE} SET shift = shift + %s", [round(seconds * 1_000_000)])
 

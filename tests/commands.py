@@ -17,7 +17,7 @@ from django.core.management import load_command_class
 
 
 class Terminal(StringIO):
-    """An output that people look at."""
+    """An output stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -37,7 +37,7 @@ class Ended:
 
     @property
     def table(self) -> list[list[str]]:
-        """The lines of plain tables, cut where there are two spaces or more."""
+        """The lines of the output, split into cells at two or more spaces."""
         return [[text.strip() for text in line.split("  ") if text] for line in self.lines if line]
 
     @property

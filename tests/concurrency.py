@@ -1,4 +1,4 @@
-"""Running one thing in many threads or processes at once, and waiting for a condition."""
+"""Runs something in many threads or processes at once, and waits for conditions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from django.db import connections
 
 T = TypeVar("T")
 
-#: Where the project is.
+#: The folder of the project.
 HERE: Final = Path(__file__).parents[1]
 
 #: Seconds after which a test that waits for others has failed.
@@ -28,7 +28,7 @@ PATIENCE: Final = 60.0
 
 
 def in_threads(number: int, work: Callable[[int], T], patience: float = PATIENCE) -> list[T]:
-    """Run ``work(index)`` in that many threads, all begun at once; return what they return."""
+    """Run ``work(index)`` in ``number`` threads that start together, and return the results."""
     barrier = Barrier(number)
 
     def run(index: int) -> T:
@@ -44,7 +44,7 @@ def in_threads(number: int, work: Callable[[int], T], patience: float = PATIENCE
 
 @contextmanager
 def switching_often() -> Iterator[None]:
-    """Let the interpreter switch threads wherever it can, so that they get in each other's way."""
+    """Let the interpreter switch threads as often as it can, so that races show."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -54,13 +54,13 @@ def switching_often() -> Iterator[None]:
 
 
 class Meeting:
-    """A place where two threads must never be at once.
+    """Detects two threads in a section that only one at a time may enter.
 
-    ``pass_through`` is called inside a section that one thread at a time may enter. It waits there
-    for another thread to come: if one does, nothing keeps them apart.
+    Call :meth:`pass_through` inside the section. It waits there for another thread to arrive; if
+    one does, nothing keeps the two apart.
     """
 
-    #: Seconds to wait; a thread that nothing keeps away comes much sooner.
+    #: Seconds to wait; a thread that nothing keeps out arrives much sooner.
     SECONDS: Final = 0.5
 
     def __init__(self) -> None:
@@ -68,16 +68,16 @@ class Meeting:
         self.has_happened = False
 
     def pass_through(self) -> None:
-        """Wait for another thread to come to the same place."""
+        """Wait for another thread to arrive at the same place."""
         with suppress(BrokenBarrierError):
             self._barrier.wait(self.SECONDS)
             self.has_happened = True
 
 
 def in_time(work: Callable[[], T], patience: float) -> T:
-    """Return what ``work`` returns; that it takes too long fails the test and holds nobody up.
+    """Do some work in a thread and return its result; fail the test if it takes too long.
 
-    A thread that hangs is left behind, so this is for what a fault would let wait for ever.
+    Use it for work that a fault would let hang for ever. A thread that hangs is left behind.
     """
     done: Future[T] = Future()
 
@@ -94,7 +94,7 @@ def in_time(work: Callable[[], T], patience: float) -> T:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment from which a child process sets itself up as this test is."""
+    """Return the environment in which a child process has the settings of this test."""
     names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
     return {
         **os.environ,
@@ -106,12 +106,12 @@ def environment() -> dict[str, str]:
 def start_worker(task: str, *, code: Path | None = None, **arguments: Any) -> subprocess.Popen[str]:
     """Start a function of :mod:`tests.worker` in a process of its own.
 
-    It has the databases and the ``CIRCUITS`` setting of this test. It prints ``ready`` and waits
-    for a line before it begins, so that many can begin at once; its last line is what it
-    returned, as JSON.
+    The process has the databases and the ``CIRCUITS`` setting of this test. It prints ``ready`` and
+    waits for a line of input before it begins, so that many can begin together. Its last line of
+    output is the result, as JSON.
 
     Args:
-        code: A folder whose packages it runs on in place of this one's.
+        code: A folder with packages that the process imports instead of those of the project.
     """
     return subprocess.Popen(
         [sys.executable, "-m", "tests.worker", task, json.dumps(arguments)],
@@ -124,7 +124,7 @@ def start_worker(task: str, *, code: Path | None = None, **arguments: Any) -> su
 
 
 def let_go(*workers: subprocess.Popen[str], at: str = "ready") -> None:
-    """Let workers go on once all of them have come to the word at which they wait."""
+    """Let workers go on together, once each of them has printed the word at which it waits."""
     for worker in workers:
         assert worker.stdout
         assert worker.stdout.readline() == f"{at}\n"
@@ -135,14 +135,14 @@ def let_go(*workers: subprocess.Popen[str], at: str = "ready") -> None:
 
 
 def result_of(worker: subprocess.Popen[str], patience: float = PATIENCE) -> Any:
-    """Wait for a worker and return what its function returned."""
+    """Wait for a worker to end, and return the result of its function."""
     output, _ = worker.communicate(timeout=patience)
     assert worker.returncode == 0, f"the worker ended with {worker.returncode}"
     return json.loads(output.splitlines()[-1])
 
 
 def in_processes(number: int, task: str, **arguments: Any) -> list[Any]:
-    """Run a function of :mod:`tests.worker` in that many processes, all begun at once."""
+    """Run a function of :mod:`tests.worker` in ``number`` processes that start together."""
     workers = [start_worker(task, **arguments) for _ in range(number)]
     try:
         let_go(*workers)
@@ -153,7 +153,7 @@ def in_processes(number: int, task: str, **arguments: Any) -> list[Any]:
 
 
 def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Wait until the condition holds, and fail when it does not in time."""
+    """Wait until a condition holds, and fail if it does not hold in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition never held"
@@ -161,9 +161,9 @@ def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> No
 
 
 def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Press Ctrl-C until a process ends; return the rest of its output and its complaints.
+    """Send Ctrl-C to a process until it ends; return the rest of its output and of its errors.
 
-    Python ignores the one that comes while it finalizes an object.
+    It is sent repeatedly because Python ignores one that arrives while it finalizes an object.
     """
     for _ in range(5):
         process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and hooks that all tests share."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from mockapi.hits import hits
 from tests.patience import no_time_limits
 from tests.serving import project, serving
 
-# For the same tests on other versions and databases, by --hypothesis-profile.
+# --hypothesis-profile chooses it where the same tests run on other versions and databases.
 hypothesis.settings.register_profile("brief", max_examples=20)
 
-#: What a test asks for that says something of a database.
+#: The fixtures and marks of tests that use a database.
 OF_A_DATABASE = {"committed", "db", "project_databases", "site", "transactional_db"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On a server, leave out what never reaches a database: `make test` has run it."""
+    """On a database server, leave out tests that use no database, since `make test` runs them."""
     if settings.TEST_DATABASE == "sqlite":
         return
     left_out = [item for item in items if not _is_of_a_database(item)]
@@ -51,7 +51,7 @@ def _is_of_a_database(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def _fresh_process() -> Iterator[None]:
-    """Let each test begin as a process that knows of no circuit, nor of anybody's language."""
+    """Begin each test as a process that knows no circuit and has no language activated."""
     runtime.forget()
     conf.forget_declared()
     yield
@@ -66,7 +66,7 @@ def django_db_setup(
     django_db_modify_db_settings: None,
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[None]:
-    """Make the test databases of both aliases, whichever the chosen tests are marked with."""
+    """Make the test databases of both aliases, whichever aliases the chosen tests use."""
     with django_db_blocker.unblock():
         with no_time_limits():
             made = setup_databases(verbosity=0, interactive=False)
@@ -77,7 +77,7 @@ def django_db_setup(
 
 
 def _close_the_pools_connections() -> None:
-    """Close those of the threads that wait for async code: a database in use cannot be dropped."""
+    """Close the connections of the threads that serve async code; one in use blocks the drop."""
     all_at_once = Barrier(threads.THREADS)
 
     def close(_: int) -> None:
@@ -92,9 +92,9 @@ def _close_the_pools_connections() -> None:
 
 @pytest.fixture
 def committed(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Give the test both databases with real commits, and empty the tables it may fill.
+    """Let the test use both databases with real commits, and empty the tables afterwards.
 
-    Other threads and processes see what is written, and what runs on commit runs.
+    Other threads and processes see what is written, and ``on_commit`` functions run.
     """
     with django_db_blocker.unblock():
         _empty_tables()
@@ -112,7 +112,7 @@ def _empty_tables() -> None:
 
 @pytest.fixture
 def ann() -> Client:
-    """The browser of a superuser."""
+    """A test client that is logged in as a superuser."""
     client = Client()
     client.force_login(get_user_model().objects.create_superuser("ann"))
     return client
@@ -126,7 +126,7 @@ def _mock_server() -> Iterator[str]:
 
 @pytest.fixture
 def remote(_mock_server: str, caplog: pytest.LogCaptureFixture) -> str:
-    """The base URL of the project served over real HTTP, with the mock's hits at zero."""
+    """Return the base URL of the project over real HTTP, with the hits of the mock at zero."""
     hits.reset()
     caplog.set_level(logging.CRITICAL, "django.request")
     return _mock_server

@@ -1,4 +1,4 @@
-"""Circuits and transitions as tests need them."""
+"""Factories for the circuits and transitions of tests."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class TransitionFactory(factory.django.DjangoModelFactory[Transition]):
 
 
 def fell(name: str, *, minutes_ago: float, lasted: float | None = None, **opening: Any) -> Circuit:
-    """Make a circuit that went down for some minutes, or until now.
+    """Make a circuit that has been down for some minutes, or is down until now.
 
-    A trial of it failed, and ten calls were refused before that and five after.
+    One of its trials failed; ten calls were refused before the trial and five after it.
     """
     at = timezone.now() - timedelta(minutes=minutes_ago)
     over = lasted is not None

@@ -1,4 +1,4 @@
-"""By what mail is sent in a test: the setting has another name since Django 6.1."""
+"""Sets the mail backend of a test, whose setting has another name since Django 6.1."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOCMEM: Final = "django.core.mail.backends.locmem.EmailBackend"
 
 
 def set_backend(settings: Settings, backend: str = LOCMEM) -> None:
-    """Have mail sent by a backend for the length of a test."""
+    """Send mail through a backend until the test ends."""
     if django.VERSION >= (6, 1):
         settings.MAILERS = {"default": {"BACKEND": backend}}
     else:

@@ -1,4 +1,4 @@
-"""A database that is gone, for this process."""
+"""Takes the circuits' database away from this process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from django.db import connections
 
 @contextmanager
 def no_database() -> Iterator[None]:
-    """Let the address of the circuits' database lead nowhere; other processes still reach it."""
+    """Make the circuits' database unreachable for this process while the block runs."""
     connection = connections["circuits"]
     where: dict[str, Any] = connection.settings_dict
-    # Not its name: by that the process knows which database it is.
+    # The name stays, because the process identifies the database by it.
     is_file = connection.vendor == "sqlite"
     broken = {"OPTIONS": {**where["OPTIONS"], "init_command": "SELECT * FROM nowhere"}}
     nowhere: dict[str, Any] = broken if is_file else {"PORT": "1"}
@@ -29,7 +29,7 @@ def no_database() -> Iterator[None]:
 
 
 def cut_connection() -> None:
-    """End this thread's connection to the circuits' database from outside, as a server may."""
+    """End this thread's connection to the circuits' database from outside, as a server can."""
     connection = connections["circuits"]
     match connection.vendor:
         case "postgresql":

@@ -1,4 +1,4 @@
-"""Databases are made and dropped on a busy machine: that may take longer than a statement may."""
+"""Lifts the time limits of statements, since making and dropping a database may take longer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LIMITS: Final = {"cursor_factory", "options", "read_timeout", "write_timeout"}
 
 @contextmanager
 def no_time_limits() -> Iterator[None]:
-    """Connect without the limits that the settings put on statements, until the block ends."""
+    """Connect without the time limits of the settings while the block runs."""
     kept = {each.alias: each.settings_dict["OPTIONS"] for each in connections.all()}
     try:
         for alias, options in kept.items():

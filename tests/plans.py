@@ -1,4 +1,4 @@
-"""The plans by which the database executes queries."""
+"""Examines the plans by which the database executes queries."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _ANALYZE: Final = {
 
 
 def analyze() -> None:
-    """Let the database learn what its tables hold, as it does by itself in time."""
+    """Let the database refresh its statistics, as it would do itself in time."""
     with connections[ALIAS].cursor() as cursor:
         cursor.execute(_ANALYZE[connections[ALIAS].vendor])
 
 
 def detours(work: Callable[[], object], *, may_sort: bool = False) -> list[str]:
-    """Return each query of the work that reads a whole table or sorts, with its plan.
+    """Do some work, and return its queries that read a whole table or sort, each with its plan.
 
     Args:
-        may_sort: For what finds few rows, which a database likes to sort itself.
+        may_sort: Whether sorting is allowed, for a query that finds few rows.
     """
     with CaptureQueriesContext(connections[ALIAS]) as captured:
         work()

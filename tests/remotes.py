@@ -1,4 +1,4 @@
-"""A remote on this machine that answers as told, even oddly, and records the requests."""
+"""A remote on this machine that gives any answer, even an odd one, and records the requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.concurrency import PATIENCE
 @dataclass(frozen=True)
 class Request:
     method: str
-    #: The path with its query.
+    #: The path of the request, with its query.
     target: str
     headers: Message
     body: bytes
@@ -28,18 +28,18 @@ class Request:
 
 Answer = Callable[[Request], bytes]
 
-#: Instead of an answer: break the connection off, without a word of goodbye.
+#: Stands for an answer, and resets the connection instead.
 RESET: Final = b""
 
 
 def answer(status: int = 200, body: bytes = b"{}", **headers: str) -> bytes:
-    """Return a whole answer, after which the connection is kept."""
+    """Return a complete answer that keeps the connection open."""
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-#: Answers of a remote that is ill, each followed by the end of the connection.
+#: Broken answers, after each of which the connection ends.
 ILL: Final = {
     "no answer": RESET,
     "no HTTP": b"how do you do\r\n\r\n",
@@ -50,7 +50,7 @@ ILL: Final = {
 
 
 def echo(request: Request) -> bytes:
-    """Answer with the request itself."""
+    """Return an answer whose body is the request itself."""
     content: dict[str, Any] = {
         "method": request.method,
         "target": request.target,
@@ -67,11 +67,11 @@ class _Server(ThreadingTCPServer):
 
 
 class Remote:
-    """What came to the server.
+    """A server that records the requests it gets.
 
     Args:
-        reply: What it says to a request.
-        stays: Whether it keeps the connection after that.
+        reply: Returns the answer to a request.
+        stays: Whether the connection stays open after an answer.
     """
 
     def __init__(self, reply: Answer, *, stays: bool = True) -> None:
@@ -85,7 +85,7 @@ class Remote:
 
     @property
     def open_connections(self) -> int:
-        """How many callers still hold a connection."""
+        """The number of connections that callers still hold."""
         return len(self._open)
 
     def serve(self, connection: socket.socket, lines: Any) -> None:
@@ -127,7 +127,12 @@ def _read(lines: Any) -> Request | None:
 
 @contextmanager
 def remote_that(reply: bytes | Answer, *, stays: bool = True) -> Iterator[Remote]:
-    """Serve a remote that gives this answer, or what the function returns for a request."""
+    """Serve a remote while the block runs.
+
+    Args:
+        reply: The answer to all requests, or a function that returns the answer to one.
+        stays: Whether connections stay open after an answer.
+    """
     remote = Remote(reply if callable(reply) else lambda request: reply, stays=stays)
 
     class Handler(StreamRequestHandler):
@@ -148,7 +153,7 @@ def remote_that(reply: bytes | Answer, *, stays: bool = True) -> Iterator[Remote
 
 @contextmanager
 def silent_remote() -> Iterator[Remote]:
-    """Serve a remote that answers only when the test is over."""
+    """Serve a remote that does not answer until the block ends."""
     over = Event()
 
     def reply(request: Request) -> bytes:
@@ -164,7 +169,7 @@ def silent_remote() -> Iterator[Remote]:
 
 @contextmanager
 def nobody() -> Iterator[str]:
-    """The URL of a port that is taken, and where nobody listens."""
+    """Yield the URL of a port that is taken but not listened on."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -172,7 +177,7 @@ def nobody() -> Iterator[str]:
 
 @contextmanager
 def full_remote() -> Iterator[str]:
-    """The URL of a port that takes no more connections: who tries waits to be let in."""
+    """Yield the URL of a port whose queue is full, so that connecting to it hangs."""
     with ExitStack() as waiting:
         listening = waiting.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1))
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""A resolver with names set by a test, and a record of where connections went."""
+"""A resolver whose names a test sets, with a record of all connections."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Found = str | Sequence[str]
 
 @dataclass
 class Resolver:
-    """What names lead to, in place of the machine's own resolver.
+    """Resolves host names in place of the machine's resolver.
 
     Args:
-        knows: The address or addresses of each name, or who says them at each look.
-        led: Where a connection to an address really goes, so that nothing leaves this machine.
+        knows: The address or addresses of each name, or a function that is called at each look-up.
+        led: The real target of connections to an address, so that nothing leaves this machine.
         is_silent: Whether it answers only when the test is over.
         connected: The addresses and ports that were connected to.
     """
@@ -45,7 +45,7 @@ class Resolver:
 
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
-    """Let names of the test lead where it says."""
+    """Install a resolver whose names the test sets."""
     ours = Resolver()
     real_look, real_connect = socket.getaddrinfo, socket.socket.connect
 

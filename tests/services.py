@@ -1,4 +1,4 @@
-"""The servers that `make test-services` needs, and a check that each of them can be reached."""
+"""The servers that `make test-services` needs, and a check that they can be reached."""
 
 import os
 import socket
@@ -14,13 +14,17 @@ SERVICES = {
 
 
 def url(service: str) -> str:
-    """Where a service is: its environment variable, or else this machine."""
+    """Return the URL of a service: its environment variable, or else a default on this machine."""
     variable, default = SERVICES[service]
     return os.environ.get(variable, default)
 
 
 def require(service: str) -> None:
-    """Ends the program with one sentence when the service cannot be reached."""
+    """End the program with one sentence if a service cannot be reached.
+
+    Raises:
+        SystemExit: The service cannot be reached.
+    """
     address = urlsplit(url(service))
     assert address.hostname is not None
     assert address.port is not None

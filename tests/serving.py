@@ -1,4 +1,4 @@
-"""The project over real HTTP, served from a thread of this process."""
+"""Serves the project over real HTTP from a thread of this process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _application = get_wsgi_application()
 
 
 def project(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-    """The project, in a thread that holds on to no database: one in use cannot be dropped."""
+    """Serve the project and close the thread's connections; a database in use cannot be dropped."""
     try:
         return _application(environ, start)
     finally:
@@ -33,7 +33,7 @@ def project(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
 
 @contextmanager
 def serving(application: WSGIApplication) -> Iterator[str]:
-    """Serve an application on a free port of this machine; the base URL is given."""
+    """Serve an application on a free port of this machine, and yield the base URL."""
     server = ThreadedWSGIServer(("127.0.0.1", 0), _QuietHandler)
     server.daemon_threads = True
     server.set_app(application)

@@ -19,7 +19,7 @@ from circuits.models import Circuit, Transition
 LIST = reverse("admin:circuits_circuit_changelist")
 HISTORY = reverse("admin:circuits_transition_changelist")
 
-#: What a factory makes a circuit of that somebody has forced open.
+#: The arguments with which a factory makes a circuit that somebody has forced open.
 FORCED_OPEN = {"opened": True, "mode": Mode.FORCED_OPEN}
 
 
@@ -40,7 +40,7 @@ def incident(circuit: Circuit, generation: int) -> str:
 
 
 def signed_in(*permissions: str, name: str = "ann", **options: Any) -> Client:
-    """Return the browser of a member of staff with these permissions."""
+    """Return a test client that is logged in as a member of staff with these permissions."""
     client = Client(**options)
     user = get_user_model().objects.create_user(name, is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
@@ -49,19 +49,19 @@ def signed_in(*permissions: str, name: str = "ann", **options: Any) -> Client:
 
 
 def text(html: str) -> str:
-    """Return the text that a person reads."""
+    """Return the text of some HTML as a person reads it."""
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
 def seen(client: Client, url: str, **query: str) -> str:
-    """Return a page as it is sent."""
+    """Return the HTML of a page."""
     response = client.get(url, query)
     assert response.status_code == 200
     return response.content.decode()
 
 
 def said(response: Any) -> list[tuple[str, str]]:
-    """Return the messages that an answer left for the next page."""
+    """Return the level and text of each message that a response left for the next page."""
     return [(each.level_tag, each.message) for each in get_messages(response.wsgi_request)]
 
 

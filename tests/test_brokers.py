@@ -34,13 +34,13 @@ FILES = "filesystem://localhost"
 
 @pytest.fixture
 def queue() -> str:
-    """A queue that no one else uses, at a broker that other programs may use too."""
+    """Return the name of a new queue, since other programs may use the same broker."""
     return f"circuits-test-{uuid4().hex}"
 
 
 @contextmanager
 def broker(url: str, folder: Path, queue: str) -> Iterator[Connection]:
-    """Connect to the broker; the queue and its exchange are gone afterwards."""
+    """Connect to the broker, and delete the queue and its exchange afterwards."""
     celery_app.loader.import_default_modules()
     options = transport_options(url, folder / "broker")
     with Connection(url, transport_options=options) as connection:
@@ -111,7 +111,7 @@ def test_a_worker_that_starts_late_drops_what_has_expired(queue: str, tmp_path: 
         assert list(messages.glob(f"*.{queue}.msg"))
         with worker(FILES, tmp_path, queue) as process:
             wait_until(lambda: not list(messages.glob(f"*.{queue}.msg")))
-            # It ends when it is done with what it has taken.
+            # It ends once it has finished the tasks that it has taken.
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0
     assert Circuit.objects.get().state == "open"

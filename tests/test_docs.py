@@ -1,4 +1,4 @@
-"""Every example in the docs runs, against real servers and the test's database."""
+"""Checks the docs: every example runs, and tables, links and file names are right."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.remotes import answer, remote_that
 ROOT = Path(__file__).parents[1]
 PAGES = {page.stem: page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))}
 
-#: Pages whose examples go on from settings and code of the reader, so they are only compiled.
+#: Pages whose examples build on the reader's own settings and code, so they are only compiled.
 FRAGMENTS = {"observability"}
 
 
@@ -50,7 +50,7 @@ def let_time_pass(seconds: float) -> None:
 
 @pytest.fixture
 def names(remote: str) -> Iterator[dict[str, Any]]:
-    """The names that the examples may use."""
+    """Yield the names that the examples may use."""
     receivers = list(state_changed.receivers)
     with remote_that(answer(429, Retry_After="45")) as asking:
         yield {
@@ -115,7 +115,7 @@ def test_the_tutorial(remote: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _table(header: str) -> dict[str, str]:
-    """The first two columns of the table of settings with the header."""
+    """Return the first two columns of the table of settings that begins with a header."""
     rows = PAGES["settings"].split(header)[1].split("\n\n")[0].splitlines()[2:]
     cells = [[cell.strip().strip("`") for cell in row.split("|")[1:3]] for row in rows if row]
     return dict(cells)
@@ -140,7 +140,7 @@ def test_the_policy_table_is_complete_and_true() -> None:
 
 
 def _anchors(text: str) -> set[str]:
-    """The names of a page's headings, as repositories and the site make them."""
+    """Return the anchors of a page's headings, as repositories and the site make them."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -149,7 +149,7 @@ def _anchors(text: str) -> set[str]:
     "page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name
 )
 def test_every_link_leads_somewhere(page: Path) -> None:
-    """Sphinx checks the pages in docs/ too; this holds in a repository and for the README."""
+    """Sphinx checks only the pages in docs/; this also checks how a repository shows the pages."""
     for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", page.read_text()):
         name, _, anchor = target.partition("#")
         linked = page.parent / name if name else page

@@ -1,4 +1,4 @@
-"""The layout of the app: which room may know of which, held against the imports themselves."""
+"""Checks the layout of the app: which room may import which."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ ARROWS = {
     "templatetags": {"console"},
 }
 
-#: What the core may know of the app besides.
+#: The modules outside the core that it may import.
 OUTSIDE_OF_CORE = {"circuits.exceptions"}
 
-#: What only Django loads, or its own parts.
+#: The modules that only Django, or they themselves, may import.
 LOADED_BY_DJANGO = {"circuits.admin", "circuits.tasks"}
 
 
@@ -46,7 +46,7 @@ NAMES = dict(modules())
 
 
 def imports(name: str, path: Path) -> set[str]:
-    """Return the app's modules that one imports, for types or inside of functions too."""
+    """Return the app's modules that a module imports, including for types and inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -71,7 +71,7 @@ IMPORTS = {name: imports(name, path) for name, path in NAMES.items()}
 
 
 def room(name: str) -> str:
-    """Return the room that a module is in; empty for the top."""
+    """Return the room of a module; empty for a module at the top."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 and parts[1] in ARROWS else ""
 
@@ -144,12 +144,12 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 TESTS = Path(__file__).parent
 
-#: Private names of the app that a test may use all the same.
+#: Private names of the app that a test may use nevertheless.
 EXCEPTIONS = {
     ("tests/clock.py", "_clock"),  # of the stores that every process has, made when it begins
 }
 
-#: Private names that Python's or Django's own things have too.
+#: Private names that also belong to Python or Django.
 OF_OTHERS = {"_exit", "_fields"}
 
 
@@ -158,10 +158,10 @@ def is_private(name: str) -> bool:
 
 
 def named(tree: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
-    """Yield the names that are looked up, imported or patched, each with what it is looked up of.
+    """Yield each name that a module looks up, imports or patches, with its owner if it has one.
 
     Args:
-        tree: The tree of a module.
+        tree: The syntax tree of the module.
     """
     for node in ast.walk(tree):
         match node:
@@ -184,7 +184,7 @@ def named(tree: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
 
 
 def defined(tree: ast.AST) -> Iterator[str]:
-    """Yield the names that a module defines, on itself or on its objects."""
+    """Yield the names that a module defines, including those of its objects."""
     for node in ast.walk(tree):
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):

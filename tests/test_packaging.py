@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 QUICK_START = README.split("## Quick start")[1].split("\n## ")[0]
 
-#: Patterns of what a checkout has and its repository has not.
+#: The patterns of files in a checkout that are not in the repository.
 IGNORED = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
 
 pytestmark = [
@@ -50,7 +50,7 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> s
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the source distribution, built from a clean copy, and the wheel from it."""
+    """Build the source distribution from a clean copy, and from it the wheel; return the folder."""
     source = tmp_path_factory.mktemp("source") / "checkout"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", *IGNORED))
     run(sys.executable, "-m", "build", cwd=source)
@@ -65,7 +65,7 @@ def wheel(dist: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def unpacked(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the source distribution."""
+    """Unpack the source distribution and return its folder."""
     [built] = dist.glob("*.tar.gz")
     folder = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(built) as archive:
@@ -74,7 +74,7 @@ def unpacked(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def installed(folder: Path) -> Path:
-    """Write down, as constraints, the versions that these tests run on."""
+    """Write a file of constraints with the versions that these tests run on; return its path."""
     versions = {each.metadata["Name"]: each.version for each in distributions()}
     constraints = folder / "constraints.txt"
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
@@ -82,7 +82,7 @@ def installed(folder: Path) -> Path:
 
 
 def description(wheel: Path) -> Message:
-    """Return the description of the wheel for a package index."""
+    """Return the metadata of the wheel, with the description that a package index shows."""
     with zipfile.ZipFile(wheel) as archive:
         [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         return message_from_string(archive.read(name).decode())
@@ -110,7 +110,7 @@ def test_an_index_shows_the_description(wheel: Path) -> None:
     assert "Quick start</h2>" in re.sub(r"<a [^>]*></a>", "", shown)
     assert "<table>" in shown
     assert "<img" not in shown
-    # A link to a file of the repository would lead to a page of the index that is not there.
+    # A relative link would lead to a page of the index that does not exist.
     assert not re.findall(r'href="(?!https?://|#)[^"]*"', shown)
     assert "docs/calling.md" in shown
 
@@ -133,7 +133,7 @@ def test_the_source_distribution_holds_all_that_a_checkout_does(unpacked: Path) 
 
 
 def test_the_tests_of_the_source_distribution_run(unpacked: Path) -> None:
-    """A part of them: those of the machine, of the database, of the reference project."""
+    """Only some of them are run: those of the machine, the database and the reference project."""
     some = (
         "tests/circuits/core/test_machine.py",
         "tests/circuits/calls/test_call.py",

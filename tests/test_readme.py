@@ -1,4 +1,4 @@
-"""The README: short, true, and readable where it is shown."""
+"""Checks that the README is short, true, and readable wherever it is shown."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_it_shows_nothing_that_an_index_cannot() -> None:
 
 
 def test_its_pictures_are_there_and_told_in_words() -> None:
-    """An index gets the README without them."""
+    """A package index shows the README without its pictures."""
     pictures = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", README)
     assert len(pictures) == README.count("![") == 1
     for words, file in pictures:

@@ -1,4 +1,4 @@
-"""No test may hang: each has a time limit, which ends it and fails it."""
+"""Checks that no test can hang: each has a time limit, at which it fails."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_each_test_has_one(pytestconfig: pytest.Config) -> None:
 
 
 def test_no_test_takes_its_limit_away(request: pytest.FixtureRequest) -> None:
-    """Some need longer than the others; those of this run are looked at."""
+    """Some tests set a longer limit; this checks those of the present run."""
     own = [mark for item in request.session.items for mark in item.iter_markers("timeout")]
     assert all(mark.args and 0 < mark.args[0] <= MOST for mark in own)
 

@@ -1,6 +1,6 @@
 """The tasks of a test's child processes: ``python -m tests.worker TASK ARGUMENTS``.
 
-Started by :func:`tests.concurrency.start_worker`, on the databases of the test.
+:func:`tests.concurrency.start_worker` starts them, on the databases of the test.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import circuits
 
 
 def say_and_wait(word: str) -> None:
-    """Tell the test how far this process has come, and wait until it is let go."""
+    """Print a word, so that the test knows how far this process is, and wait until it is let go."""
     print(word, flush=True)
     sys.stdin.readline()
 
 
 def fail(name: str, count: int) -> dict[str, int]:
-    """Make failing calls; return how many were made, how many refused, how many changes told."""
+    """Make failing calls; return how many were made and refused, and how many signals were sent."""
     from circuits.signals import state_changed
 
     told: list[str] = []
@@ -49,7 +49,7 @@ def fail(name: str, count: int) -> dict[str, int]:
 
 
 def mixed_calls(name: str, count: int, every: int) -> dict[str, int]:
-    """Make that many calls of which every ``every``-th fails, and flush."""
+    """Make ``count`` calls, of which every ``every``-th fails, and flush."""
     import circuits
 
     failed = refused = 0
@@ -68,9 +68,9 @@ def mixed_calls(name: str, count: int, every: int) -> dict[str, int]:
 
 
 def measure(name: str, count: int) -> dict[str, int]:
-    """Make that many good calls through one circuit, then that many failing ones, for Prometheus.
+    """Make ``count`` calls that succeed and as many that fail through one circuit, for Prometheus.
 
-    It counts in the files of PROMETHEUS_MULTIPROC_DIR.
+    Prometheus counts in the files of PROMETHEUS_MULTIPROC_DIR.
     """
     import circuits
     from circuits.integrations import metrics
@@ -85,7 +85,7 @@ def measure(name: str, count: int) -> dict[str, int]:
 def measure_with_children(name: str, count: int) -> dict[str, int]:
     """Make calls of all kinds, and as many in a forked child, for Prometheus.
 
-    Returns how many calls of each outcome the two have made, by their own count.
+    Returns how many calls of each outcome the two processes made, as they counted themselves.
     """
     from django.db import connections
 
@@ -107,7 +107,7 @@ def measure_with_children(name: str, count: int) -> dict[str, int]:
 
 
 def count_in_child(name: str) -> list[int]:
-    """Count calls before and after a fork; return what parent and child have counted."""
+    """Count calls before and after a fork; return the counts of parent and child."""
     from django.db import connections
 
     from circuits.process import counts
@@ -152,7 +152,7 @@ def succeed(name: str, count: int) -> None:
 
 
 def call_and_flush(name: str, times: int) -> None:
-    """Make calls, each written down by itself."""
+    """Make calls that succeed, and flush after each."""
     import circuits
 
     for _ in range(times):
@@ -162,13 +162,13 @@ def call_and_flush(name: str, times: int) -> None:
 
 
 def succeed_each(names: list[str]) -> None:
-    """Make one call that succeeds through each circuit."""
+    """Make one call that succeeds through each of the circuits."""
     for name in names:
         succeed(name, 1)
 
 
 def flush_by_itself(name: str) -> None:
-    """Make a call that succeeds, and wait until it is written down without being asked for."""
+    """Make a call that succeeds, and wait until the background thread has flushed it."""
     from circuits.models import Circuit
     from tests.concurrency import wait_until
 
@@ -177,7 +177,7 @@ def flush_by_itself(name: str) -> None:
 
 
 def fork(name: str, before: int, after: int) -> int:
-    """Make calls, and others in a forked child; return the child's exit status."""
+    """Make calls before a fork, and others in the child; return the child's exit status."""
     from django.db import connections
 
     succeed(name, before)
@@ -204,7 +204,7 @@ def in_child(work: Callable[[], object]) -> int:
 
 
 def fork_with_threads(name: str) -> int:
-    """Use this process's threads, and those of a forked child; return the child's exit status."""
+    """Use the threads of this process and of a forked child; return the child's exit status."""
 
     async def call(name: str) -> None:
         async with circuits.guard(name):
@@ -220,7 +220,7 @@ def fork_with_threads(name: str) -> int:
 
 
 def fork_with_a_call_under_way(name: str) -> int:
-    """Fork while a call is looked after, and return the child's exit status."""
+    """Fork while the process watches a call, and return the child's exit status."""
     from circuits.process import entry, identity, runtime
     from circuits.process.underway import FOREVER
 
@@ -258,9 +258,9 @@ def fork_with_a_failing_step(name: str) -> int:
 
 
 def fork_while_connected(name: str) -> list[str]:
-    """Fork with an open connection that the child uses, and closes at its end.
+    """Fork with an open connection, which the child uses and closes at its end.
 
-    Returns the session before the fork, that of the child, and the one after the child's end.
+    Returns the sessions of the parent before the fork, of the child, and of the parent afterwards.
     """
     from django.db import connections
 
@@ -270,7 +270,7 @@ def fork_while_connected(name: str) -> list[str]:
         with connection.cursor() as cursor:
             cursor.execute(sql.get(connection.vendor, "SELECT 1"))
             (number,) = cursor.fetchone()
-        # A file has no sessions: there it is the connection itself.
+        # SQLite has no sessions, so the connection itself stands for one.
         return str(id(connection.connection) if connection.vendor == "sqlite" else number)
 
     succeed(name, 1)
@@ -293,8 +293,8 @@ def fork_while_connected(name: str) -> list[str]:
 def fork_while_one_waits(name: str) -> dict[str, int]:
     """Fork while the only place is taken and a thread waits for it.
 
-    Returns what the child ended with, in which one call waits for another one of its own, and how
-    many calls of the parent were served.
+    In the child, too, one call waits for another. Returns the exit status of the child, and how
+    many calls of the parent were made.
     """
     from circuits.process import runtime
     from tests.concurrency import wait_until
@@ -344,7 +344,7 @@ def migrate(target: str) -> None:
 
 
 def make(name: str, **values: Any) -> str:
-    """Make a circuit's row; return where the code that did it lies."""
+    """Make a circuit's row; return the path of the code that made it."""
     from circuits.models import Circuit
 
     Circuit.objects.create(name=name, **values)
@@ -352,14 +352,14 @@ def make(name: str, **values: Any) -> str:
 
 
 def expire() -> int:
-    """Run the task once; return how many circuits it moved."""
+    """Run ``half_open_expired`` once; return how many circuits it moved."""
     from circuits.tasks import half_open_expired
 
     return half_open_expired()
 
 
 def try_once(name: str, url: str) -> float | None:
-    """Call a URL and hold the call until let go; return the seconds to wait if it was refused."""
+    """Call a URL and hold the call until let go; if it is refused, return the seconds to wait."""
     import requests
 
     try:
@@ -373,51 +373,51 @@ def try_once(name: str, url: str) -> float | None:
 
 
 def call_for(names: list[str], threads: int, seconds: float) -> dict[str, list[Any]]:
-    """Call through the circuits for some seconds; return the records of each."""
+    """Call through the circuits for some seconds; return the records of each circuit."""
     from tests.faults import crowd
 
     return crowd.call_for(names, threads, seconds)
 
 
 def pace(name: str, calls_per_second: float, phases: list[list[float]]) -> list[float]:
-    """Make calls at an even pace; return when each that was made and failed did so."""
+    """Make calls at an even pace; return the moments at which calls failed."""
     from tests.faults import crowd
 
     return crowd.pace(name, calls_per_second, phases)
 
 
 def meet_a_hang(name: str, url: str, way: str, calls: int) -> float:
-    """Call a remote that begins to hang; return when this process first refused a call."""
+    """Call a remote that begins to hang; return the moment of this process's first refusal."""
     from tests.faults import hanging
 
     return hanging.refused_at(name, url, way, calls)
 
 
 def fail_alone(name: str) -> dict[str, int]:
-    """Fail all calls to a remote that others reach; return what became of them."""
+    """Fail all calls to a remote that others reach; return their counts."""
     from tests.faults import broken
 
     return broken.fail_alone(name)
 
 
 def succeed_beside(name: str) -> dict[str, int]:
-    """Succeed beside a process that cannot; return what became of the calls."""
+    """Make calls that succeed, beside a process whose calls fail; return their counts."""
     from tests.faults import broken
 
     return broken.succeed_beside(name)
 
 
 def hold(where: str, name: str) -> None:
-    """Stop in the middle of something, for the test to kill this process there."""
+    """Stop in the middle of an operation, so that the test can kill this process there."""
     from tests.faults import holders
 
     getattr(holders, where)(name)
 
 
 def fill_the_disk(name: str) -> dict[str, Any]:
-    """Fail while no file may grow, and go on when they may again.
+    """Make failing calls while no file may grow, and go on when files may grow again.
 
-    Returns whether the circuit refused meanwhile, and whether the shared one counted afterwards.
+    Returns whether the circuit refused meanwhile, and whether the row counted calls afterwards.
     """
     import resource
 
@@ -428,7 +428,7 @@ def fill_the_disk(name: str) -> dict[str, Any]:
         try:
             succeed(name, 1)
         except circuits.CircuitOpenError:
-            return False  # what this process has last heard may be a moment old
+            return False  # the snapshot of this process may be a moment old
         return not runtime.store.is_left
 
     succeed(name, 4)
@@ -483,7 +483,7 @@ def set_up(settings_module: str = "tests.settings") -> None:
 
 
 def main(task: str, arguments: str) -> None:
-    """Set up, wait for the start, and print the result."""
+    """Set Django up, wait for the start, run the task, and print its result."""
     set_up()
     say_and_wait("ready")
     result: Any = TASKS[task](**json.loads(arguments))

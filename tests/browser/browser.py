@@ -1,4 +1,4 @@
-"""A browser for the tests: what it shows, the errors it reports, and how it is set up."""
+"""A browser for the tests, with what it shows and the errors that it reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.concurrency import wait_until
 
-#: What accessibility is checked against.
+#: The standards of accessibility that pages are checked against.
 STANDARDS: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
 
 _RUN_AXE: Final = """
@@ -55,7 +55,7 @@ PHONE: Final = Device("phone", 390, 844, is_mobile=True)
 
 
 class Violation(NamedTuple):
-    """Something that people may not be able to see or use, as axe names it."""
+    """A problem of accessibility, as axe reports it."""
 
     rule: str
     target: str
@@ -66,8 +66,8 @@ class Browser:
     """One browser window.
 
     Args:
-        chrome: What drives it.
-        url: Where the site is that it visits.
+        chrome: The driver of the window.
+        url: The base URL of the site that it visits.
     """
 
     def __init__(self, chrome: Chrome, url: str) -> None:
@@ -81,12 +81,12 @@ class Browser:
         self.chrome.get(urljoin(self._url, path))
 
     def sign_in(self, client: Client) -> None:
-        """Go on with the session of a test client."""
+        """Take over the session of a test client."""
         cookie = client.cookies[settings.SESSION_COOKIE_NAME]
         self._tell("Network.setCookie", name=cookie.key, value=cookie.value, url=self._url)
 
     def forget(self) -> None:
-        """Leave the page, which may still ask, and become as new: a desktop, by day."""
+        """Leave the page, which may still send requests, and return to a light desktop."""
         self.chrome.get("about:blank")
         self._tell("Network.clearBrowserCookies")
         self._tell("Storage.clearDataForOrigin", origin=self._url, storageTypes="all")
@@ -96,7 +96,7 @@ class Browser:
     # What it is like
 
     def become(self, theme: Theme, device: Device) -> None:
-        """Prefer these colours, and have that screen; nothing moves, so that nobody waits."""
+        """Use a colour scheme and a screen, without animations, so that no test waits for one."""
         features = {"prefers-color-scheme": theme, "prefers-reduced-motion": "reduce"}
         self._tell(
             "Emulation.setEmulatedMedia",
@@ -112,7 +112,7 @@ class Browser:
 
     @contextmanager
     def offline(self) -> Iterator[None]:
-        """Let no request through."""
+        """Block all requests while the block runs."""
         self.chrome.set_network_conditions(offline=True, latency=0, throughput=-1)
         try:
             yield
@@ -121,7 +121,7 @@ class Browser:
 
     @contextmanager
     def without_scripts(self) -> Iterator[None]:
-        """Let the pages run no JavaScript."""
+        """Turn JavaScript off while the block runs."""
         self._tell("Emulation.setScriptExecutionDisabled", value=True)
         try:
             yield
@@ -130,7 +130,7 @@ class Browser:
 
     @contextmanager
     def in_zone(self, name: str) -> Iterator[None]:
-        """Be in a time zone."""
+        """Use a time zone while the block runs."""
         self._tell("Emulation.setTimezoneOverride", timezoneId=name)
         try:
             yield
@@ -139,7 +139,7 @@ class Browser:
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """Look at another tab."""
+        """Look at another tab while the block runs."""
         here = self.chrome.current_window_handle
         self.chrome.switch_to.new_window("tab")
         try:
@@ -162,18 +162,18 @@ class Browser:
 
     @property
     def content_width(self) -> int:
-        """How wide the page is, in CSS pixels; wider than the screen and it scrolls sideways."""
+        """The width of the page in CSS pixels; a page wider than the screen scrolls sideways."""
         return int(self.chrome.execute_script("return document.scrollingElement.scrollWidth"))
 
     def one(self, selector: str) -> WebElement:
-        """Return the first element that a CSS selector finds, once there is one."""
+        """Wait for an element that a CSS selector finds, and return the first."""
         self.wait_for(lambda: self.chrome.find_elements(By.CSS_SELECTOR, selector))
         return self.chrome.find_element(By.CSS_SELECTOR, selector)
 
     def wait_for(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
-        """Wait until the condition holds, and fail when it does not in time.
+        """Wait until a condition holds, and fail if it does not hold in time.
 
-        It may ask for what is not there yet, or was on a page that has been left.
+        The condition may look for elements that are not there yet, or that were on an earlier page.
         """
 
         def holds() -> bool:
@@ -188,10 +188,10 @@ class Browser:
         self.wait_for(lambda: re.fullmatch(pattern, self.one(selector).text))
 
     def picture(self, until: str = "") -> bytes:
-        """Return the page as a PNG, also what is below the screen.
+        """Return the page as a PNG, including what is below the screen.
 
         Args:
-            until: A selector of what to end with; all of the page by default.
+            until: The selector of the element to end with; the whole page by default.
         """
         size = self._tell("Page.getLayoutMetrics")["cssContentSize"]
         if until:
@@ -204,14 +204,14 @@ class Browser:
     # What is wrong
 
     def errors(self) -> list[str]:
-        """Return the console's messages since the last time: errors, refusals by the CSP."""
+        """Return new messages of the console: errors, and what the CSP refused."""
         log: list[dict[str, Any]] = self.chrome.get_log("browser")  # type: ignore[no-untyped-call]
         told = [entry["message"] for entry in log if entry["level"] in {"WARNING", "SEVERE"}]
-        # Which the browser asks for by itself, and which is for the site to have.
+        # The browser requests the icon by itself; whether there is one is up to the site.
         return [message for message in told if "/favicon.ico " not in message]
 
     def violations(self) -> list[Violation]:
-        """Return what axe finds on the page."""
+        """Return the problems that axe finds on the page."""
         self.chrome.execute_script(_axe())
         found = self.chrome.execute_async_script(_RUN_AXE, STANDARDS)
         return [
@@ -227,7 +227,7 @@ class Browser:
 
 @contextmanager
 def fresh(chrome: Chrome, url: str) -> Iterator[Browser]:
-    """Give a browser without cookies or storage, and clear them afterwards."""
+    """Yield a browser without cookies or storage, and clear them afterwards."""
     browser = Browser(chrome, url)
     browser.forget()
     try:

@@ -1,4 +1,4 @@
-"""Chromium as this system has it: nothing is downloaded, and nothing but this machine reached."""
+"""Runs the Chromium of this system, which downloads nothing and reaches only this machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PATIENCE: Final = 30
 
 
 class NoBrowserError(Exception):
-    """There is no browser, or nothing that drives it."""
+    """The browser or its driver is missing."""
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def chromium() -> Iterator[Chrome]:
     """Run a browser without a window.
 
     Raises:
-        NoBrowserError: This system has none; it says what to install.
+        NoBrowserError: This system has none; the message says what to install.
     """
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if browser is None or driver is None:

@@ -1,4 +1,4 @@
-"""One browser for all tests, which each of them finds as new."""
+"""One browser for all tests, which is reset for each of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.serving import serving
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder."""
+    """Mark the tests of this folder as tests in a browser."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker("browser")

@@ -19,9 +19,9 @@ class Page(NamedTuple):
     """One page.
 
     Args:
-        name: What it is called, in tests and as a file.
-        path: Where it is, once the scene has been played.
-        shows: What somebody must be able to read there, by the selector of where.
+        name: The name of the page in tests, and of its file.
+        path: Its path, once the scene has been played.
+        shows: The texts that must be visible, by the selectors of their elements.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Page(NamedTuple):
         return self.name
 
     def missing(self, browser: Browser) -> list[str]:
-        """Return the words that somebody at this page does not see."""
+        """Return the texts that should be visible on this page and are not."""
         seen = {selector: browser.one(selector).text for selector in self.shows}
         return [
             word for where, words in self.shows.items() for word in words if word not in seen[where]
@@ -124,7 +124,7 @@ PAGES: Final = (
 )
 
 
-#: What is Django's and not ours, each a rule and what it finds there.
+#: Problems of Django's own pages, each a rule and the selector of what it finds.
 DJANGOS = {
     # The link that clears a search, which a phone shows in grey text without an underline.
     ("link-in-text-block", '.small > a[href="?"]'),

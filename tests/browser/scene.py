@@ -1,4 +1,4 @@
-"""A shop on a bad morning: circuits in every state and mode, by calls through them."""
+"""A scene for pages: a shop on a bad morning, with circuits in every state and mode."""
 
 from __future__ import annotations
 
@@ -20,20 +20,24 @@ from circuits.storage import recordings
 from circuits.storage.database import DatabaseStore
 from tests.factories import CircuitFactory
 
-#: The circuit with the most to tell: it is open, and was before.
+#: The circuit with the most to show: it is open, and has been open before.
 DOWN: Final = "payments"
 
-#: The one that somebody has a hand in.
+#: The circuit that somebody has forced.
 FORCED: Final = "newsletter"
 
 
 def play(mock: str) -> None:
-    """Let the morning pass, the calls over real HTTP to the mock at that base URL."""
+    """Play the morning, with real HTTP calls.
+
+    Args:
+        mock: The base URL of the mock service.
+    """
     _Morning(mock).pass_by()
 
 
 def add_a_day_of_calls() -> None:
-    """Let all circuits have been in use since yesterday: more in the evening than at night."""
+    """Give all circuits the calls of a day, more in the evening than at night."""
     chance = Random(1)
     now = int(DatabaseStore().now() // MINUTE_SECONDS)
     for circuit in Circuit.objects.all():
@@ -116,7 +120,7 @@ class _Morning:
 
 
 def _time_passes(*, minutes: float, seconds: float = 0) -> None:
-    """Whatever there is was that much earlier."""
+    """Move everything that has happened back in time."""
     runtime.flush()
     passed = timedelta(minutes=minutes, seconds=seconds)
     for model in (Circuit, Transition):
@@ -130,7 +134,7 @@ def _time_passes(*, minutes: float, seconds: float = 0) -> None:
 
 
 def _one_was_recorded() -> None:
-    """Let the last hour of the one that is down have been recorded: two bad times in it."""
+    """Give the circuit that is down a recording of the last hour, with two bad periods."""
     store, circuit, chance = DatabaseStore(), Circuit.objects.get(name=DOWN), Random(1)
     now = store.now()
     recordings.begin(store.alias, circuit, 60)

@@ -1,6 +1,6 @@
-"""Takes the pictures of the docs: ``python -m tests.browser.screenshots --out docs/images``.
+"""Takes the screenshots of the docs: ``python -m tests.browser.screenshots --out docs/images``.
 
-What they show is made anew, by calls over real HTTP, in databases of its own.
+It makes what they show by calls over real HTTP, in databases of its own.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from tests.serving import project, serving  # noqa: E402
 
 
 class Shot(NamedTuple):
-    """A picture of a page.
+    """A screenshot of a page.
 
     Args:
-        until: A selector of what it ends with; all of the page by default.
+        until: The selector of the element to end with; the whole page by default.
     """
 
     page: str
@@ -71,10 +71,10 @@ SHOTS: Final = (
 
 
 def take_all(out: Path) -> None:
-    """Take the pictures and write them to a folder.
+    """Take all screenshots and write them to a folder.
 
     Raises:
-        NoBrowserError: This system has none.
+        NoBrowserError: This system has no browser.
     """
     out.mkdir(parents=True, exist_ok=True)
     with chromium() as chrome, _databases(), serving(project) as mock:
@@ -115,7 +115,7 @@ def _databases() -> Iterator[None]:
 
 
 def main() -> None:
-    """Read the arguments, and say in one sentence if something is missing."""
+    """Take the screenshots, or say in one sentence what is missing."""
     parser = ArgumentParser(description="Take the pictures of the docs.")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write them to")
     try:

@@ -1,4 +1,4 @@
-"""The project as a careful site serves it: with a policy that lets no page do more than it must."""
+"""Serves the project with a strict Content-Security-Policy, as a careful site does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POLICY: Final = "; ".join(
 
 
 def strict_project(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-    """The project, with the policy on every answer."""
+    """Serve the project, with the policy in every answer."""
 
     def start_with_policy(
         status: str, headers: list[tuple[str, str]], *error: Any

@@ -1,4 +1,4 @@
-"""The charts of a circuit's page as they are drawn: a day with an hour of flapping."""
+"""The charts of a circuit's page in a browser: a day with an hour of flapping."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from circuits.models import Circuit, Minute, Transition
 from tests.browser.browser import DESKTOP, PHONE, Browser, Device, Theme
 from tests.factories import CircuitFactory
 
-#: The way of a circuit that opens and recovers, each change with its reason.
+#: The states of a circuit that opens and recovers, and the reason of each change.
 ROUND: Final = (State.CLOSED, State.OPEN, State.HALF_OPEN, State.CLOSED)
 REASONS: Final = (Reason.FAILURE_RATE, Reason.DELAY_PASSED, Reason.TRIAL_SUCCEEDED)
 
 
 @pytest.fixture
 def flapping() -> Circuit:
-    """A circuit by rate that opened 60 times in an hour, and had few calls but for one minute."""
+    """A circuit by failure rate that opened 60 times in an hour, with few calls in most minutes."""
     now = timezone.now()
     circuit = CircuitFactory.create(
         name="payments", strategy="rate", failure_rate=0.25, generation=180
@@ -70,7 +70,7 @@ def test_flapping_is_a_comb_with_its_count(
     assert browser.violations() == []
 
 
-#: Whose title is said to who points at the middle of an element.
+#: The title that is shown when the pointer is on the middle of an element.
 POINTED: Final = """
 arguments[0].scrollIntoView({block: "center"});
 const {left, top, width, height} = arguments[0].getBoundingClientRect();

@@ -1,4 +1,4 @@
-"""The same pages on a site whose admin is dressed by django-jazzmin."""
+"""The pages of the app on a site whose admin uses django-jazzmin."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def _jazzmin(django_db_setup: None) -> Iterator[str]:
 
 @pytest.fixture
 def browser(_chrome: Chrome, committed: None, _jazzmin: str, ann: Client) -> Iterator[Browser]:
-    """A superuser's browser, at that site."""
+    """A superuser's browser at that site."""
     with fresh(_chrome, _jazzmin) as browser:
         browser.sign_in(ann)
         yield browser
 
 
 def errors(browser: Browser) -> list[str]:
-    """Return what went wrong, but for the font that the theme fetches from another host."""
+    """Return the errors on the page, except for the font that the theme loads from another host."""
     return [each for each in browser.errors() if not each.startswith("https://fonts.")]
 
 
-#: The pages of which all is in sight: the theme shows a form by the tab, and names parts otherwise.
+#: The pages that are visible as a whole. The theme puts forms into tabs, and renames their parts.
 WHOLE = [page for page in PAGES if page.name not in ("add", "delete", "change")]
 
 
@@ -51,10 +51,10 @@ def test_a_page_has_all_that_is_ours(page: Page, browser: Browser, remote: str) 
     assert errors(browser) == []
 
 
-#: What it is that has to have room, by the page it is on.
+#: The selector of the element that needs the width, by the page that it is on.
 BROAD = {"circuits": ".circuits-summary", "circuit": ".circuits-page", "incident": ".circuits-page"}
 
-#: How much of the content's width an element takes, and whether it ends on the screen.
+#: The share of the content's width that an element takes, and whether it ends on the screen.
 ROOM = """
 const box = document.querySelector(arguments[0]).getBoundingClientRect();
 const room = document.querySelector(".app-content").clientWidth;
@@ -85,5 +85,5 @@ def test_a_circuit_is_steered(browser: Browser) -> None:
     browser.one("#id_reason").send_keys("they move house")
     browser.one(".circuits-confirm [type=submit]").click()
     browser.wait_for(lambda: Circuit.objects.get().mode == Mode.FORCED_OPEN)
-    # The theme begins what is said with a capital.
+    # The theme capitalizes messages.
     browser.wait_for_words(".alert", r"(?s).*ayments: forced open\..*")

@@ -1,4 +1,4 @@
-"""The list of circuits on a laptop with the sidebar open, as somebody on call has it."""
+"""The list of circuits on a laptop with the sidebar open, as somebody on call sees it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ return {...cells, row: box(row)};
 
 
 def some_circuits(number: int, down: int) -> None:
-    """Make circuits of which some are down with a long error."""
+    """Make circuits, of which some are down with a long error."""
     CircuitFactory.create_batch(number - down)
     since = timezone.now() - timedelta(minutes=15)
     CircuitFactory.create_batch(
@@ -105,7 +105,7 @@ FOLDED = ["payments (12 circuits)", "mail", "users"]
 
 
 def a_family() -> None:
-    """Make a family of twelve of which three are down, and two circuits by themselves."""
+    """Make a family of twelve circuits, of which three are down, and two single circuits."""
     names = [f"payments/{n}" for n in ("card", "giro", "refunds", *"abcdefgh")]
     now = timezone.now()
     since = {"down_since": now - timedelta(minutes=15), "total_refusals": 1_250}

@@ -1,4 +1,4 @@
-"""Pages that keep up to date while somebody looks at them, and works with them."""
+"""Pages that refresh themselves while somebody looks at them and works with them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIST = reverse("admin:circuits_circuit_changelist")
 STATUS = ".circuits-connection"
 NEWS = ".circuits-live [aria-live]"
 
-#: Whether this is still the page that was visited.
+#: Marks the page, to see later whether it is still the one that was visited.
 MARK = "window.isTheSame = true"
 IS_MARKED = "return window.isTheSame === true"
 
@@ -56,7 +56,7 @@ def asked() -> Iterator[list[str]]:
 
 
 def is_quiet(asked: list[str], seconds: float) -> bool:
-    """Whether nothing is asked for some time, which can only be waited for."""
+    """Wait for some seconds, and return whether the page requested nothing in them."""
     before = len(asked)
     time.sleep(seconds)
     return len(asked) == before
@@ -76,7 +76,7 @@ class List:
 
     @property
     def names(self) -> list[str]:
-        """The circuits from the top, in one look: rows may come and go."""
+        """Return the names of the circuits from the top, read at once since rows come and go."""
         script = "return [...document.querySelectorAll('.field-name a')].map(a => a.textContent)"
         found: list[str] = self.browser.chrome.execute_script(script)
         return found
@@ -85,7 +85,7 @@ class List:
         return self.rows[self.names.index(name)]
 
     def says(self, name: str, words: str) -> None:
-        """Wait until a circuit's row has words, on the page that was visited."""
+        """Wait until a circuit's row contains some words, without loading the page again."""
         self.browser.wait_for(lambda: words in self.row(name).text)
         assert self.browser.chrome.execute_script(IS_MARKED)
 
@@ -96,7 +96,7 @@ class List:
         return box
 
     def leave(self) -> None:
-        """Move pointer and focus away, and keep the ticks."""
+        """Move the pointer and the focus away; the ticked boxes stay ticked."""
         self.browser.chrome.execute_script("document.activeElement.blur()")
         self.browser.point_at("h1")
 
@@ -215,7 +215,7 @@ def test_the_page_does_not_scroll(browser: Browser) -> None:
     browser.chrome.execute_script("scrollTo(0, 900)")
     circuits.get("service 40").force_open()
     browser.wait_for(lambda: shown.names[0] == "service 40")
-    # The browser itself makes up for a row above that has grown by a line.
+    # The browser itself corrects for a row above that has grown by a line.
     assert browser.chrome.execute_script("return scrollY") == pytest.approx(900, abs=40)
 
 
@@ -346,7 +346,7 @@ def test_attempts_grow_rarer(browser: Browser, asked: list[str], lost: None) -> 
 
 @pytest.fixture
 def lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The circuits' database cannot be read by a page that asks."""
+    """Make the circuits' database unreadable for a page that refreshes itself."""
     read = CircuitAdmin.get_changelist_instance
 
     def fail(circuits: CircuitAdmin, request: HttpRequest) -> ChangeList:

@@ -1,4 +1,4 @@
-"""A circuit's page and its operations in a real browser: with the keyboard alone, and for many."""
+"""A circuit's page in a browser, and its operations: by keyboard alone, and on many circuits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.factories import CircuitFactory
 
 LIST = reverse("admin:circuits_circuit_changelist")
 
-#: What somebody who presses Tab must see: a line around where they are.
+#: Whether the focused element has an outline, which somebody who presses Tab must see.
 OUTLINED = """
 const style = getComputedStyle(document.activeElement);
 const hasLine = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1;
@@ -34,7 +34,7 @@ def page(circuit: Circuit) -> str:
 
 
 class Keyboard:
-    """Somebody without a mouse."""
+    """A user who has only a keyboard."""
 
     def __init__(self, browser: Browser) -> None:
         self.chrome = browser.chrome
@@ -48,7 +48,7 @@ class Keyboard:
             self.focused.send_keys(key)
 
     def tab_to(self, selector: str) -> None:
-        """Press Tab until something has the focus, and see at each step of ours where that is."""
+        """Press Tab until an element has the focus, and check the outline of each one of ours."""
         wanted = self.chrome.find_element(By.CSS_SELECTOR, selector)
         for _ in range(80):
             self.press(Keys.TAB)
@@ -103,7 +103,7 @@ def test_an_open_circuit_has_a_ring_and_a_closed_one_none(browser: Browser) -> N
 
 
 def choose(browser: Browser, action: str, *, all_there_are: bool = False) -> None:
-    """Choose all circuits of the page, or of all pages, for an action of the list."""
+    """Choose an action of the list for all circuits of the page, or of all pages."""
     browser.one("#action-toggle").click()
     if all_there_are:
         browser.one(".actions .question a").click()

@@ -1,4 +1,4 @@
-"""Every page in a real browser: in the light and the dark, on a desk and in a hand."""
+"""Every page in a browser: in light and dark colours, on a desktop and on a phone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_it_is_whole_quiet_and_accessible(
     assert ours(browser.violations()) == []
 
 
-#: How much of the width below the heading an element takes, and how far it goes past the screen.
+#: The share of the width below the heading that an element takes, and how far it leaves the screen.
 _ROOM = """
 const content = document.querySelector("#content");
 const style = getComputedStyle(content);
@@ -35,7 +35,7 @@ return [box.width / room, box.right - innerWidth];
 """
 
 
-#: What must have room, by the page it is on.
+#: The selector of the element that needs the width, by the page that it is on.
 _BROAD = {
     "circuits": ("#result_list", ".circuits-summary"),
     "circuit": (".circuits-page", ".circuits-status"),
@@ -56,13 +56,13 @@ def test_what_matters_has_the_width_there_is(device: Device, browser: Browser, r
             assert (element, share >= 0.6, beyond <= 0) == (element, True, True)
 
 
-def test_the_way_back_is_dressed(browser: Browser, remote: str) -> None:
-    """Ours is on pages that Django has not, and looks as it does on Django's."""
+def test_the_breadcrumbs_look_alike_on_all_pages(browser: Browser, remote: str) -> None:
+    """The breadcrumbs of our own pages look like those of Django's pages."""
     scene.play(remote)
     looks = {}
     for page in PAGES:
         if page.name == "index":
-            continue  # from there it is not far
+            continue  # it has no breadcrumbs
         browser.visit(page.path())
         looks[page.name] = browser.one(".breadcrumbs").value_of_css_property("background-color")
         assert browser.one(".breadcrumbs a").size["height"] < 30

@@ -31,7 +31,7 @@ def retype(browser: Browser, field: str, value: str) -> None:
 
 
 def asked(browser: Browser) -> set[str]:
-    """Return which of the fields that go with a strategy can be seen."""
+    """Return the fields that belong to a strategy and are visible."""
     names = ("threshold", "failure_rate", "window_seconds", "window_calls", "minimum_calls")
     return {name for name in names if browser.one(f"#id_{name}").is_displayed()}
 

@@ -1,4 +1,4 @@
-"""The same pages on a site whose admin is dressed by django-unfold."""
+"""The pages of the app on a site whose admin uses django-unfold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _unfold(django_db_setup: None) -> Iterator[str]:
 
 @pytest.fixture
 def browser(_chrome: Chrome, committed: None, _unfold: str, ann: Client) -> Iterator[Browser]:
-    """A superuser's browser, at that site."""
+    """A superuser's browser at that site."""
     with fresh(_chrome, _unfold) as browser:
         browser.sign_in(ann)
         yield browser
@@ -63,7 +63,7 @@ def test_what_is_ours_can_be_read_in_both_themes(
     assert browser.violations() == []
 
 
-#: What somebody fills in on a page, hidden or folded away or not.
+#: The fields of a page's forms, including those that are hidden or folded away.
 FIELDS = """
 const forms = document.querySelectorAll("#circuit_form, .circuits-confirm, .circuits-try");
 const other = ["hidden", "checkbox", "submit"];
@@ -84,7 +84,7 @@ def test_what_can_be_filled_in_has_a_border(browser: Browser, remote: str, name:
     assert [field for field in fields if field[1:] != ["1px", "solid"]] == []
 
 
-#: Whether each button is there to be seen: so high, with its words inside, and with an edge.
+#: Whether each button is visible: high enough, with its text inside and a border.
 BUTTONS = """
 return [...document.querySelectorAll(arguments[0])].map((button) => {
     const style = getComputedStyle(button);
@@ -134,7 +134,7 @@ def test_a_page_that_asks_says_what_about(browser: Browser) -> None:
     assert browser.one(".circuits-title").text == "Force open: payments"
 
 
-#: The cells of the list whose words are cut off.
+#: The cells of the list whose text is cut off.
 CUT_OFF = """
 return [...document.querySelectorAll("#result_list td")]
     .filter((cell) => cell.scrollHeight > cell.clientHeight + 1)
@@ -151,7 +151,7 @@ def test_no_words_of_the_list_are_cut_off_on_a_phone(browser: Browser, remote: s
     assert browser.chrome.execute_script(CUT_OFF) == []
 
 
-#: Whether the line that says why is below the words of its row, for each row that has one.
+#: For each row with a line that gives the reason, whether that line is below the other text.
 BELOW = """
 const rows = [...document.querySelectorAll("#result_list tr:has(.circuits-why)")];
 const words = (row, name) => {

@@ -1,4 +1,4 @@
-"""The project dressed by another app's theme, served from a process of its own."""
+"""Serves the project with the admin theme of another app, from a process of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.concurrency import HERE, environment
 
 @contextmanager
 def themed(package: str) -> Iterator[str]:
-    """Serve what ``python -m tests.browser.PACKAGE`` serves, and give its address."""
+    """Run ``python -m tests.browser.PACKAGE`` while the block runs, and yield its address."""
     with subprocess.Popen(
         [sys.executable, "-m", f"tests.browser.{package}"],
         env=environment(),

@@ -1,8 +1,8 @@
-"""Run the test suites of requests and httpx twice: as they are, and with circuits in between.
+"""Runs the test suites of requests and httpx twice: as they are, and with circuits in between.
 
-A test that fails with circuits alone is a behaviour of the library that circuits change. Those that
-are meant to change are in `EXPECTED`, each with its reason, and in docs/calling.md. Any other is an
-error, and so is one that is expected and does not come.
+A test that fails only with circuits shows a behaviour of the library that circuits change. Changes
+that are intended are listed in `EXPECTED`, each with its reason, and in docs/calling.md. Any other
+is an error, and so is an expected one that does not occur.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 
 ROOT: Final = Path(__file__).parent.parent.parent
 
-#: Plugins that would hold what is none of ours to our own rules.
+#: Plugins that would apply our own rules to the libraries' tests, and are left out.
 WITHOUT: Final = ("django", "asyncio", "xdist", "cacheprovider")
 
 #: Seconds for one run of one suite.
@@ -41,7 +41,7 @@ EXPECTED: Final[dict[str, dict[str, str]]] = {
 
 
 def main() -> int:
-    """Return how many of the libraries have a difference that is not explained."""
+    """Return the exit status: the number of libraries with unexplained differences."""
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="circuits-libraries-") as folder:
         for library in EXPECTED:
@@ -72,7 +72,7 @@ def is_as_expected(library: str, folder: Path) -> bool:
 
 
 def unpacked(library: str, folder: Path) -> Path:
-    """Fetch the source distribution of the version that is installed, and return its folder."""
+    """Download the source distribution of the installed version, and return its folder."""
     wanted = f"{library}=={version(library)}"
     command = ["-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", library, wanted]
     subprocess.run([sys.executable, *command, "--dest", str(folder)], check=True)
@@ -83,7 +83,7 @@ def unpacked(library: str, folder: Path) -> Path:
 
 
 def failures(sources: Path, folder: Path, *plugins: str) -> dict[str, bool]:
-    """Run a suite, and return of each test whether it failed."""
+    """Run a suite, and return for each test whether it failed."""
     report = folder / "report.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "--quiet", "--no-header", f"--junitxml={report}"]
@@ -112,7 +112,7 @@ def failures(sources: Path, folder: Path, *plugins: str) -> dict[str, bool]:
 
 
 def check_that_calls_came_through(database: Path) -> None:
-    """Raise an error if no circuit was used: nothing would have been shown."""
+    """Raise an error if no circuit was used, since the comparison would then prove nothing."""
     with closing(sqlite3.connect(database)) as connection:
         [(circuits,)] = connection.execute("SELECT count(*) FROM circuits_circuit")
     if not circuits:
@@ -120,7 +120,7 @@ def check_that_calls_came_through(database: Path) -> None:
 
 
 def has_failed(case: ElementTree.Element) -> bool:
-    """Return whether a test of a report failed, or could not be run."""
+    """Return whether a test of a report failed or could not run."""
     return any(case.find(kind) is not None for kind in ("failure", "error"))
 
 

@@ -1,6 +1,6 @@
-"""A plugin of pytest that puts circuits under the sessions of requests and the clients of httpx.
+"""A pytest plugin that puts circuits under the sessions of requests and the clients of httpx.
 
-It runs within another project's tests, where our own ``tests`` cannot be imported.
+It runs in another project's tests, in which our own ``tests`` package cannot be imported.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from django.core.management import call_command
 
 FOLDER = Path(os.environ["LIBRARIES_FOLDER"])
 
-#: No circuit opens: its refusals would be right, but they are no behaviour of the library's.
+#: A threshold at which no circuit opens, since its refusals would fail the library's tests.
 NEVER = 1_000_000
 
 
 def pytest_configure() -> None:
-    """Set Django up with a fresh database, and replace what sends by default."""
+    """Set Django up with a fresh database, and put circuits under sessions and clients."""
     settings.configure(
         INSTALLED_APPS=["circuits"],
         DATABASES={
@@ -55,7 +55,7 @@ def pytest_configure() -> None:
 
 
 def wrap(client: Any, transport: Callable[..., Any]) -> None:
-    """Make each transport of a class of clients go through circuits, however it was made."""
+    """Wrap every transport of a class of clients in circuits, however it was made."""
     init = client.__init__
 
     def in_circuits(inner: Any) -> Any:

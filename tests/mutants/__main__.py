@@ -1,7 +1,7 @@
-"""Put small faults into a room of the code, one at a time, and list those that no test notices.
+"""Puts small faults into a room of the code, one at a time, and lists those that no test notices.
 
 Mutmut makes the faults and runs the tests that reach each of them. There are thousands, so a run
-tries a random choice of them for as long as it is given::
+tries a random choice of them until its time is over::
 
     python -m tests.mutants core storage --minutes 30
 """
@@ -23,7 +23,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent.parent
 FOLDER: Final = ROOT / "var" / "mutants"
 
-#: By room: the tests that are to notice its faults, and are fast.
+#: The fast tests that should notice the faults, by room.
 TESTS: Final[dict[str, list[str]]] = {
     "core": ["tests/circuits/core"],
     "storage": [
@@ -36,17 +36,17 @@ TESTS: Final[dict[str, list[str]]] = {
     "calls": ["tests/circuits/calls"],
 }
 
-#: What tests need beside the package and themselves.
+#: The files that tests need in addition to the package and themselves.
 ALSO: Final = ["cbproject", "mockapi", "manage.py", "README.md", "docs"]
 
-#: How many faults are tried between two looks at the clock.
+#: How many faults are tried before the clock is read again.
 BATCH: Final = 40
 
-#: What mutmut calls a fault that a test has noticed; any other that was tried has survived.
+#: Mutmut's results for a fault that a test has noticed; with any other, the fault has survived.
 NOTICED: Final = {"killed", "timeout", "segfault", "suspicious", "caught by type check"}
 NOT_TRIED: Final = {"not checked", "skipped"}
 
-#: Functions whose faults nobody can notice here, and why: they are neither tried nor survivors.
+#: Functions whose faults no test can notice here, with the reason; they are not tried.
 EQUIVALENT: Final[Mapping[str, str]] = {
     "circuits.core.policy.x__number": "it runs when the module is loaded, before mutmut chooses a "
     "fault; put in by hand, each of its faults is noticed",
@@ -54,7 +54,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
 
 
 def main() -> int:
-    """Try each room for its share of the time, and print what survives."""
+    """Try each room for its share of the time, and print the faults that survive."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("rooms", nargs="*", default=list(TESTS), metavar="ROOM")
     parser.add_argument("--minutes", type=float, default=10.0, help="for all rooms together")
@@ -68,12 +68,12 @@ def main() -> int:
 
 
 def tried(room: str, seconds: float) -> Mapping[str, str]:
-    """Try faults in a room for a number of seconds, and return what came of each.
+    """Try faults in a room for some seconds, and return the result of each.
 
-    To make them takes some minutes more, and longer on a busy machine.
+    Making the faults takes some minutes more, and longer on a busy machine.
     """
     copy = copied(room)
-    run(copy, "run", "none")  # makes them all, sees which tests reach which, and tries none
+    run(copy, "run", "none")  # makes all faults and finds the tests that reach them; tries none
     end = monotonic() + seconds
     waiting = [name for name, status in results(copy).items() if status in NOT_TRIED]
     waiting = [name for name in waiting if function_of(name) not in EQUIVALENT]
@@ -87,7 +87,7 @@ def tried(room: str, seconds: float) -> Mapping[str, str]:
 
 
 def copied(room: str) -> Path:
-    """Return a fresh copy of the project, set up for mutmut to work on one room of it."""
+    """Return a fresh copy of the project, in which mutmut is set up for one room."""
     copy = FOLDER / room
     shutil.rmtree(copy, ignore_errors=True)
     ignored = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
@@ -100,8 +100,8 @@ def copied(room: str) -> Path:
             f"also_copy = {ALSO}\n"
             f"pytest_add_cli_args_test_selection = {TESTS[room]}\n"
             'pytest_add_cli_args = ["-p", "no:cacheprovider"]\n'
-            # A process that has run the tests has threads and open databases, which a fork breaks:
-            # every fault would seem to be noticed.
+            # A process that has run tests has threads and open databases. A fork breaks them, and
+            # then every fault seems to be noticed.
             'process_isolation = "forkserver"\n'
         )
     return copy
@@ -115,7 +115,7 @@ def run(copy: Path, *command: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,  # it ends by 1 where a fault has survived, too
+        check=False,  # its exit status is 1 also when a fault has survived
     )
     with (copy / "mutmut.log").open("a") as log:
         log.write(done.stdout)
@@ -123,7 +123,7 @@ def run(copy: Path, *command: str) -> str:
 
 
 def results(copy: Path) -> dict[str, str]:
-    """Return the result for each fault so far, by its name."""
+    """Return the results so far, by the name of the fault."""
     return dict(re.findall(r"^ +(\S+): (.+)$", run(copy, "results", "--all", "true"), re.M))
 
 
@@ -142,12 +142,12 @@ def report(room: str, found: Mapping[str, str]) -> None:
 
 
 def by_function(names: Sequence[str]) -> Counter[str]:
-    """Return how many faults there are by the function they are in."""
+    """Return the number of faults in each function."""
     return Counter(map(function_of, names))
 
 
 def function_of(name: str) -> str:
-    """Return the function that a fault is in, as mutmut names it."""
+    """Return the name of the function that contains a fault, from mutmut's name of the fault."""
     return name.partition("__mutmut_")[0]
 
 

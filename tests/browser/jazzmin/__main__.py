@@ -1,4 +1,4 @@
-"""The project under django-jazzmin, served from a process of its own until its input ends."""
+"""Serves the project with django-jazzmin until standard input ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tests' settings, with the admin dressed by django-jazzmin."""
+"""The tests' settings, with the admin theme of django-jazzmin."""
 
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS

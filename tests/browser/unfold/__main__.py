@@ -1,4 +1,4 @@
-"""The project under django-unfold, served from a process of its own until its input ends."""
+"""Serves the project with django-unfold until standard input ends."""
 
 from __future__ import annotations
 
