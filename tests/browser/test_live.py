@@ -76,7 +76,7 @@ class List:
 
     @property
     def names(self) -> list[str]:
-        """Return the names of the circuits from the top, read at once since rows come and go."""
+        """The names of the circuits from the top, read at once since rows come and go."""
         script = "return [...document.querySelectorAll('.field-name a')].map(a => a.textContent)"
         found: list[str] = self.browser.chrome.execute_script(script)
         return found

@@ -1,4 +1,4 @@
-"""One of many processes that call a remote which is well, and which one of them cannot reach."""
+"""Processes that call a healthy remote, which one of them cannot reach."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PAUSE: Final = 0.005
 #: Seconds after which a process that is never told it is alone gives up.
 PATIENCE: Final = 30.0
 
-#: Refusals of the process that is alone, after which it has been so for long enough.
+#: How many refusals show that the process has been alone for long enough.
 ENOUGH: Final = 200
 
 
 class Calls:
-    """What became of a process's calls."""
+    """Makes the calls of a process and counts their outcomes."""
 
     def __init__(self, name: str, *, fails: bool) -> None:
         self._name = name
@@ -29,7 +29,7 @@ class Calls:
         self.made = self.refused = self.alone = 0
 
     def one(self) -> None:
-        """Make a call, if it is let through."""
+        """Try to make one call."""
         try:
             with circuits.guard(self._name):
                 self.made += 1
@@ -42,18 +42,18 @@ class Calls:
             pass
 
     def until(self, is_over: Event) -> None:
-        """Call until then."""
+        """Make calls until an event is set."""
         while not is_over.wait(PAUSE):
             self.one()
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many were made, were refused, and were so because this process is alone."""
+        """The number of calls made, of those refused, and of refusals because it is alone."""
         return {"made": self.made, "refused": self.refused, "alone": self.alone}
 
 
 def fail_alone(name: str) -> dict[str, int]:
-    """Fail all calls until this process has been told often that it is alone, then return."""
+    """Make failing calls until this process was often told that it is alone; return the counts."""
     calls = Calls(name, fails=True)
     say_and_wait("well")
     deadline = time.monotonic() + PATIENCE
@@ -64,7 +64,7 @@ def fail_alone(name: str) -> dict[str, int]:
 
 
 def succeed_beside(name: str) -> dict[str, int]:
-    """Succeed, so that all know of it, and go on to succeed until let go."""
+    """Make calls that succeed, flush the first, and go on until let go; return the counts."""
     calls = Calls(name, fails=False)
     calls.one()
     circuits.flush()

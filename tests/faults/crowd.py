@@ -1,4 +1,4 @@
-"""One of many processes that call through many circuits at once and take down what came of it."""
+"""One of many processes that call through many circuits at once, and record the outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from circuits.process.gate import Ticket
 from tests.concurrency import in_threads
 from tests.faults.history import Passed, Refused, Trial
 
-#: Seconds for which the failures of a circuit are many, or few.
+#: Seconds for which a circuit has many failures, or few.
 SPELL = 0.7
 
 #: Seconds a call takes at most.
@@ -24,7 +24,7 @@ LONGEST_CALL = 0.01
 
 
 class Records:
-    """What the threads of one process saw of each circuit; calls alike are kept once."""
+    """What the threads of one process saw of each circuit; equal calls are kept once."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -33,24 +33,24 @@ class Records:
         self._trials: list[tuple[str, Trial]] = []
 
     def passed(self, name: str, generation: int, at: float) -> None:
-        """Note a call that was let through."""
+        """Record a call that was let through."""
         with self._lock:
             key = name, generation
             self._passed[key] = max(at, self._passed.get(key, at))
 
     def refused(self, name: str, first: int, last: int, at: float, *, is_own: bool) -> None:
-        """Note a refusal."""
+        """Record a refusal."""
         with self._lock:
             key = name, first, last, is_own
             self._refused[key] = max(at, self._refused.get(key, at))
 
     def tried(self, name: str, trial: Trial) -> None:
-        """Note a trial."""
+        """Record a trial."""
         with self._lock:
             self._trials.append((name, trial))
 
     def as_json(self) -> dict[str, list[Any]]:
-        """Return everything as lists, each with the circuit's name first."""
+        """Return all records as lists that begin with the circuit's name."""
         return {
             "passed": [[name, *Passed(last, at)] for (name, last), at in self._passed.items()],
             "refused": [
@@ -76,10 +76,10 @@ def call_for(names: Sequence[str], threads: int, seconds: float) -> dict[str, li
 
 
 def pace(name: str, calls_per_second: float, phases: Sequence[Sequence[float]]) -> list[float]:
-    """Make calls at an even pace; return when each that was made and failed did so.
+    """Make calls at an even pace; return the moments at which calls failed.
 
     Args:
-        phases: Seconds, and the share of the calls that fails then; one after another.
+        phases: The seconds of each phase, and the share of its calls that fail.
     """
     chance = Random()
     failed_at: list[float] = []
@@ -119,7 +119,7 @@ def _call(name: str, chance: Random, records: Records) -> None:
 
 
 def _settle(ticket: Ticket, name: str, chance: Random) -> None:
-    # Each circuit has its good and its bad spells, and not at the same time as the others.
+    # Each circuit has good and bad spells, at other times than the other circuits.
     is_bad = int(time.time() / SPELL + len(name) + ord(name[-1])) % 3 == 0
     if chance.random() < (0.9 if is_bad else 0.1):
         results.fail(ticket, "the remote is down")
@@ -144,7 +144,7 @@ def _accuses(name: str) -> bool:
 
 
 def _is_own_trial(ticket: Ticket) -> bool:
-    """Return whether a trial is that of a process in quarantine, before its result is told."""
+    """Return whether a trial belongs to a process in quarantine; ask before it is settled."""
     quarantine = ticket.gate.snapshot and quarantine_of(
         ticket.gate.snapshot.status, ticket.gate.process
     )

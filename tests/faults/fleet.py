@@ -1,8 +1,8 @@
-"""The processes of a site on a clock that only a simulation moves, and a perfect counter beside.
+"""The processes of a simulated site, and a perfect counter to compare them with.
 
-Each process is a real :class:`circuits.process.gate.Gate`. Only the row behind them is modelled, as
-:class:`circuits.storage.database.DatabaseStore` keeps it: `tests/faults/test_fleet.py` holds the
-two together.
+Each process is a real :class:`circuits.process.gate.Gate`. Only the clock and the row behind the
+gates are models; `tests/faults/test_fleet.py` checks that the row behaves as
+:class:`circuits.storage.database.DatabaseStore` does.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ NAME = "simulated"
 
 
 class SharedRow:
-    """A circuit's row that many gates share; its clock is theirs.
+    """The row of a circuit that many gates share, and the clock that they all use.
 
     Args:
         policy: The circuit's policy.
-        clock: Seconds that only grow.
+        clock: Returns the time in seconds, which only grows.
     """
 
     def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
-        # A circuit that has a past: of a new one, a process with bad luck is believed at once.
+        # The circuit has a past, since in a new one a process with bad luck is believed at once.
         self.status = Status(changed_at=clock())
         self.changes: list[Change] = []
         self._policy = policy
@@ -60,7 +60,7 @@ class SharedRow:
     def change(
         self, name: str, decide: Callable[[Snapshot], S], note: Note = NO_NOTE
     ) -> Changed[S]:
-        """Change the circuit by ``decide`` and keep the result."""
+        """Change the circuit as ``decide`` says, and keep the result."""
         before = self.read(name)
         step = decide(before)
         self.status = step.status
@@ -71,7 +71,7 @@ class SharedRow:
     def count_failure(
         self, snapshot: Snapshot, permit: Permit, failure: Failure, error: str
     ) -> bool:
-        """Count a failure that changes no state, if the conditional UPDATE would find the row."""
+        """Count a failure that changes no state, if the conditional UPDATE would match the row."""
         now = self._clock()
         process, settle = failure.witness.process, failure.settle_seconds
         if not (self._is_closed_for(permit) and self._is_harmless(now, settle, process)):
@@ -87,7 +87,7 @@ class SharedRow:
         return True
 
     def note_failure(self, snapshot: Snapshot, permit: Permit, error: str) -> None:
-        """Note nothing: what it writes is for people."""
+        """Do nothing, since a note is only for people."""
 
     def clear_failures(self, snapshot: Snapshot, permit: Permit, witness: Witness) -> bool:
         """Set the run of failures of a closed circuit back to none, if nobody is accused."""
@@ -105,10 +105,10 @@ class SharedRow:
         return self.change(name, decide, note)
 
     def revive(self, name: str) -> None:
-        """Do nothing: it never fails."""
+        """Do nothing, since this row never fails."""
 
     def flush(self, tallies: Sequence[Tally]) -> Sequence[Changed[Step] | None]:
-        """Merge the batches; the rest is for people."""
+        """Merge the batches, and drop the counts that are only for people."""
         return [self._merged(each) for each in tallies]
 
     def _merged(self, tally: Tally) -> Changed[Step] | None:
@@ -124,7 +124,7 @@ class SharedRow:
         return {name: self.read(name) for name in names}
 
     def is_private(self) -> bool:
-        """Return false: all see it."""
+        """Return False, since all processes share the row."""
         return False
 
     def _is_closed_for(self, permit: Permit) -> bool:
@@ -143,28 +143,28 @@ class SharedRow:
 
 
 class Counter(Protocol):
-    """Decides which calls of a stream are made, and hears how they went."""
+    """Decides which calls of a stream are made, and learns their outcomes."""
 
     #: The changes of state so far.
     changes: list[Change]
-    #: When each call that was made and failed did so.
+    #: The moments at which calls that were made failed.
     failed_at: list[float]
 
     def admit(self, process: int) -> object | None:
-        """Return leave for a call of a process, None to refuse it."""
+        """Return a permit or ticket for a call of a process; None to refuse it."""
 
     def settle(self, leave: object, fails: bool) -> None:
-        """Take in how the call went."""
+        """Take note of the outcome of a call."""
 
 
 class Fleet:
-    """A site's processes, each with a gate of its own to one shared row.
+    """The processes of a site, each with its own gate to one shared row.
 
     Args:
-        processes: How many.
+        processes: How many processes there are.
         policy: The circuit's policy.
-        clock: What the gates' modules were given for a clock.
-        chance: When each process flushes.
+        clock: The clock that the gates' modules were given.
+        chance: Draws the moments at which each process flushes.
     """
 
     def __init__(self, processes: int, policy: Policy, clock: Clock, chance: Random) -> None:
@@ -173,20 +173,20 @@ class Fleet:
         self.changes = self._row.changes
         self.failed_at: list[float] = []
         self._gates = [Gate(NAME, self._row) for _ in range(processes)]
-        # Each process flushes at moments of its own, which none of the others knows.
+        # Each process flushes at its own moments, independently of the others.
         pause = conf.get().flush_seconds
         self._flushes = [(clock.now + chance.random() * pause, each) for each in range(processes)]
         heapify(self._flushes)
 
     def admit(self, process: int) -> Ticket | None:
-        """Return the ticket of the process's gate, None where it refuses."""
+        """Return the ticket of the process's gate; None if the gate refuses."""
         try:
             return asking.admit(self._gates[process])
         except CircuitOpenError:
             return None
 
     def settle(self, leave: object, fails: bool) -> None:
-        """Report how the call went to its gate."""
+        """Settle the call at the gate that admitted it."""
         assert isinstance(leave, Ticket)
         if fails:
             self.failed_at.append(self._clock.now)
@@ -195,7 +195,7 @@ class Fleet:
             results.succeed(leave)
 
     def flush_until(self, moment: float) -> None:
-        """Let each process flush every ``FLUSH_SECONDS``."""
+        """Let each process flush every ``FLUSH_SECONDS`` until a moment."""
         pause = conf.get().flush_seconds
         while self._flushes[0][0] <= moment:
             at, process = self._flushes[0]
@@ -205,11 +205,11 @@ class Fleet:
 
 
 class Perfect:
-    """The state machine itself, told of each outcome at once: no process, no distance.
+    """The perfect counter: the state machine alone, which learns each outcome at once.
 
     Args:
         policy: The circuit's policy.
-        clock: Seconds that only grow.
+        clock: Returns the time in seconds, which only grows.
     """
 
     def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
@@ -221,19 +221,19 @@ class Perfect:
         self._tokens = 0
 
     def admit(self, process: int) -> Permit | None:
-        """Return a permit, None where the machine refuses."""
+        """Return a permit; None if the machine refuses."""
         self._tokens += 1
         admission = machine.admit(self._status, self._policy, self._clock(), str(self._tokens))
         self._keep(admission)
         return admission.permit
 
     def settle(self, leave: object, fails: bool) -> None:
-        """Report how the call went to the machine."""
+        """Tell the machine the outcome of the call."""
         assert isinstance(leave, Permit)
         now = self._clock()
         if fails:
             self.failed_at.append(now)
-            # The run is exact, so it alone decides, however young.
+            # The run is exact, so it alone decides, however young it is.
             alone = Failure(own_run=0, settle_seconds=0)
             self._keep(machine.fail(self._status, self._policy, leave, now, alone))
         else:

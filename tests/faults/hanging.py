@@ -1,4 +1,4 @@
-"""One of many processes that call a remote which begins to hang."""
+"""Processes that call a remote which begins to hang."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import circuits
 from circuits.process import entry, results
 from tests.worker import say_and_wait
 
-#: Seconds that a call waits for the remote, more than a busy machine needs to count it before.
+#: The timeout of a call in seconds; even a busy machine counts a slow call earlier.
 TIMEOUT: Final = 30.0
 
-#: Seconds after which a process that refuses nothing gives up: before the first timeout.
+#: Seconds after which a process without a refusal gives up, which is before the first timeout.
 PATIENCE: Final = 29.0
 
 
@@ -44,7 +44,7 @@ def _acall(name: str, url: str, calls: int) -> None:
 
 
 def _read(name: str, url: str, calls: int) -> None:
-    """Read answers whose head comes at once, and whose body hangs."""
+    """Read answers whose head arrives at once and whose body hangs."""
 
     def work() -> None:
         with suppress(circuits.RemoteCallFailedException):
@@ -59,7 +59,7 @@ def _in_threads(number: int, work: Callable[[], None]) -> None:
         Thread(target=work, daemon=True).start()
 
 
-#: The ways to make that many calls at once, again and again, in the background.
+#: The ways to make several calls at once, again and again, in the background.
 WAYS: Final[Mapping[str, Callable[[str, str, int], None]]] = {
     "sync": _call,
     "async": _acall,
@@ -68,11 +68,11 @@ WAYS: Final[Mapping[str, Callable[[str, str, int], None]]] = {
 
 
 def refused_at(name: str, url: str, way: str, calls: int) -> float:
-    """Make calls all the time, and return when a further call was first refused.
+    """Keep making calls, and return when a further call was first refused.
 
     Args:
-        way: How they are made, one of :data:`WAYS`.
-        calls: How many are under way at once.
+        way: How the calls are made, one of :data:`WAYS`.
+        calls: How many calls are under way at once.
 
     Returns:
         The moment in seconds since 1970; infinity if none was refused.
@@ -84,7 +84,7 @@ def refused_at(name: str, url: str, way: str, calls: int) -> float:
     while time.monotonic() < deadline:
         time.sleep(0.01)
         try:
-            # It says nothing about the remote, neither well nor ill.
+            # The outcome is nothing, so this call does not count for or against the remote.
             results.release(entry.admit(name))
         except circuits.CircuitOpenError:
             return time.time()

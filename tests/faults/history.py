@@ -1,7 +1,7 @@
 """Checks whether the state machine explains what many processes saw of a circuit.
 
-Pure functions over what was recorded: the circuit's transitions, and the calls and refusals of all
-processes. Times are seconds on the one clock of the machine that database and processes run on.
+These are pure functions of the records: the circuit's transitions, and the calls and refusals of
+all processes. Times are in seconds, on the clock of the machine that database and processes share.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from circuits.core.status import Mode, Reason, State
 
 
 class Move(NamedTuple):
-    """A row of the circuit's history."""
+    """One transition of the circuit."""
 
     generation: int
     from_state: str
@@ -27,10 +27,10 @@ class Move(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """Calls of one process that were let through and were no trials.
+    """Calls of one process that were let through and were not trials.
 
     Args:
-        last_at: The moment before the last of them asked.
+        last_at: The moment just before the last of them asked.
     """
 
     generation: int
@@ -41,10 +41,10 @@ class Refused(NamedTuple):
     """Refusals of one process.
 
     Args:
-        first, last: The generations that the process knew of before and after it asked; the
-            refusal is of one of them.
-        last_at: The moment before the last of them asked.
-        is_own: Whether the process may have refused them by itself, since it accuses the remote.
+        first, last: The generations that the process knew before and after it asked. The refusal
+            belongs to one between them.
+        last_at: The moment just before the last of them asked.
+        is_own: Whether the process may have refused by itself, because it accuses the remote.
     """
 
     first: int
@@ -54,10 +54,10 @@ class Refused(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """A trial call, from when its lease was given to before it was given back.
+    """A trial, from the moment its lease was given until just before it was given back.
 
     Args:
-        is_own: Whether it is that of a process in quarantine, which takes no shared trial.
+        is_own: Whether it belongs to a process in quarantine, which takes no shared trial.
     """
 
     generation: int
@@ -68,12 +68,12 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """All that is known of one circuit.
+    """Everything that was recorded of one circuit.
 
     Args:
-        moves: Its transitions by generation, from the first.
-        delay: The policy's, in seconds.
-        most_trials: The policy's ``half_open_max_calls``.
+        moves: The circuit's transitions, ordered by generation.
+        delay: The delay of the policy, in seconds.
+        most_trials: The ``half_open_max_calls`` of the policy.
         late_seconds: How long a process may go on with a generation that has ended.
     """
 
@@ -86,7 +86,7 @@ class History:
     late_seconds: float
 
 
-#: The changes of state that each reason may bring. A change of mode has rules of its own.
+#: The changes of state that each reason allows. A change of mode has rules of its own.
 _WAYS: Final = {
     Reason.FAILURES: {(State.CLOSED, State.OPEN)},
     Reason.REFUTED: {(State.OPEN, State.CLOSED)},
@@ -97,15 +97,15 @@ _WAYS: Final = {
     Reason.RESET: {(State.OPEN, State.CLOSED), (State.HALF_OPEN, State.CLOSED)},
 }
 
-#: The modes in which nothing but a person moves the circuit.
+#: The modes in which only people move the circuit, and the states that go with them.
 _FORCED: Final = {Mode.FORCED_OPEN: State.OPEN, Mode.FORCED_CLOSED: State.CLOSED}
 
-#: Seconds; a database keeps moments to the microsecond.
+#: Seconds by which moments may differ, since a database rounds them to the microsecond.
 _ROUNDING: Final = 0.000_01
 
 
 def problems(history: History) -> list[str]:
-    """Return a sentence for each thing that the state machine does not allow."""
+    """Return a sentence for each record that the state machine does not allow."""
     return [
         *_broken_path(history.moves),
         *_early_trials(history.moves, history.delay),
@@ -136,7 +136,7 @@ def _is_allowed(move: Move) -> bool:
     if move.reason == Reason.MODE:
         to_state = _FORCED.get(Mode(move.to_mode), State(move.from_state))
         return move.from_mode != move.to_mode and move.to_state == to_state
-    # A reset closes a forced_closed circuit too, but that one is closed already.
+    # A reset closes a forced_closed circuit as well, but such a circuit is closed already.
     is_free = move.from_mode == move.to_mode and move.to_mode not in _FORCED
     return is_free and (move.from_state, move.to_state) in _WAYS[Reason(move.reason)]
 
@@ -190,7 +190,7 @@ def _wrong_trials(history: History) -> Iterator[str]:
 
 
 def _stand(moves: Sequence[Move], generation: int) -> tuple[str, str]:
-    """Return state and mode of a generation."""
+    """Return the state and mode of a generation."""
     for move in (_BEGINNING, *moves):
         if move.generation == generation:
             return move.to_state, move.to_mode
@@ -208,10 +208,14 @@ def _late(history: History, generation: int, at: float) -> Iterator[str]:
 
 
 def most_at_once(spans: Iterable[tuple[float, float]]) -> int:
-    """Return how many of the spans of time, from a moment to another, overlap at most."""
+    """Return how many of some spans of time overlap at most.
+
+    Args:
+        spans: The beginning and the end of each span, in seconds.
+    """
     steps = [step for began, ended in spans for step in ((began, 1), (ended, -1))]
     under_way = most = 0
-    for _, step in sorted(steps):  # where one ends as another begins, the end comes first
+    for _, step in sorted(steps):  # at the same moment, an end sorts before a beginning
         under_way += step
         most = max(most, under_way)
     return most

@@ -1,4 +1,4 @@
-"""Processes that stop in the middle of something, for the test to kill them there."""
+"""Processes that stop in the middle of an operation, so that a test can kill them there."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.worker import say_and_wait
 
 
 def in_a_trial(name: str) -> None:
-    """Hold the place of a trial."""
+    """Stop in a trial, whose place is taken."""
     entry.admit(name)
     say_and_wait("there")
 
 
 def in_a_locked_change(name: str) -> None:
-    """Hold the row's lock, with nothing written yet."""
+    """Stop while the row is locked and nothing is written yet."""
 
     def decide(row: Snapshot) -> Step:
         say_and_wait("there")
@@ -30,7 +30,7 @@ def in_a_locked_change(name: str) -> None:
 
 
 def between_the_row_and_its_history(name: str) -> None:
-    """Hold the row's lock, with a change written and its transition not."""
+    """Stop while the row is locked and changed, and its transition is not yet written."""
 
     def save(*args: Any, **kwargs: Any) -> None:
         say_and_wait("there")
@@ -40,7 +40,7 @@ def between_the_row_and_its_history(name: str) -> None:
 
 
 def in_a_flush(name: str) -> None:
-    """Be about to write down three successes; somebody else holds the row."""
+    """Stop in a flush of three successes, because the test has locked the row."""
     for _ in range(3):
         results.succeed(entry.admit(name))
     say_and_wait("there")

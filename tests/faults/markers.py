@@ -1,4 +1,4 @@
-"""Tables in the docs that a program writes, between two markers."""
+"""Writes tables into the docs, each between two markers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def write(page: Path, name: str, text: str) -> None:
-    """Put a text between a page's markers, ``<!-- name -->`` and ``<!-- /name -->``.
+    """Replace the text between a page's markers, ``<!-- name -->`` and ``<!-- /name -->``.
 
     Raises:
-        ValueError: The page does not have the markers, once each.
+        ValueError: The page does not have each marker exactly once.
     """
     found = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
     after, times = found.subn(lambda _: f"\n{text.strip()}\n\n", page.read_text())

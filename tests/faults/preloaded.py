@@ -1,7 +1,7 @@
-"""The same site, which calls through a circuit while it is loaded.
+"""The site of :mod:`tests.faults.site`, which calls through a circuit while it is loaded.
 
-A server that forks after that has a connection, a gate and a flush thread that its children must
-leave to it.
+A server that forks afterwards has a connection, a gate and a background thread that its children
+must not use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A way to a server that can be broken and mended while traffic goes over it."""
+"""A proxy to a server that can be broken and mended while traffic goes through it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from django.db import connections
 
-#: The end of a connection is not told but noticed.
+#: The option of a socket by which closing it resets the connection at once.
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 _CHUNK: Final = 65536
@@ -22,7 +22,7 @@ class Proxy:
     """Passes on what it receives, until told otherwise.
 
     Args:
-        server: Where the server listens.
+        server: The host and port of the server.
     """
 
     def __init__(self, server: tuple[str, int]) -> None:
@@ -37,28 +37,28 @@ class Proxy:
 
     @property
     def open_connections(self) -> int:
-        """How many ends of connections are open: two for each that passes."""
+        """The number of open sockets: two for each connection that is passed on."""
         return len(self._open)
 
     def mend(self) -> None:
-        """Pass on everything again, including what was held back."""
+        """Pass everything on again, including what was held back."""
         for each in (self._questions_pass, self._answers_pass, self._accepts):
             each.set()
 
     def stall(self) -> None:
-        """Take everything, pass on nothing, and say nothing: neither side notices."""
+        """Accept everything and pass nothing on, so that neither side notices."""
         self._questions_pass.clear()
         self._answers_pass.clear()
 
     def keep_answers(self) -> None:
-        """Let the server hear the questions, and keep its answers back."""
+        """Pass requests on to the server, and hold its answers back."""
         self._answers_pass.clear()
 
     def cut(self, *, refuse: bool = False) -> None:
-        """Break off all connections without a goodbye.
+        """Reset all connections.
 
         Args:
-            refuse: And every new one as well.
+            refuse: Whether new connections are reset as well.
         """
         if refuse:
             self._accepts.clear()
@@ -68,7 +68,7 @@ class Proxy:
             _reset(end)
 
     def serve(self, client: socket.socket) -> None:
-        """Pass one connection on until either side ends it."""
+        """Pass on what one connection sends until either side ends it."""
         if not self._accepts.is_set():
             _reset(client)
             return
@@ -105,7 +105,7 @@ class _Server(ThreadingTCPServer):
 
 @contextmanager
 def proxy_to(server: tuple[str, int]) -> Iterator[Proxy]:
-    """Serve a proxy to a server on a port of its own."""
+    """Run a proxy to a server, on a port of its own, while the block runs."""
     proxy = Proxy(server)
 
     class Handler(BaseRequestHandler):
@@ -126,7 +126,7 @@ def proxy_to(server: tuple[str, int]) -> Iterator[Proxy]:
 
 
 def _timeouts(vendor: str, seconds: float) -> dict[str, Any]:
-    """Return the options of a connection that waits no longer than that."""
+    """Return the options of a connection that waits no longer than some seconds."""
     if vendor == "mysql":
         return {"connect_timeout": seconds, "read_timeout": seconds}
     from circuits.postgresql import cursor_within  # which needs the driver
@@ -136,10 +136,11 @@ def _timeouts(vendor: str, seconds: float) -> dict[str, Any]:
 
 @contextmanager
 def proxied(seconds: int = 0) -> Iterator[Proxy]:
-    """Let this process reach the circuits' database through a proxy.
+    """Let this process reach the circuits' database through a proxy while the block runs.
 
     Args:
-        seconds: To wait for a connection and for each answer; 0 for as long as the alias is set to.
+        seconds: How long to wait for a connection and for each answer; 0 keeps the timeouts of the
+            alias.
     """
     connection = connections["circuits"]
     where: dict[str, Any] = connection.settings_dict

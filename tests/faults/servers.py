@@ -1,4 +1,4 @@
-"""Real servers that serve the reference project from child processes."""
+"""Runs real servers that serve the reference project from child processes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _ONCE: Final = ("gunicorn", "tests.faults.site:wsgi", *_GUNICORN)
 _PRELOAD: Final = ("gunicorn", "tests.faults.preloaded:wsgi", "--preload", *_GUNICORN)
 _UVICORN: Final = ("uvicorn", "tests.faults.site:asgi", "--port", "PORT")
 
-#: The servers by name: a module to run and its arguments, with ``PORT`` in the port's place.
-#: gunicorn makes gevent's patches in its workers, so that one cannot load the site before.
+#: The module of each server and its arguments, in which ``PORT`` stands for the port. gunicorn
+#: applies gevent's patches in its workers, so there the site cannot be loaded before the fork.
 SERVERS: Final = {
     "gunicorn": _ONCE,
     "gunicorn preload": _PRELOAD,
@@ -36,12 +36,12 @@ SERVERS: Final = {
 
 
 class Server:
-    """A server under way.
+    """A running server.
 
     Args:
-        process: Its main process.
-        url: Where it serves.
-        log: What it has said.
+        process: The main process.
+        url: The base URL that it serves.
+        log: The file with its output.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -55,14 +55,20 @@ class Server:
         return self._log.read_text()
 
     def stop(self) -> None:
-        """Ask it to end, as a deployment does, and wait until it has."""
+        """Ask the server to end, as a deployment does, and wait until it has ended."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(PATIENCE)
 
 
 @contextmanager
 def serving(name: str, remote: str, folder: Path) -> Iterator[Server]:
-    """Serve the site by one of the servers, with its remote at that URL."""
+    """Serve the site with one of :data:`SERVERS` while the block runs.
+
+    Args:
+        name: The name of the server.
+        remote: The URL of the remote that the site calls.
+        folder: A folder for the log.
+    """
     port = _free_port()
     arguments = [each.replace("PORT", str(port)) for each in SERVERS[name]]
     with running(arguments, folder / "server.log", TEST_REMOTE_URL=remote) as process:
@@ -74,7 +80,7 @@ def serving(name: str, remote: str, folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def running(arguments: list[str], log: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Python module in a process of its own, set up as the test is."""
+    """Run a Python module in a process of its own, with the settings of the test."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],

@@ -1,7 +1,7 @@
-"""Simulate sites of many sizes and write the tables in docs/faults.md.
+"""Simulates sites of many sizes and writes the tables in docs/faults.md.
 
 ``python -m tests.faults.simulation`` takes half an hour of two processors. With names of tables,
-such as ``openings``, it writes these alone.
+such as ``openings``, it writes only these.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import django
 
 
 def main() -> None:
-    """Write the tables."""
+    """Write the tables named on the command line, or all of them."""
     set_up()
     from tests.faults import tables
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def set_up() -> None:
-    """Set Django up, quietly: each opening is a line of the log otherwise."""
+    """Set Django up without the app's log, in which each opening would be a line."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
     logging.getLogger("circuits").setLevel(logging.CRITICAL)

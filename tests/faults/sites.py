@@ -1,8 +1,8 @@
-"""Sites of many sizes: how often their circuit opens by chance, and how soon in an outage.
+"""Simulates sites: how often their circuit opens by chance, and how soon it opens in an outage.
 
-Calls come at random moments, each to a random process that is idle, and each fails by chance. The
-same calls go to a perfect counter, which knows every outcome at once. A simulation has its seed, so
-it comes out the same each time.
+Calls come at random moments, each to a random idle process, and each fails by chance. A perfect
+counter, which learns every outcome at once, gets the same calls. A simulation has a seed, so it has
+the same result each time.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from circuits.core.status import State
 from tests import clock as clocks
 from tests.faults.fleet import Counter, Fleet, Perfect
 
-#: Seconds after the opening in which calls of processes that do not know of it yet are counted.
+#: Seconds after the opening in which calls of processes that have not noticed it are counted.
 AFTERMATH: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A site and what happens to it.
+    """A site and its traffic.
 
     Args:
         failure_share: The share of the calls that fail.
-        call_seconds: How long a call takes; a process makes one at a time, and a call that finds
-            no process idle is not made.
-        strategy: What opens the circuit.
+        call_seconds: How long a call takes. A process makes one call at a time; a call that finds
+            no idle process is not made.
+        strategy: The strategy of the policy, by which the circuit opens.
         snapshot_seconds: The site's ``SNAPSHOT_SECONDS``.
         flush_seconds: The site's ``FLUSH_SECONDS``.
-        delay: The policy's, in seconds.
+        delay: The delay of the policy, in seconds.
         broken: How many of the processes cannot reach the remote.
     """
 
@@ -57,10 +57,10 @@ class Openings(NamedTuple):
     """How often the closed circuit opened.
 
     Args:
-        ours: That of the site.
-        perfect: The perfect counter.
-        seconds: In how much time.
-        failures: Calls of the site that were made and failed.
+        ours: How often the site's circuit opened.
+        perfect: How often the perfect counter opened.
+        seconds: How long the simulation lasted.
+        failures: How many calls of the site were made and failed.
     """
 
     ours: int
@@ -75,7 +75,7 @@ class Alone(NamedTuple):
     Args:
         openings: How often the circuit opened for all.
         refused: The share of the others' calls that were refused.
-        let_through: Calls that each broken process was let make, in the mean.
+        let_through: How many calls each broken process made, on average.
     """
 
     openings: int
@@ -84,12 +84,12 @@ class Alone(NamedTuple):
 
 
 class Outage(NamedTuple):
-    """How a full outage ended.
+    """How a circuit opened in a full outage.
 
     Args:
-        calls: Failing calls up to the one that opened the circuit.
-        seconds: From the beginning of the outage to the opening.
-        after: Failing calls of processes that did not know of it yet.
+        calls: How many calls failed, up to the one that opened the circuit.
+        seconds: Seconds from the beginning of the outage until the circuit opened.
+        after: How many calls failed later, in processes that had not noticed the opening.
     """
 
     calls: int
@@ -105,7 +105,7 @@ class _Call(NamedTuple):
 
 
 class Site:
-    """A site on a clock of its own, and a perfect counter that is given the same calls."""
+    """A site with a clock of its own, and a perfect counter that gets the same calls."""
 
     def __init__(self, setting: Setting, clock: clocks.Clock, chance: Random) -> None:
         policy = Policy(strategy=setting.strategy, delay=setting.delay)
@@ -117,11 +117,11 @@ class Site:
         self._chance = chance
         self._idle = list(range(setting.processes))
         self._under_way: deque[_Call] = deque()
-        #: Calls asked for and let through, of the broken processes and of the others.
+        #: The calls asked for and those let through, of the broken processes and of the others.
         self.asked, self.passed = [0, 0], [0, 0]
 
     def play(self, calls: int, failure_share: float) -> None:
-        """Let that many calls come."""
+        """Let ``calls`` calls come, of which a share fails."""
         at = self.clock.now
         for _ in range(calls):
             at += self._chance.expovariate(self._setting.calls_per_second)
@@ -155,7 +155,7 @@ class Site:
 
 @contextmanager
 def site(setting: Setting, seed: int) -> Iterator[Site]:
-    """Give a site that no call has come to yet."""
+    """Yield a site to which no call has come yet."""
     keys = {"SNAPSHOT_SECONDS": setting.snapshot_seconds, "FLUSH_SECONDS": setting.flush_seconds}
     with (
         pytest.MonkeyPatch.context() as patch,

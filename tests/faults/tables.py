@@ -18,7 +18,7 @@ PAGE: Final = Path(__file__).parents[2] / "docs" / "faults.md"
 PROCESSES: Final = (1, 8, 64, 256)
 CALLS_PER_SECOND: Final = (10, 100, 1000, 4000)
 
-#: How many calls to simulate at each share of failures: the rarer the event, the more.
+#: How many calls to simulate at each share of failures: the rarer an opening, the more calls.
 CALLS: Final = {
     0.001: 30_000,
     0.01: 50_000,
@@ -161,13 +161,13 @@ def _outages(
 
 
 def _add_column(rows: list[list[Any]], found: Iterable[Openings]) -> None:
-    """Add openings an hour to each row, ours beside the perfect counter's."""
+    """Add a cell to each row: openings an hour, ours / the perfect counter's."""
     for row, each in zip(rows, found, strict=True):
         hours = each.seconds / 3600
         row.append(f"{each.ours / hours:.1f} / {each.perfect / hours:.1f}")
 
 
-#: What makes each table, by the name of its markers.
+#: The functions that make the tables, by the names of their markers.
 TABLES: Final[Mapping[str, Callable[[Executor], str]]] = {
     "openings": _openings_table,
     "slow calls": _slow_table,
@@ -179,6 +179,6 @@ TABLES: Final[Mapping[str, Callable[[Executor], str]]] = {
 
 
 def write(pool: Executor, names: Iterable[str] = TABLES) -> None:
-    """Simulate sites and write the tables named, each as soon as it is there."""
+    """Simulate sites and write the named tables, each as soon as it is ready."""
     for name in names:
         markers.write(PAGE, name, TABLES[name](pool))

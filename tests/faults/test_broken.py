@@ -1,4 +1,4 @@
-"""Them or us: who cannot reach a remote that is well is left alone with it."""
+"""A process that cannot reach a healthy remote does not open the circuit for the others."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.factories import CircuitFactory
 
 pytestmark = pytest.mark.usefixtures("committed")
 
-#: How many processes are well, beside the one that is not.
+#: How many processes can reach the remote, beside the one that cannot.
 WELL = 3
 
-#: Where the circuit opened for all, nine of ten calls of the others were refused. An opening that
-#: slips through on a busy machine is refuted at once, and costs a few.
+#: The largest share of the others' calls that may be refused. If the circuit opened for all, it
+#: would be nine of ten; an opening that slips through on a busy machine is refuted at once.
 MOST_REFUSED = 0.25
 
 

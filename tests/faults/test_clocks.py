@@ -1,6 +1,6 @@
 """Clocks that are wrong: a worker's, the database's, and everybody's twice a year.
 
-Nothing here waits: a worker's clock and the database's are moved by hand, each by itself.
+No test here waits: the clocks of the worker and of the database are moved separately.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def row() -> Any:
 
 
 def become_another_process() -> None:
-    """Know nothing any more, and be nobody whom the circuit has heard of."""
+    """Become a process that knows nothing, and that the circuit does not know."""
     runtime.forget()
     identity.forget()
 
 
 def let_pass(seconds: float, clock: Clock, database: DatabaseClock) -> None:
-    """Let time pass for everybody."""
+    """Let time pass for the worker and for the database."""
     clock.pass_by(seconds)
     database.jump(seconds)
 
@@ -72,7 +72,7 @@ def let_pass(seconds: float, clock: Clock, database: DatabaseClock) -> None:
 def test_a_workers_wall_clock_that_jumps_changes_nothing(
     hours: int, clock: Clock, database: DatabaseClock
 ) -> None:
-    """The delay of an open circuit is served to the second, whatever the wall clock does."""
+    """An open circuit refuses for its exact delay, whatever the wall clock does."""
     CircuitFactory(name="payments")
     with time_machine.travel(datetime.now(UTC)) as wall:
         fail("payments", 5)
@@ -90,7 +90,7 @@ def test_a_workers_wall_clock_that_jumps_changes_nothing(
 def test_a_worker_whose_clock_runs_fast_asks_the_row_and_is_refused(
     clock: Clock, database: DatabaseClock
 ) -> None:
-    """A worker that believes the delay to be over gets no trial before the database agrees."""
+    """A worker that believes the delay to be over gets no trial until the database agrees."""
     fail("payments", 5)
     clock.pass_by(100)
     assert 8 < refusal("payments").retry_after <= 10
@@ -117,7 +117,7 @@ def test_a_worker_whose_clock_runs_slow_waits_no_longer_than_its_snapshot(
 def test_an_open_circuit_outlives_no_jump_of_the_databases_clock(
     jump: float, clock: Clock, database: DatabaseClock
 ) -> None:
-    """After a jump of an hour, either way, the next call is a trial: nobody waits for an hour."""
+    """After a jump of an hour in either direction, the next call is a trial, without a wait."""
     fail("payments", 5)
     database.jump(jump)
     clock.pass_by(AGED)
@@ -129,7 +129,7 @@ def test_an_open_circuit_outlives_no_jump_of_the_databases_clock(
 def test_a_trial_after_a_clock_set_back_that_fails_opens_for_a_whole_delay(
     clock: Clock, database: DatabaseClock
 ) -> None:
-    """A circuit whose remote is still down goes on as usual by the new time."""
+    """A circuit whose remote is still down goes on as usual, by the new time."""
     fail("payments", 5)
     database.jump(-HOUR)
     clock.pass_by(AGED)
@@ -142,7 +142,7 @@ def test_a_trial_after_a_clock_set_back_that_fails_opens_for_a_whole_delay(
 def test_a_clock_set_back_within_the_delay_adds_no_more_than_that(
     clock: Clock, database: DatabaseClock
 ) -> None:
-    """A delay is served at most twice: what had passed of it may be lost, nothing more."""
+    """A delay lasts at most twice as long: only the part that had passed may be lost."""
     fail("payments", 5)
     let_pass(8, clock, database)
     database.jump(-7)
@@ -179,9 +179,9 @@ def test_what_people_see_is_what_callers_get_after_a_clock_set_back(
 def test_a_trial_whose_holder_died_wedges_nothing_after_a_jump(
     jump: float, clock: Clock, database: DatabaseClock
 ) -> None:
-    """A lease ends with its own length at most, also where its end lies an hour ahead."""
+    """A lease lasts no longer than its own length, even if its recorded end is an hour ahead."""
     CircuitFactory(name="payments", expired=True)
-    entry.admit("payments")  # and never reports
+    entry.admit("payments")  # and never settles
     runtime.forget()
     refusal("payments")
     database.jump(jump)
@@ -194,7 +194,7 @@ def test_a_trial_whose_holder_died_wedges_nothing_after_a_jump(
 def test_a_shared_run_of_failures_opens_after_a_jump(
     jump: float, clock: Clock, database: DatabaseClock
 ) -> None:
-    """Processes that each see a few failures open the circuit, though the run's start is wrong."""
+    """Processes that each see a few failures open the circuit, even if the run's start is wrong."""
     for _ in range(4):
         fail("payments")
         become_another_process()
@@ -207,7 +207,7 @@ def test_a_shared_run_of_failures_opens_after_a_jump(
 def test_a_shared_run_is_too_young_only_while_it_is_young(
     clock: Clock, database: DatabaseClock
 ) -> None:
-    """The opening rule itself holds as before: a run of one moment opens nothing."""
+    """The opening rule still holds: a run that has just begun opens nothing."""
     for _ in range(8):
         fail("payments")
         become_another_process()
@@ -232,7 +232,7 @@ def test_a_ramp_up_ends_after_a_jump(jump: float, clock: Clock, database: Databa
 def test_a_failure_rate_is_taken_anew_after_a_jump(
     jump: float, clock: Clock, database: DatabaseClock
 ) -> None:
-    """Outcomes of another time are forgotten, and the circuit still opens by those of this one."""
+    """Outcomes from before the jump are forgotten, and those after it still open the circuit."""
     CircuitFactory(name="payments", strategy="rate", minimum_calls=10)
     succeed("payments", 1000)
     circuits.flush()
@@ -244,7 +244,7 @@ def test_a_failure_rate_is_taken_anew_after_a_jump(
 
 @pytest.mark.parametrize("jump", [-HOUR, HOUR], ids=["back", "forward"])
 def test_the_task_moves_what_is_due_after_a_jump(jump: float, database: DatabaseClock) -> None:
-    """Beat moves nothing too early, and what opened after the jump in time."""
+    """Beat moves no circuit too early, and a circuit that opened after the jump in time."""
     database.jump(jump)
     fail("payments", 5)
     assert half_open_expired() == 0
@@ -257,7 +257,7 @@ def test_the_task_moves_what_is_due_after_a_jump(jump: float, database: Database
 def test_a_notice_claimed_before_a_clock_was_set_back_is_told(
     settings: Settings, database: DatabaseClock
 ) -> None:
-    """A process that died while telling people delays that by the claim, not by the jump."""
+    """A process that died while sending a notice delays it by the claim, not by the jump."""
     settings.CIRCUITS = {**settings.CIRCUITS, "NOTIFY": {"EMAILS": ["rota@site.example"]}}
     TransitionFactory(pending=True)
     store = DatabaseStore()
@@ -271,14 +271,15 @@ def test_a_notice_claimed_before_a_clock_was_set_back_is_told(
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 
-#: When clocks go forward (2:00 to 3:00) and back (3:00 to 2:00) there, in seconds since 1970.
+#: When the clocks of Amsterdam go forward (2:00 to 3:00) and back (3:00 to 2:00), in seconds since
+#: 1970.
 SPRING = datetime(2026, 3, 29, 1, tzinfo=UTC).timestamp()
 AUTUMN = datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp()
 
 
 @pytest.fixture(params=[True, False], ids=["USE_TZ", "no USE_TZ"])
 def amsterdam(request: pytest.FixtureRequest, settings: Settings) -> None:
-    """A site in a place with daylight saving, with aware and with naive times."""
+    """A site in a time zone with daylight saving, with aware and with naive times."""
     settings.TIME_ZONE = "Europe/Amsterdam"
     settings.USE_TZ = request.param
 
@@ -290,7 +291,7 @@ def amsterdam(request: pytest.FixtureRequest, settings: Settings) -> None:
 def test_a_delay_is_served_to_the_second_in_the_night_the_clocks_change(
     clock: Clock, database: DatabaseClock, change: float, minutes: float, delay: float
 ) -> None:
-    """An hour that comes twice, or never, makes a circuit neither wait longer nor try earlier."""
+    """In an hour that comes twice, or never, a circuit waits neither longer nor shorter."""
     CircuitFactory(name="payments", delay=delay)
     database.set(change + minutes * 60)
     fail("payments", 5)
@@ -312,7 +313,7 @@ def test_a_delay_is_served_to_the_second_in_the_night_the_clocks_change(
 def test_a_shared_run_opens_in_the_night_the_clocks_change(
     clock: Clock, database: DatabaseClock, settings: Settings, change: float, minutes: float
 ) -> None:
-    """A run that is counted before the change opens the circuit after it, and not before."""
+    """A run that began before the clocks changed opens the circuit after that, and not earlier."""
     aged = 20  # seconds, in which any machine counts six failures
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": aged}
     database.set(change + minutes * 60 - aged)
@@ -330,7 +331,7 @@ def test_a_shared_run_opens_in_the_night_the_clocks_change(
 def test_a_circuit_can_be_looked_at_in_an_hour_that_comes_twice(
     database: DatabaseClock, minutes: float
 ) -> None:
-    """The admin shows and the health page answers what happened just now as just now."""
+    """The admin and the health page show what happened just now as just now."""
     database.set(AUTUMN + minutes * 60)
     fail("payments", 5)
     half_open_expired()
@@ -349,7 +350,7 @@ def test_a_circuit_can_be_looked_at_in_an_hour_that_comes_twice(
 def test_the_time_zone_of_a_visitor_moves_nothing(
     settings: Settings, clock: Clock, active: str
 ) -> None:
-    """Without USE_TZ, a request that activates its user's zone reads the same times as all do."""
+    """Without USE_TZ, a request that activates its user's time zone reads the same times."""
     settings.USE_TZ = False
     CircuitFactory(name="payments")
     fail("payments", 5)
@@ -364,7 +365,7 @@ def test_the_time_zone_of_a_visitor_moves_nothing(
 
 
 def test_naive_times_come_back_as_they_went(settings: Settings) -> None:
-    """Every moment near a change is read as itself, with the context the row gives it."""
+    """Every moment near a change of clocks is read back as itself, with the context of the row."""
     settings.TIME_ZONE, settings.USE_TZ = "Europe/Amsterdam", False
     for change in (SPRING, AUTUMN):
         for seconds in range(-7200, 7201, 300):

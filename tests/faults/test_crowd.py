@@ -1,4 +1,4 @@
-"""Many processes and threads at many circuits, while people steer them."""
+"""Many processes and threads call through many circuits, while people steer these."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ pytestmark = pytest.mark.usefixtures("committed")
 CIRCUITS: Final = 20
 SNAPSHOT_SECONDS: Final = 0.2
 
-#: In seconds: what a busy machine may add between a decision and its commit, or its thread's turn.
+#: Seconds that a busy machine may add between a decision and its commit, or a thread's turn.
 MARGIN: Final = 5.0
 
-#: Processes and their threads in a long run. PostgreSQL has 100 connections by default, and SQLite
-#: one writer, for whom the others wait only so long.
+#: The processes and the threads of each in a long run. PostgreSQL allows 100 connections by
+#: default, and SQLite one writer, for which the others wait only for a limited time.
 FULL_SIZE: Final = {"sqlite": (8, 4), "postgresql": (16, 4), "mysql": (16, 8)}
 
 OPERATIONS: Final = ("try_now", "reset", "force_open", "force_closed", "observe", "automatic")
@@ -36,8 +36,8 @@ OPERATIONS: Final = ("try_now", "reset", "force_open", "force_closed", "observe"
 def test_what_a_crowd_sees_is_a_history_of_the_state_machine(settings: Settings) -> None:
     """Promise: whatever happens at once, each circuit moves by the rules, one step at a time.
 
-    Its generations have no gap and no repeat, each refusal and each passed call is of a generation
-    that says so, and there are never more trials at once than its policy allows.
+    Its generations have no gap and no repeat, each refusal and each passed call belongs to a
+    generation that allows it, and there are never more trials at once than the policy allows.
     """
     seconds = soak.seconds(3)
     processes, threads = FULL_SIZE[connection.vendor] if seconds > 30 else (4, 4)
@@ -75,7 +75,7 @@ def test_what_a_crowd_sees_is_a_history_of_the_state_machine(settings: Settings)
 
 
 def _steered_for(names: list[str], seconds: float) -> None:
-    """Steer circuits for that long, in a thread as a server's: its connections end with it."""
+    """Steer circuits for some seconds, in a thread that closes its connections at its end."""
 
     def steer() -> None:
         chance = Random()
@@ -84,7 +84,7 @@ def _steered_for(names: list[str], seconds: float) -> None:
             while time.monotonic() < deadline:
                 operation = chance.choice(OPERATIONS)
                 getattr(circuits.get(chance.choice(names)), operation)(actor="somebody")
-                # Mostly back at once, or before long all of them would be forced.
+                # Most are set back at once; otherwise all circuits would soon be forced.
                 if chance.random() < 0.7:
                     circuits.get(chance.choice(names)).automatic()
                 time.sleep(0.02)
@@ -125,10 +125,10 @@ def _move(transition: Transition) -> Move:
 
 
 def _assert_enough_happened(histories: dict[str, History]) -> None:
-    """A crowd that did nothing would break no rule."""
+    """Check that the crowd did enough, since one that does nothing breaks no rule."""
     reasons = {move.reason for each in histories.values() for move in each.moves}
-    # What else may happen need not: on a busy machine few trials are made, and a circuit is not
-    # always open when somebody resets it or lets it try.
+    # Other transitions are possible but not certain: on a busy machine there are few trials, and a
+    # circuit is not always open when somebody resets it or lets it try.
     needed = {"failures", "delay_passed", "trial_succeeded", "mode"}
     possible = {"trial_failed", "reset", "refuted", "try_now"}
     assert needed <= reasons <= needed | possible

@@ -1,4 +1,4 @@
-"""Bulk operations of people, the beat task, retention and traffic at once: nobody deadlocks."""
+"""Bulk operations, the beat task, retention and traffic at once cause no deadlock."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMES = [f"circuit {number}" for number in range(12)]
 
 
 def traffic(_: Client) -> None:
-    """Call through some circuits; most calls fail."""
+    """Call through some circuits, with most calls failing."""
     for name in random.sample(NAMES, 4):
         try:
             with circuits.guard(name):
@@ -44,13 +44,13 @@ def traffic(_: Client) -> None:
 
 
 def beat(_: Client) -> None:
-    """Do what beat asks for."""
+    """Run the tasks of beat."""
     half_open_expired()
     retention.prune(DatabaseStore())
 
 
 def bulk(client: Client) -> None:
-    """Steer all circuits at once, as the admin does once it is confirmed."""
+    """Steer all circuits at once, as the admin does after the confirmation."""
     keys = list(Circuit.objects.values_list("pk", flat=True))
     random.shuffle(keys)
     action = random.choice(["force_open", "reset", "automatic", "force_closed"])
@@ -62,7 +62,7 @@ def bulk(client: Client) -> None:
 
 
 def edit(client: Client) -> None:
-    """Write policies, several rows in one transaction of somebody else's making."""
+    """Write the policies of several rows in one transaction, as code of a site may."""
     with transaction.atomic(using=ALIAS):
         for circuit in Circuit.objects.using(ALIAS).order_by("pk").select_for_update()[:4]:
             Circuit.objects.using(ALIAS).filter(pk=circuit.pk).update(delay=random.random() / 50)
@@ -71,7 +71,7 @@ def edit(client: Client) -> None:
 def test_none_among_traffic_beat_bulk_actions_and_edits(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No conflict is met, let alone one that is not overcome: rows are locked in one order."""
+    """No conflict occurs at all, since rows are always locked in the same order."""
     for name in NAMES:
         CircuitFactory.create(name=name, threshold=2, delay=0.01)
     user = get_user_model().objects.create_superuser("ann", "", "pass")
@@ -113,7 +113,7 @@ def test_none_among_traffic_beat_bulk_actions_and_edits(
     connections[ALIAS].vendor == "sqlite", reason="SQLite has one lock, so none can be crossed"
 )
 def test_a_deadlock_made_on_purpose_is_overcome() -> None:
-    """Two transactions lock two rows in opposite order: one is undone, and done again."""
+    """Two transactions lock two rows in opposite order; one is rolled back and tried again."""
     for name in ("one", "other"):
         CircuitFactory.create(name=name)
     both = Barrier(2)
@@ -151,7 +151,7 @@ def touch(name: str) -> None:
 
 
 class Conflict:
-    """Work that meets conflicts, as the database at hand words them."""
+    """Work that raises conflicts, with the errors of the present database."""
 
     def __init__(self, times: int) -> None:
         self.times = times

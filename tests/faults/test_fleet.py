@@ -1,4 +1,4 @@
-"""The modelled row answers as the database's does, whatever is asked of it."""
+"""The modelled row answers as the row in the database does, whatever is asked of it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.faults.fleet import SharedRow
 
 pytestmark = pytest.mark.usefixtures("committed")
 
-#: Seconds that no run here comes to, and that each has come to: nothing depends on the clock.
+#: Seconds that no run reaches here, and that each run has reached: nothing depends on the clock.
 YOUNG, OLD = 3600.0, 0.0
 
-#: What may be asked of a store.
+#: What can be asked of a store.
 STEPS: Final = st.sampled_from(
     [
         "fail",
@@ -50,7 +50,7 @@ def test_the_modelled_row_does_what_the_databases_row_does(steps: list[str]) -> 
 
 
 def _take(store: Store, name: str, step: str) -> object:
-    """Do one thing to the row; return what the caller learns."""
+    """Do one step to the row, and return what the caller learns."""
     snapshot = store.read(name)
     permit = Permit(snapshot.status.generation - (step == "stale"))
     match step:
@@ -75,7 +75,7 @@ def _decide(row: Snapshot, step: str) -> Step:
 
 
 def _essence(snapshot: Snapshot) -> tuple[Any, ...]:
-    """What does not depend on whose clock it is."""
+    """Return the parts of a snapshot that do not depend on a clock."""
     status = snapshot.status
     return (
         status.state,

@@ -1,4 +1,4 @@
-"""A remote that hangs is refused everywhere long before the first call to it has timed out."""
+"""Calls to a remote that hangs are refused in all processes before the first of them times out."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
     ("way", "processes", "calls"), [("sync", 3, 1), ("async", 1, 3), ("body", 2, 2)]
 )
 def test_a_remote_that_hangs_is_refused_everywhere(way: str, processes: int, calls: int) -> None:
-    """Promise: with ``slow_call_seconds``, long before the first call has timed out.
+    """Promise: with ``slow_call_seconds``, all processes refuse before the first call times out.
 
-    How long is measured by `bench/site`; here it is that no timeout is needed.
+    This checks only that no timeout is needed; `bench/site` measures how long it takes.
     """
     CircuitFactory.create(name="payments", slow_call_seconds=0.5, threshold=3)
     hangs_at = float("inf")

@@ -1,4 +1,4 @@
-"""The checker finds each kind of breakage, and nothing in a history that is as it should be."""
+"""The checker finds each kind of broken history, and no fault in a good one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.faults.history import History, Move, Passed, Refused, Trial, problems
 
 AUTO = "automatic"
 
-#: Opened, a trial that failed, one that succeeded, and then what people do.
+#: A good history: an opening, a trial that failed, one that succeeded, then operations of staff.
 MOVES = (
     Move(1, "closed", "open", AUTO, AUTO, "failures", 10.0),
     Move(2, "open", "half_open", AUTO, AUTO, "delay_passed", 12.0),
@@ -53,7 +53,7 @@ GOOD = History(
 
 
 def moved(generation: int, **values: Any) -> History:
-    """The good history with something else in one of its moves."""
+    """Return the good history with other values in one of its moves."""
     moves = [move._replace(**values) if move.generation == generation else move for move in MOVES]
     return replace(GOOD, moves=moves)
 

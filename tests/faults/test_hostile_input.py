@@ -1,7 +1,7 @@
 """Hostile input from outside: names, URLs, settings, forms, arguments, headers.
 
-Whatever it is, it is taken or refused in a sentence: no exception goes unhandled, no secret is
-kept, and nothing is markup in the admin that was not meant to be.
+Any input is either accepted or refused with a sentence: no exception goes unhandled, no secret is
+kept, and no text becomes markup in the admin.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def many(each_second: int) -> Callable[[T], T]:
     )
 
 
-#: Any text there is, the kinds that break things more often than others.
+#: Any text, with more of the kinds that often break things.
 NASTY = """%s {} ' " > &lt; {{1}} - -- ../ \\ nan inf -1 1e999 ٣ * "><x-evil/onevil='1'>"""
 UNSEEN = [
     "\0",
@@ -84,7 +84,7 @@ HISTORY = reverse("admin:circuits_transition_changelist")
 
 
 def refusal(work: Callable[[], object], error: type[Exception] = InvalidInputError) -> Any:
-    """Return the one exception that the work may raise, if it does."""
+    """Do some work, and return the exception that it may raise, or None if it raises none."""
     try:
         work()
     except error as refused:
@@ -100,7 +100,7 @@ def refusal(work: Callable[[], object], error: type[Exception] = InvalidInputErr
 @example("x" * 101)
 @example("\u202epayments")
 def test_a_name_is_kept_to_the_letter_or_refused(name: str) -> None:
-    """Each database keeps a name as it is, or none of them ever sees it."""
+    """Each database keeps a name exactly, or the name never reaches a database."""
     Circuit.objects.all().delete()
     runtime.forget()
     refused = refusal(lambda: succeed(name))
@@ -115,7 +115,7 @@ def test_a_name_is_kept_to_the_letter_or_refused(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["none", "huge", "bytes", "list", "nan"])
 def test_what_is_no_text_is_no_name(kind: str) -> None:
-    """A mistake of the caller is reported as one."""
+    """A name of another type is reported as the caller's mistake."""
     kinds: dict[str, Any] = {
         "none": None,
         "huge": HUGE,
@@ -150,7 +150,7 @@ urls = st.builds(
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The hosts that this process looks up to connect to, while it still does."""
+    """Collect the hosts that this process looks up, and resolve none but this machine."""
     seen: list[str] = []
     look_up = socket.getaddrinfo
 
@@ -170,7 +170,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_probe_goes_to_no_host_but_those_listed(
     settings: Settings, called: list[str], url: str
 ) -> None:
-    """However a URL is written, only a listed host is called, and nothing secret is said."""
+    """However a URL is written, only a listed host is called, and no secret is shown."""
     settings.CIRCUITS = {**settings.CIRCUITS, "PROBE_HOSTS": ["127.0.0.1"]}
     Circuit.objects.get_or_create(name="payments", defaults={"mode": Mode.FORCED_CLOSED})
     results: list[ProbeResult] = []
@@ -206,7 +206,7 @@ REFUSED = "No probe may call the host evil.example; add it to CIRCUITS['PROBE_HO
 def test_another_host_is_refused_everywhere_by_name(
     settings: Settings, called: list[str], ann: Client, listed: list[str]
 ) -> None:
-    """The form, both commands and a probe of a row from before the list say the same sentence."""
+    """The form, both commands and a probe of an older row all refuse with the same sentence."""
     row: Circuit = CircuitFactory.create(name="payments", probe_url="https://evil.example/")
     settings.CIRCUITS = {**settings.CIRCUITS, "PROBE_HOSTS": listed}
     with pytest.raises(InvalidInputError) as refused:
@@ -234,7 +234,7 @@ LOCATIONS = """
 
 @pytest.mark.parametrize("location", LOCATIONS.split())
 def test_a_probe_follows_no_redirect(called: list[str], location: str) -> None:
-    """A remote cannot send a probe to another host or scheme, nor hold it up with a long body."""
+    """A remote can neither redirect a probe to another host or scheme, nor delay it by its body."""
 
     def redirect(request: Request) -> bytes:
         status = request.target.removeprefix("/")
@@ -273,7 +273,7 @@ raws = st.dictionaries(keys, values, max_size=4) | odd
 @example({"DEFAULTS": {"threshold": HUGE}})
 @example({HUGE: 1})
 def test_settings_are_taken_or_refused_with_a_sentence(raw: Any) -> None:
-    """Whatever a site writes is named in a sentence of bounded length, or makes good circuits."""
+    """Any value either works, or is named in an error message of bounded length."""
     found = list(conf.problems(raw))
     for problem in found:
         assert problem.startswith("CIRCUITS")
@@ -302,7 +302,7 @@ IMPOSSIBLE: dict[str, Any] = {
 @pytest.mark.parametrize("field", [*POLICY_NAMES, "timeout"])
 @pytest.mark.parametrize("value", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_a_policy_value_that_cannot_be_is_refused_by_its_name(field: str, value: Any) -> None:
-    """Even a number that Python will not print."""
+    """This includes numbers that Python refuses to print."""
     (problem,) = conf.problems({"DEFAULTS": {field: value}})
     assert problem.startswith(f"CIRCUITS['DEFAULTS']: {field} must be ")
 
@@ -311,7 +311,7 @@ def test_a_policy_value_that_cannot_be_is_refused_by_its_name(field: str, value:
 
 
 class Elements(HTMLParser):
-    """Finds markup that came out of somebody's text."""
+    """Finds markup that was made from the text of an input."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert "evil" not in tag
@@ -319,7 +319,7 @@ class Elements(HTMLParser):
 
 
 def look_at(client: Client, *addresses: str, **query: str) -> None:
-    """Look at pages, which must be whole and hold no markup but their own."""
+    """Request pages, which must be complete and contain no markup but their own."""
     for address in addresses:
         response = client.get(address, query, follow=True)
         assert response.status_code == 200, address
@@ -334,7 +334,7 @@ def row_of(model: str, pk: int, view: str = "change") -> str:
 @given(name=texts, text=texts)
 @example(name="<x-evil onevil=1>", text="<x-evil onevil=1>")
 def test_the_admin_shows_any_text_as_text(ann: Client, name: str, text: str) -> None:
-    """Names, errors, actors and words are never markup, wherever the admin shows them."""
+    """The admin never shows names, errors, actors or people's words as markup."""
     try:
         name = f"evil {check_name(name)}"[:100].strip()
     except InvalidInputError:
@@ -355,7 +355,7 @@ def test_the_admin_shows_any_text_as_text(ann: Client, name: str, text: str) -> 
 @given(st.dictionaries(st.sampled_from(POLICY_FIELDS), texts | urls, min_size=1, max_size=4))
 @example({"threshold": "9" * 5000, "delay": "1e400", "timeout": "nan", "probe_url": "\0"})
 def test_a_form_is_saved_or_shown_again(ann: Client, fields: dict[str, str]) -> None:
-    """No value of a form causes a server error, and values that are shown again are escaped."""
+    """No value in a form causes a server error, and values that are shown again are escaped."""
     circuit, _ = Circuit.objects.get_or_create(name="payments")
     sent = {**FORM, **fields}
     response = ann.post(row_of("circuit", circuit.pk), {k: encodable(v) for k, v in sent.items()})
@@ -372,7 +372,7 @@ LOOKUPS = ("state__exact", "mode__exact", "circuit__id__exact")
 
 @pytest.mark.parametrize("lookup", ["name__regex", "name__iregex", "last_error__regex"])
 def test_nobody_looks_for_a_pattern(ann: Client, lookup: str) -> None:
-    """One that takes for ever would hold up the process, and a broken one is an error."""
+    """A pattern that takes for ever would occupy the process, and a broken one is an error."""
     for pattern in ("(a+)+$", "("):
         assert ann.get(LIST, {lookup: pattern}).status_code == 400
 
@@ -383,7 +383,7 @@ def test_nobody_looks_for_a_pattern(ann: Client, lookup: str) -> None:
 @example(query={"state__exact": "\0"})
 @example(query={"q": "\0"})
 def test_a_list_is_shown_whatever_is_asked_for(ann: Client, query: dict[str, str]) -> None:
-    """No search, filter or page of a list is an error of the server."""
+    """No search, filter or page of a list causes a server error."""
     for address in (LIST, HISTORY):
         asked = {key: encodable(value) for key, value in query.items()}
         response = ann.get(address, asked, follow=True)
@@ -397,7 +397,7 @@ def refuses(query: dict[str, str]) -> bool:
 
 @pytest.mark.parametrize("key", ["9" * 30, "9" * 5000, "-1", "nan", "x" * 300, "_00", "<x-evil>"])
 def test_an_address_of_no_row_is_not_found(ann: Client, key: str) -> None:
-    """Also where the number is more than a database can hold."""
+    """This includes numbers that are too large for a database."""
     for view in ("change", "delete", "history"):
         assert ann.get(f"/admin/circuits/circuit/{key}/{view}/").status_code in (302, 404)
     for ask in (ann.get, ann.post):
@@ -408,7 +408,7 @@ def test_an_address_of_no_row_is_not_found(ann: Client, key: str) -> None:
 
 
 def encodable(value: Any) -> Any:
-    """A text as a browser sends it, without lone surrogates."""
+    """Return a text as a browser sends it, without lone surrogates."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
@@ -433,7 +433,7 @@ commands = st.sampled_from(COMMANDS).map(str.split)
 def test_a_command_does_it_or_says_what_is_wrong(
     settings: Settings, called: list[str], command: list[str], given: list[str]
 ) -> None:
-    """Any arguments end with a status that is promised, and a sentence where it is not 0."""
+    """Any arguments lead to a documented exit status, with a sentence unless it is 0."""
     settings.CIRCUITS = {**settings.CIRCUITS, "PROBE_HOSTS": ["127.0.0.1"]}
     Circuit.objects.get_or_create(name="payments")
     ended = shell(*command, *given)
@@ -447,7 +447,7 @@ def test_a_command_does_it_or_says_what_is_wrong(
 
 # What remotes say --------------------------------------------------------------------------------
 
-#: What an HTTP header can hold at all.
+#: The values that an HTTP header can hold.
 headers = st.text(
     st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=40
 )
@@ -475,7 +475,7 @@ RETRY_AFTER = [
 
 @pytest.fixture
 def asked() -> Iterator[tuple[str, list[str]]]:
-    """A remote, and the ``Retry-After`` and ``Date`` that it sends with its 503."""
+    """Yield the URL of a remote, and a list with the ``Retry-After`` and ``Date`` that it sends."""
     said = ["", ""]
 
     def reply(request: Request) -> bytes:
@@ -491,7 +491,7 @@ def asked() -> Iterator[tuple[str, list[str]]]:
 def test_a_remote_cannot_ask_for_more_than_the_longest_delay(
     asked: tuple[str, list[str]], value: str, date: str
 ) -> None:
-    """Whatever it says, the failure counts, and the circuit is open for a bounded time at most."""
+    """Whatever it asks, the failure counts, and the circuit stays open for a bounded time."""
     url, said = asked
     said[:] = [value, date]
     CircuitFactory(name="payments", respect_retry_after=True, max_delay=60)
@@ -503,7 +503,7 @@ def test_a_remote_cannot_ask_for_more_than_the_longest_delay(
 def test_nothing_in_a_header_breaks_a_call(
     asked: tuple[str, list[str]], value: str, date: str
 ) -> None:
-    """The same for whatever a header can hold."""
+    """The same holds for any value that a header can hold."""
     url, said = asked
     said[:] = [value, date]
     Circuit.objects.all().delete()
@@ -513,7 +513,7 @@ def test_nothing_in_a_header_breaks_a_call(
 
 
 def hear(url: str) -> None:
-    """Call with requests and with httpx; the outcome must be bounded."""
+    """Call with requests and with httpx, and check that the delay is bounded."""
     for call in (circuits.call, async_to_sync(circuits.acall)):
         with pytest.raises(RemoteCallFailedException):
             call("payments", url)
@@ -529,8 +529,8 @@ def hear(url: str) -> None:
 @many(30)
 @given(kind=texts, message=texts)
 def test_any_exception_leaves_one_line_on_any_database(kind: str, message: str) -> None:
-    """A class name and a message of any text are kept as one printable line, and shown as such."""
-    # Python names no class with a NUL in it.
+    """A class name and a message of any text are kept and shown as one printable line."""
+    # Python allows no NUL in the name of a class.
     error = type(encodable(kind).replace("\0", ""), (Exception,), {})
     Circuit.objects.all().delete()
     runtime.forget()
@@ -546,7 +546,7 @@ def test_any_exception_leaves_one_line_on_any_database(kind: str, message: str) 
 @example(actor="a" * 151, said="w" * 501)
 @example(actor="\0", said="\ud800")
 def test_whoever_steers_a_circuit_is_kept_as_far_as_there_is_room(actor: str, said: str) -> None:
-    """What code passes on of its users steers the circuit, however long and odd it is."""
+    """Code may pass on any text of its users, however long and odd, and still steer the circuit."""
     Circuit.objects.all().delete()
     runtime.forget()
     CircuitFactory(name="payments")

@@ -1,4 +1,4 @@
-"""A process that is killed in the middle of something leaves a row that is whole and unlocked."""
+"""A process that is killed in the middle of an operation leaves the row complete and unlocked."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ALIAS = "circuits"
 
 @contextmanager
 def holder(where: str) -> Iterator[Popen[str]]:
-    """Run a process until it is there; it is killed at the end, if not before."""
+    """Run a process until it stops in a function of :mod:`tests.faults.holders`; then kill it."""
     process = start_worker("hold", where=where, name="payments")
     try:
         let_go(process)
@@ -54,7 +54,7 @@ def columns() -> dict[str, Any]:
 
 
 def is_let_through() -> bool:
-    """Ask for a call, and make it succeed if it may be made."""
+    """Make a call that succeeds if it is let through, and return whether it was."""
     runtime.forget()
     try:
         results.succeed(entry.admit("payments"))
@@ -96,7 +96,7 @@ def test_a_killed_change_is_none_and_locks_nobody_out(where: str) -> None:
         kill(process)
         assert columns() == before
         assert not Transition.objects.exists()
-        # Its lock is gone with it, as soon as the database has seen that it is.
+        # Its lock is gone as soon as the database notices that the process is.
         assert circuits.get("payments").force_open(actor="ann")
     transition = Transition.objects.get()
     assert (transition.generation, transition.actor) == (before["generation"] + 1, "ann")
@@ -112,7 +112,7 @@ def test_a_killed_flush_is_written_whole_or_not_at_all() -> None:
         if settings.TEST_DATABASE == "postgres":
             wait_until(somebody_waits_for_a_lock)
         kill(process)
-    # A server may do what it was asked even though nobody is left to be told.
+    # A server may execute what it was sent although nobody is left to get the answer.
     wait_until(nobody_waits_for_a_lock)
     assert columns()["total_successes"] in (0, 3)
     assert columns()["threshold"] == 6
@@ -130,7 +130,7 @@ def somebody_waits_for_a_lock() -> bool:
     if connections[ALIAS].vendor != "postgresql":
         return False
     with connections[ALIAS].cursor() as cursor:
-        # Within a transaction, the server shows what it showed at first.
+        # Within a transaction, the server would repeat what it showed at first.
         cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity"
@@ -154,7 +154,7 @@ def test_without_worker_and_beat_traffic_moves_circuits_and_there_is_no_backlog(
             wait_until(lambda: columns()["state"] == "half_open")
             killed.kill()
             killed.wait(PATIENCE)
-        # Beat goes on for a while; nobody takes what it sends.
+        # Beat goes on for a while, and no worker takes its messages.
         CircuitFactory.create(name="mail", expired=True)
         for _ in range(20):
             half_open_expired.apply_async(producer=connection.Producer(), queue=queue, expires=0.01)
@@ -164,7 +164,7 @@ def test_without_worker_and_beat_traffic_moves_circuits_and_there_is_no_backlog(
         CircuitFactory.create(name="orders", expired=True)
         with worker(FILES, tmp_path, queue):
             wait_until(lambda: not list(messages.glob(f"*.{queue}.msg")))
-            # All were dropped: only what is sent now is done.
+            # All of them were dropped, so only what is sent now is executed.
             assert Circuit.objects.get(name="orders").state == "open"
             half_open_expired.apply_async(
                 producer=connection.Producer(), queue=queue, expires=PATIENCE

@@ -1,4 +1,4 @@
-"""Tables in the docs are put where their markers are, and nowhere else."""
+"""Tables in the docs are written between their markers, and nowhere else."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Permissions of everybody: every URL and action of the app, in one table.
+"""The permissions for every URL and action of the app, in one table.
 
-The addresses and actions are found by looking, so a new one without a row here fails.
+The tests find addresses and actions by themselves, so a new one fails until it has a row here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("committed")
 
 TOKEN = "only-for-tests"
 
-#: What each member of staff has permission to do.
+#: The permissions of each member of staff.
 STAFF: dict[str, tuple[str, ...]] = {
     "staff": (),
     "viewer": ("view_circuit",),
@@ -33,7 +33,7 @@ STAFF: dict[str, tuple[str, ...]] = {
     "operator": ("view_circuit", "operate_circuit"),
 }
 
-#: Besides them: a monitor bears the health token, a user is signed in and no member of staff.
+#: All visitors. A monitor sends the health token; a user is logged in but not a member of staff.
 EVERYBODY = ("anonymous", "monitor", "user", *STAFF, "superuser")
 
 NOBODY: frozenset[str] = frozenset()
@@ -44,7 +44,7 @@ CHANGERS = frozenset({"changer", "superuser"})
 OPERATORS = frozenset({"operator", "superuser"})
 MONITORS = ALL_STAFF | {"monitor"}
 
-#: What stands in the table for an address that leads on to another one.
+#: The path in the table for an address that redirects to a circuit's page.
 TO_CHANGE = "<path:object_id>/"
 TO_LIST = "circuits_circuit_unfold"
 
@@ -59,11 +59,11 @@ LOOKING: dict[str, frozenset[str]] = {
     "circuits_circuit_live_one": VIEWERS | CHANGERS,
     "circuits_circuit_incident": VIEWERS | CHANGERS,
     "circuits_circuit_replay": VIEWERS | CHANGERS,
-    # The pages that ask before anything is done; for many, after a choice in the list.
+    # The pages that ask for confirmation; those for many circuits follow a choice in the list.
     **{f"circuits_circuit_operate {key}": OPERATORS for key in OPERATIONS},
     **{f"circuits_circuit_operate_many {key}": NOBODY for key in OPERATIONS},
     f"circuit {TO_CHANGE}": NOBODY,
-    # It leads on to the list.
+    # It redirects to the list.
     TO_LIST: NOBODY,
     "circuits_transition_changelist": VIEWERS,
     "circuits_transition_export": VIEWERS,
@@ -95,9 +95,9 @@ class Deed(NamedTuple):
     """What a POST to an address does.
 
     Args:
-        who: Those who may.
-        tables: What it may touch.
-        columns: What it may touch of a circuit that stays.
+        who: The visitors who may do it.
+        tables: The tables that it may change.
+        columns: The columns that it may change in a circuit that stays.
     """
 
     address: str
@@ -107,11 +107,11 @@ class Deed(NamedTuple):
     columns: frozenset[str] = NOBODY
 
 
-#: What an operation sets: all but the policy and the name.
+#: The columns that an operation sets: all except the policy and the name.
 STATE = frozenset(each.name for each in Circuit._meta.concrete_fields) - {*POLICY_FIELDS, "name"}
 
 ACTIONS = {
-    # They ask and do nothing yet.
+    # They only ask for confirmation.
     **{key: Deed("", {}) for key in OPERATIONS},
     "delete_selected": Deed("", {"post": "yes"}, SUPERUSER, OPERATING),
 }
@@ -138,7 +138,7 @@ _DEEDS = [
     ),
 ]
 
-#: Who changes what by a POST to each address; to the others it changes nothing for anybody.
+#: Who can change what by a POST to each address; a POST to any other changes nothing.
 DOING = [
     *_DEEDS,
     *(
@@ -157,7 +157,7 @@ def _site(settings: Settings) -> None:
 
 
 def client_of(who: str) -> Client:
-    """Return the browser of one of them."""
+    """Return the test client of a visitor."""
     if who == "monitor":
         return Client(headers={"Authorization": f"Bearer {TOKEN}"})
     client = Client()
@@ -172,14 +172,14 @@ def client_of(who: str) -> Client:
 
 
 def circuit_with_history() -> Circuit:
-    """Make a circuit that anybody would be tempted to move on: its delay has passed."""
+    """Make an open circuit whose delay has passed, so that any code could be tempted to move it."""
     circuit: Circuit = CircuitFactory.create(name="payments", expired=True)
     TransitionFactory.create(circuit=circuit)
     return circuit
 
 
 def address_of(name: str, circuit: Circuit) -> str:
-    """Return where an address of the table is, for the circuit or its transition."""
+    """Return the URL of an address of the table, for the circuit or its transition."""
     if name in {pattern.name for pattern in pages.urlpatterns}:
         return reverse(f"circuits_status:{name}")
     transition = circuit.transitions.get()
@@ -198,7 +198,7 @@ def address_of(name: str, circuit: Circuit) -> str:
 
 
 def database() -> dict[str, list[Any]]:
-    """Return all that is in both databases, table by table."""
+    """Return the contents of both databases, table by table."""
     found = {}
     for alias in connections:
         with connections[alias].cursor() as cursor:
@@ -211,7 +211,7 @@ def database() -> dict[str, list[Any]]:
 
 
 def changed(before: dict[str, list[Any]]) -> set[str]:
-    """Return which tables are not as they were."""
+    """Return the names of the tables whose contents have changed."""
     now = database()
     assert now.keys() == before.keys()
     # Where both aliases are one database, both name the same table.
@@ -222,7 +222,7 @@ def changed(before: dict[str, list[Any]]) -> set[str]:
 
 
 def test_every_address_has_a_row() -> None:
-    """A page or an endpoint that somebody adds must be judged here before it passes."""
+    """A new page or endpoint fails until its permissions are written here."""
     found = {pattern.name for pattern in pages.urlpatterns}
     for model, model_admin in admin.site._registry.items():
         if model._meta.app_label == "circuits":
@@ -233,7 +233,7 @@ def test_every_address_has_a_row() -> None:
 
 
 def test_every_action_has_a_row() -> None:
-    """An action that somebody adds must be judged here, for each model of the app."""
+    """A new action, on any model of the app, fails until its permissions are written here."""
     request = RequestFactory().get("/")
     request.user = get_user_model().objects.create_superuser("root")
     for model, model_admin in admin.site._registry.items():
@@ -249,7 +249,7 @@ def test_every_action_has_a_row() -> None:
 def test_looking(address: str) -> None:
     """GET shows a page to users who may see it, and never changes anything.
 
-    Not even with everything in the query that a POST would heed.
+    That holds even if the query contains everything that a POST would act on.
     """
     circuit = circuit_with_history()
     clients = {who: client_of(who) for who in EVERYBODY}
@@ -289,7 +289,7 @@ def do(deed: Deed, circuit: Circuit, client: Client) -> None:
 
 @pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
 def test_doing_without_permission(deed: Deed) -> None:
-    """POST changes nothing, anywhere, for those who may not."""
+    """POST changes nothing at all for those who may not do it."""
     circuit = circuit_with_history()
     clients = [client_of(who) for who in EVERYBODY if who not in deed.who]
     before = database()
@@ -300,7 +300,7 @@ def test_doing_without_permission(deed: Deed) -> None:
 
 @pytest.mark.parametrize("deed", DEEDS_OF_SOME.values(), ids=DEEDS_OF_SOME)
 def test_doing_with_permission(deed: Deed) -> None:
-    """POST does what it says for each of those who may, and touches nothing else."""
+    """POST works for everyone who may do it, and changes nothing else."""
     for who in deed.who:
         Circuit.objects.all().delete()
         circuit = circuit_with_history()
@@ -316,7 +316,7 @@ def test_doing_with_permission(deed: Deed) -> None:
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("who", sorted(OPERATORS))
 def test_a_form_from_elsewhere_is_refused(who: str, operation: str) -> None:
-    """A page of another site cannot steer a circuit with the browser of somebody who may."""
+    """A page of another site cannot steer a circuit through the browser of somebody who may."""
     circuit = circuit_with_history()
     client = client_of(who)
     client.handler.enforce_csrf_checks = True

@@ -19,7 +19,7 @@ from tests.faults.servers import PRELOADED, SERVERS, running, serving
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("committed")]
 
-#: How many calls go through the server, and every which of them fails.
+#: How many calls go through the server; one in ``EVERY`` fails.
 CALLS = 60
 EVERY = 6
 FAILED = CALLS // EVERY
@@ -35,9 +35,9 @@ def test_every_call_is_in_the_row_once_when_the_server_has_stopped(
 ) -> None:
     """Promise: no connection is shared across a fork, and a clean stop leaves nothing unwritten.
 
-    Nothing is flushed before the stop here, and the parent has asked the database before it
-    forked: a lost flush thread, a lost last flush, or two processes on one connection, all show
-    in the counts.
+    Here nothing is flushed before the stop, and the parent has used the database before it forked.
+    So a lost background thread, a lost last flush, or two processes on one connection would all
+    show in the counts.
     """
     CircuitFactory(name="example", threshold=1000)
     kind = "async/" if name.startswith("uvicorn") else ""
@@ -61,7 +61,7 @@ def test_every_call_is_in_the_row_once_when_the_server_has_stopped(
 def test_every_call_of_a_prefork_worker_is_in_the_row_once_when_it_has_stopped(
     remote: str, tmp_path: Path
 ) -> None:
-    """Promise: the same of Celery's pool, whose processes end without what runs at exit."""
+    """Promise: the same holds for Celery's pool, whose processes run no exit handlers."""
     CircuitFactory(name="example", threshold=1000)
     queue = f"circuits-test-{uuid4().hex}"
     worker = ["celery", "-A", "tests.faults.preloaded:celery", "worker", "-Q", queue]

@@ -1,6 +1,6 @@
-"""No false alarm, no late alarm: simulated sites beside a perfect counter, and one of them real.
+"""No false alarm, no late alarm: simulated sites compared with a perfect counter, and a real one.
 
-A part of what ``python -m tests.faults.simulation`` writes into docs/faults.md.
+The simulations are some of those that ``python -m tests.faults.simulation`` makes for the docs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.concurrency import in_processes
 from tests.factories import CircuitFactory
 from tests.faults.sites import Setting, alone, openings, outages
 
-#: The simulated row is on no database, so one run of them will do.
+#: The simulated row is on no database, so one run on any database is enough.
 simulated = pytest.mark.skipif(
     os.environ["TEST_DATABASE"] != "sqlite", reason="simulated without a database"
 )
@@ -31,7 +31,7 @@ MARGIN = 2.0
 
 _BUSY = Setting(processes=64, calls_per_second=60, failure_share=0.05, call_seconds=1)
 
-#: Site, and how many calls to simulate.
+#: The sites, each with the number of calls to simulate.
 SITES = {
     "one process": (Setting(processes=1, calls_per_second=100, failure_share=0.2), 30_000),
     "few calls": (Setting(processes=8, calls_per_second=10, failure_share=0.2), 60_000),
@@ -97,12 +97,12 @@ def test_few_calls_are_counted_as_by_a_perfect_counter_over_all_processes() -> N
 def test_a_full_outage_opens_as_soon_as_the_run_can_be_believed(
     processes: int, calls_per_second: int
 ) -> None:
-    """Promise: no late alarm. It takes the calls a perfect counter takes, or SNAPSHOT_SECONDS."""
+    """Promise: no late alarm. It takes as many calls as a perfect counter, or SNAPSHOT_SECONDS."""
     setting = Setting(processes=processes, calls_per_second=calls_per_second)
     for seed in range(5):
         ours, perfect = outages(setting, healthy_seconds=1, seed=seed)
         assert perfect.calls == 5
-        # Believed by the first failure after the run has grown old.
+        # The first failure after the run is old enough convicts it.
         assert ours.seconds <= max(perfect.seconds, 0.2) + 10 / calls_per_second
         if processes == 1:
             assert ours == perfect
@@ -145,7 +145,7 @@ def test_real_processes_open_in_an_outage_as_soon_as_simulated_ones() -> None:
 
 
 def _real(setting: Setting, phases: list[list[float]]) -> tuple[list[float], list[float]]:
-    """Let real processes call; return when calls failed, and when the closed circuit opened."""
+    """Let real processes call; return the moments of failures and of openings."""
     CircuitFactory(name="payments", delay=setting.delay)
     failed_at = in_processes(
         setting.processes,

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(settings.TEST_DATABASE != "sqlite", reason="a server has no such file"),
 ]
 
-#: Seconds to wait for the one writer, instead of the reference project's five.
+#: Seconds to wait for another writer, instead of the five of the reference project.
 TIMEOUT = 0.3
 
 
@@ -41,7 +41,7 @@ def came_back() -> bool:
 
 @contextmanager
 def connected(**options: Any) -> Iterator[None]:
-    """Connect to the circuits' file with other options."""
+    """Connect to the circuits' file with other options while the block runs."""
     connection = connections["circuits"]
     where: dict[str, Any] = connection.settings_dict
     kept = {**where, "OPTIONS": {**where["OPTIONS"]}}
@@ -57,7 +57,7 @@ def connected(**options: Any) -> Iterator[None]:
 
 @contextmanager
 def opened() -> Iterator[sqlite3.Connection]:
-    """Open the file as somebody else does."""
+    """Open the file on a separate connection."""
     name = connections["circuits"].settings_dict["NAME"]
     with closing(sqlite3.connect(name, isolation_level=None)) as connection:
         connection.execute("SELECT count(*) FROM circuits_circuit")
@@ -65,7 +65,7 @@ def opened() -> Iterator[sqlite3.Connection]:
 
 
 def test_a_locked_file_keeps_a_call_no_longer_than_the_busy_timeout() -> None:
-    """Promise: calls go on beside a writer that does not end, and are counted when it has."""
+    """Promise: calls go on beside a writer that does not end, and are counted when it ends."""
     CircuitFactory(name="payments", threshold=1000)
     with opened() as writer, connected(timeout=TIMEOUT):
         succeed("payments")
@@ -85,14 +85,14 @@ def test_a_locked_file_keeps_a_call_no_longer_than_the_busy_timeout() -> None:
 def test_a_file_that_turns_read_only_is_no_reason_to_stop_protecting(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Promise: a store that can be read and not written to counts as gone until it can be."""
+    """Promise: a store that can be read but not written counts as gone until it can be written."""
     caplog.set_level(logging.WARNING, "circuits")
     CircuitFactory(name="payments", threshold=3, delay=60)
     name = connections["circuits"].settings_dict["NAME"]
     retry_seconds = 1.0
     with opened(), connected(name=f"file:{name}?mode=ro", uri=True):
         succeed("payments")
-        fail("payments", 1)  # finds out
+        fail("payments", 1)  # notices it
         fail("payments", 3)
         until = time.monotonic() + 2.5 * retry_seconds
         while time.monotonic() < until:
@@ -105,10 +105,10 @@ def test_a_file_that_turns_read_only_is_no_reason_to_stop_protecting(
 
 
 def test_a_full_disk_is_no_reason_to_stop_protecting() -> None:
-    """Promise: the same where the file cannot grow."""
+    """Promise: the same holds for a file that cannot grow."""
     CircuitFactory(name="payments", threshold=3, delay=60)
     (told,) = in_processes(1, "fill_the_disk", name="payments")
-    # The first finds out and is counted by nobody, three open the circuit, the rest are refused.
+    # The first failure notices it and is not counted, three open the circuit, the rest are refused.
     assert (told["made"], told["refused"], told["after"]) == (4, 4, 1)
     assert (row().state, row().total_failures) == ("closed", 1)
     assert row().total_successes >= 4

@@ -34,18 +34,18 @@ pytestmark = [
     pytest.mark.skipif(configured.TEST_DATABASE == "sqlite", reason="a file has no connections"),
 ]
 
-#: Seconds that one question to the store may take, as docs/faults.md says: to connect, and to be
-#: answered. A machine under load is given as much again.
+#: Seconds that one query to the store may take to connect and to get its answer, as docs/faults.md
+#: says. A machine under load may take twice as long.
 BOUND: Final = OPTIONS[POSTGRESQL]["connect_timeout"] + SILENCE_SECONDS
 MARGIN: Final = 10.0
 
 THREADS: Final = 6
 
-#: How long a call waits for the store at most, by default.
+#: The most seconds that a call waits for the store by default.
 STORE_WAIT_SECONDS: Final = 1.0
 
 
-#: What most tests set it to, so as not to wait.
+#: The timeout in seconds that most tests set, to be fast.
 SHORT: Final = 2
 
 
@@ -56,13 +56,13 @@ def proxy() -> Iterator[Proxy]:
 
 
 def row() -> Any:
-    """The circuit as another process sees it, which has no proxy in its way."""
+    """Return the circuit's row as another process sees it, without the proxy."""
     return Circuit.objects.using("default").get(name="payments")
 
 
 @dataclass
 class Calls:
-    """What some threads called, and how long the longest call took, in seconds."""
+    """Counts the calls of some threads, and keeps the seconds of the longest."""
 
     made: int = 0
     failed: int = 0
@@ -70,7 +70,7 @@ class Calls:
     lock: Lock = field(default_factory=Lock)
 
     def make(self, fails: bool) -> None:
-        """Make a call, which takes no time of its own."""
+        """Make a call whose work takes no time."""
         began = time.monotonic()
         fail("payments") if fails else succeed("payments")
         took = time.monotonic() - began
@@ -82,7 +82,7 @@ class Calls:
 
 @contextmanager
 def traffic() -> Iterator[Calls]:
-    """Let threads call all the time, one call in ten of which fails."""
+    """Let threads make calls while the block runs, of which one in ten fails."""
     calls, over = Calls(), Event()
 
     def keep_calling(index: int) -> None:
@@ -105,7 +105,7 @@ def traffic() -> Iterator[Calls]:
 
 
 def go_on(calls: Calls, number: int = 100) -> None:
-    """Wait until a number of further calls have been made."""
+    """Wait until ``number`` further calls have been made."""
     enough = calls.made + number
     wait_until(lambda: calls.made >= enough)
 
@@ -134,7 +134,7 @@ def break_(proxy: Proxy, kind: str) -> None:
 
 
 def terminate_all() -> None:
-    """Let the server end all connections of the site's but the one that asks for it."""
+    """Let the server end all connections of the site except the one that asks for it."""
     with connections["default"].cursor() as cursor:
         if connections["default"].vendor == "postgresql":
             cursor.execute(
@@ -154,16 +154,17 @@ def terminate_all() -> None:
 def test_traffic_goes_on_and_every_outcome_counts_at_most_once(
     kind: str, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Promise: no call fails for the store or waits for longer than its timeouts, one log line a
-    minute says so, and the shared state counts again without a restart. No success is lost but
-    what was in doubt.
+    """Promise: no call fails because of the store, or waits longer than the store's timeouts.
+
+    One log line a minute says so, and the shared state takes over again without a restart. No
+    success is lost except those in doubt.
     """
     assert longest_of_traffic(kind, proxy, caplog) < 2 * SHORT + MARGIN
 
 
 @contextmanager
 def pulsing() -> Iterator[None]:
-    """Let the background thread run, which no test run starts by itself."""
+    """Let the background thread run, which does not start by itself in tests."""
     runtime.pulse.ensure_running()
     wait_until(runtime.pulse.is_running)
     try:
@@ -177,7 +178,7 @@ def pulsing() -> Iterator[None]:
 def test_a_silent_server_holds_no_call_up_for_longer_than_the_setting_says(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Promise: within ``STORE_WAIT_SECONDS``, far below the timeouts of the connection."""
+    """Promise: a call waits ``STORE_WAIT_SECONDS`` at most, far less than the timeouts."""
     with pulsing(), proxied() as proxy:
         longest = longest_of_traffic(kind, proxy, caplog)
     assert longest < STORE_WAIT_SECONDS + 1 < SILENCE_SECONDS - 1
@@ -186,7 +187,7 @@ def test_a_silent_server_holds_no_call_up_for_longer_than_the_setting_says(
 def test_a_stall_keeps_no_call_for_longer_than_the_reference_project_says(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Promise: where no thread runs in the background, within the timeouts of the connection."""
+    """Promise: without a background thread, a call waits no longer than the timeouts."""
     with proxied() as proxy:
         longest = longest_of_traffic("stall", proxy, caplog)
     assert OPTIONS[POSTGRESQL]["connect_timeout"] - 1 < longest < BOUND + MARGIN
@@ -194,7 +195,7 @@ def test_a_stall_keeps_no_call_for_longer_than_the_reference_project_says(
 
 @contextmanager
 def doubted_flushes() -> Iterator[list[InDoubtError]]:
-    """Gather the flushes whose commit is in doubt: the log names one error a minute only."""
+    """Collect the flushes whose commit is in doubt, since the log names one error a minute only."""
     found: list[InDoubtError] = []
     flush = DatabaseStore.flush
 
@@ -211,7 +212,7 @@ def doubted_flushes() -> Iterator[list[InDoubtError]]:
 
 
 def longest_of_traffic(kind: str, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> float:
-    """Break the store again and again under traffic; return the seconds of the longest call."""
+    """Break the store repeatedly under traffic; return the seconds of the longest call."""
     caplog.set_level(logging.WARNING, "circuits")
     CircuitFactory(name="payments", threshold=1_000_000)
     began = time.monotonic()
@@ -232,7 +233,7 @@ def longest_of_traffic(kind: str, proxy: Proxy, caplog: pytest.LogCaptureFixture
         return not runtime.gate("payments").tallies.holds_any()
 
     wait_until(is_written)
-    # What was in doubt, since the connection was lost during a commit, is not written again.
+    # Successes in doubt, whose connection was lost during the commit, are not written again.
     lost = calls.made - calls.failed - row().total_successes
     assert lost == 0 or (doubts and lost > 0)
     assert 0 < row().total_failures <= calls.failed
@@ -243,11 +244,11 @@ def longest_of_traffic(kind: str, proxy: Proxy, caplog: pytest.LogCaptureFixture
 
 @pytest.mark.parametrize("kind", ["refuse", "stall"])
 def test_the_process_protects_itself_while_the_store_is_gone(kind: str, proxy: Proxy) -> None:
-    """Promise: without the store a circuit opens and refuses as it would with it."""
+    """Promise: without the store, a circuit opens and refuses as it would with it."""
     CircuitFactory(name="payments", threshold=3, delay=60)
     succeed("payments")
     break_(proxy, kind)
-    fail("payments", 3)  # the first of which finds out
+    fail("payments", 3)  # the first of which notices it
     with suppress(circuits.CircuitOpenError):
         fail("payments", 3)
     assert refusal("payments").retry_after > 30
@@ -258,7 +259,7 @@ def test_the_process_protects_itself_while_the_store_is_gone(kind: str, proxy: P
 
 
 def test_nobody_waits_for_a_silent_store_but_the_one_who_tries_it(proxy: Proxy) -> None:
-    """Promise: once the store is known to be gone, one caller at a time waits for it."""
+    """Promise: once the store is known to be gone, only one caller at a time waits for it."""
     CircuitFactory(name="payments", threshold=1_000_000)
     succeed("payments")
     proxy.stall()
@@ -304,7 +305,7 @@ def test_a_tally_whose_answer_was_lost_is_not_written_again(proxy: Proxy) -> Non
 
 
 def test_a_tally_that_was_cut_off_half_written_is_written_whole(proxy: Proxy) -> None:
-    """Promise: a lost connection undoes the whole flush, and the next one writes everything."""
+    """Promise: a lost connection rolls back the whole flush, and the next one writes everything."""
     CircuitFactory(name="payments")
     succeed("payments", 5)
     proxy.keep_answers()
@@ -335,7 +336,7 @@ def test_a_batch_of_the_rate_strategy_outlives_the_outage(proxy: Proxy) -> None:
 
 
 def test_a_batch_whose_commit_was_not_answered_is_not_merged_again(proxy: Proxy) -> None:
-    """Promise: nor is a batch of the rate strategy that the database may have merged."""
+    """Promise: a batch of the rate strategy that may have been merged is not merged again."""
     CircuitFactory(name="payments", strategy="rate", minimum_calls=1000)
     succeed("payments", 4)
     fail("payments", 2)
@@ -350,7 +351,7 @@ def test_a_batch_whose_commit_was_not_answered_is_not_merged_again(proxy: Proxy)
 
 
 def test_a_lock_held_by_somebody_else_keeps_nobody_for_longer() -> None:
-    """Promise: the wait for a row that a stranger has locked is bounded too."""
+    """Promise: the wait for a row that another program has locked is bounded too."""
     CircuitFactory(name="payments", threshold=2)
     succeed("payments")
     with transaction.atomic(using="default"):

@@ -1,4 +1,4 @@
-"""Upgrades, with data present and with two versions of the code at work on one database."""
+"""Upgrades with data present, and with two versions of the code on one database."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ pytestmark = pytest.mark.usefixtures("committed", "_tables_again")
 ALIAS = "circuits"
 TABLES = [model._meta.db_table for model in (Circuit, Transition, Minute, Heartbeat)]
 
-#: By their primary keys.
+#: The rows of a table, by their primary keys.
 Rows = dict[int, dict[str, Any]]
 
-#: Their names, the oldest first.
+#: The names of the migrations, the oldest first.
 STEPS = sorted(name for app, name in MigrationLoader(None).disk_migrations if app == "circuits")
 
 
@@ -101,7 +101,7 @@ def rows() -> dict[str, Rows]:
 
 
 def assert_kept(before: dict[str, Rows], after: dict[str, Rows]) -> None:
-    """Each row is still there, the same in every column that both versions have."""
+    """Check that each row is still there, equal in the columns that both versions have."""
     for table in before.keys() & after.keys():
         for pk, old in before[table].items():
             new = after[table][pk]
@@ -111,10 +111,10 @@ def assert_kept(before: dict[str, Rows], after: dict[str, Rows]) -> None:
 
 
 def test_every_migration_keeps_every_row_there_and_back(settings: Settings) -> None:
-    """Down to the first tables and up again, step by step: what both versions know stays.
+    """Down to the first tables and up again, each step keeps the columns that both versions have.
 
-    What a step up adds to a row is what a new circuit has; and the circuits of the settings are
-    made once the tables are those of the code, and hold up no step before.
+    A column that a step up adds gets the value that a new circuit has. The circuits of the settings
+    are made once the tables match the code, and do not disturb earlier steps.
     """
     named = {"payments": {"threshold": 7}}
     settings.CIRCUITS = {**settings.CIRCUITS, "CIRCUITS": named}
@@ -142,14 +142,14 @@ def test_every_migration_keeps_every_row_there_and_back(settings: Settings) -> N
 
 
 def first_model(name: str) -> Any:
-    """Return the rows of a model as the first version of the code knows it."""
+    """Return the manager of a model as the first version of the code knows it."""
     loader = MigrationLoader(connections[ALIAS])
     model: Any = loader.project_state([("circuits", STEPS[0])]).apps.get_model("circuits", name)
     return model.objects
 
 
 def test_every_column_added_since_can_be_left_out_by_older_code() -> None:
-    """Or the code that still runs during an upgrade could make no rows."""
+    """Otherwise the older code that still runs during an upgrade could not make rows."""
     loader = MigrationLoader(None)
     for name in STEPS[1:]:
         for operation in loader.disk_migrations["circuits", name].operations:
@@ -180,7 +180,7 @@ class Migration(migrations.Migration):
 
 @pytest.fixture
 def newer(tmp_path: Path) -> Iterator[Path]:
-    """The app as it may be after an upgrade: a field more on each model, and its migration."""
+    """Make a newer version of the app, with another field on each model and its migration."""
     app = tmp_path / "circuits"
     shutil.copytree(HERE / "circuits", app, ignore=shutil.ignore_patterns("__pycache__"))
     code, added = re.subn(
@@ -195,7 +195,7 @@ def newer(tmp_path: Path) -> Iterator[Path]:
 
 
 def run(task: str, *, newer: Path, **arguments: Any) -> Any:
-    """Run a function of the worker on the newer code, and return its result."""
+    """Run a function of the worker with the newer code, and return its result."""
     worker = start_worker(task, code=newer, **arguments)
     try:
         let_go(worker)
@@ -205,14 +205,14 @@ def run(task: str, *, newer: Path, **arguments: Any) -> Any:
 
 
 def flavours(table: str) -> set[str]:
-    """Return the values in the column that this code does not know."""
+    """Return the values of a table in the column that only the newer code knows."""
     with connections[ALIAS].cursor() as cursor:
         cursor.execute(f"SELECT flavour FROM {table}")
         return {flavour for (flavour,) in cursor.fetchall()}
 
 
 def test_code_from_before_a_field_goes_on_after_the_upgrade(newer: Path) -> None:
-    """It makes rows, changes rows of newer code without touching what it does not know."""
+    """Older code makes rows, and changes rows of newer code without touching the new column."""
     fail("payments", 2)
     run("migrate", newer=newer, target="9999_flavour")
     where = run("make", newer=newer, name="theirs", flavour="spicy", threshold=3, delay=0)
@@ -243,7 +243,7 @@ def test_code_from_before_a_field_goes_on_after_the_upgrade(newer: Path) -> None
 
 
 def test_two_versions_count_and_open_one_circuit_together(newer: Path) -> None:
-    """Each failure is counted once, and the opening is one change that both obey."""
+    """Each failure is counted once, and the opening is one change that both versions obey."""
     run("migrate", newer=newer, target="9999_flavour")
     CircuitFactory(name="payments", threshold=10_000)
     workers = [start_worker("fail", code=code, name="payments", count=30) for code in (None, newer)]
@@ -267,7 +267,7 @@ def test_two_versions_count_and_open_one_circuit_together(newer: Path) -> None:
 def test_no_outcome_is_lost_while_the_tables_are_migrated(
     newer: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Calls go on while columns are added and taken away; each is counted by the shared row."""
+    """Calls go on while columns are added and removed, and the row counts each of them."""
     CircuitFactory(name="payments", mode="forced_closed")
     over = Event()
 
