@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from .calls.celery import circuit_task
     from .calls.guard import CircuitBreaker, guard, protect
     from .calls.http import acall, call
+    from .calls.retries import BudgetedRetry, may_retry, retry_within
     from .calls.transports import AsyncCircuitTransport, CircuitTransport
     from .process.runtime import flush
     from .steering.handle import get
 
 __all__ = [
     "AsyncCircuitTransport",
+    "BudgetedRetry",
     "CircuitAdapter",
     "CircuitBreaker",
     "CircuitBusyError",
@@ -45,11 +47,14 @@ __all__ = [
     "flush",
     "get",
     "guard",
+    "may_retry",
     "protect",
+    "retry_within",
 ]
 
 _HOMES = {
     "AsyncCircuitTransport": "calls.transports",
+    "BudgetedRetry": "calls.retries",
     "CircuitAdapter": "calls.adapters",
     "CircuitBreaker": "calls.guard",
     "CircuitTransport": "calls.transports",
@@ -59,7 +64,9 @@ _HOMES = {
     "flush": "process.runtime",
     "get": "steering.handle",
     "guard": "calls.guard",
+    "may_retry": "calls.retries",
     "protect": "calls.guard",
+    "retry_within": "calls.retries",
 }
 
 

@@ -269,6 +269,12 @@ class Circuit(models.Model):
         _("enforced share"),
         _("Share of refusals that is real; the other calls pass and are only counted as refused."),
     )
+    retry_share = _policy(
+        models.FloatField,
+        "retry_share",
+        _("retry share"),
+        _("Share of the calls of the window in seconds that may be retried."),
+    )
     failure_statuses = models.CharField(
         _("failure statuses"),
         max_length=STATUSES_LENGTH,
@@ -300,6 +306,7 @@ class Circuit(models.Model):
     leases = models.JSONField(_("trial leases"), default=list, blank=True)
     recovered_at = models.DateTimeField(_("recovered at"), null=True, blank=True)
     window = models.JSONField(_("window"), null=True, blank=True)
+    retry_window = models.JSONField(_("recent retries"), null=True, blank=True, editable=False)
     notified_at = models.DateTimeField(_("last told"), null=True, blank=True, editable=False)
     state_changed_at = models.DateTimeField(_("state changed at"), null=True, blank=True)
 

@@ -151,6 +151,38 @@ def succeed(name: str, count: int) -> None:
             pass
 
 
+def spend(name: str, calls: int) -> int:
+    """Make calls that succeed, ask for retries until there are none, flush; return how many."""
+    if calls:
+        circuits.may_retry(name)  # calls count from the first question on
+    succeed(name, calls)
+    granted = sum(circuits.may_retry(name) for _ in range(1_000))
+    circuits.flush()
+    return granted + (calls > 0)
+
+
+def spend_in_child(name: str) -> list[int]:
+    """Ask for retries before a fork and in the child; return how many each was granted."""
+    from django.db import connections
+
+    def spend_some(number: int) -> int:
+        granted = sum(circuits.may_retry(name) for _ in range(number))
+        succeed(name, number)
+        return granted
+
+    mine = spend_some(3)
+    connections.close_all()
+    reading, writing = os.pipe()
+
+    def work() -> None:
+        os.write(writing, str(spend_some(2)).encode())
+        circuits.flush()
+
+    assert in_child(work) == 0
+    circuits.flush()
+    return [mine, int(os.read(reading, 100))]
+
+
 def call_and_flush(name: str, times: int) -> None:
     """Make calls that succeed, and flush after each."""
     import circuits
@@ -458,6 +490,8 @@ TASKS = {
         fork_with_a_failing_step,
         fork_while_connected,
         fork_while_one_waits,
+        spend,
+        spend_in_child,
         migrate,
         make,
         expire,

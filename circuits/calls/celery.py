@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
@@ -12,6 +13,7 @@ from ..exceptions import CircuitOpenError
 from ..process import results
 from ..process.entry import begin_own
 from ..process.gate import Ticket, random
+from . import retries
 from .failures import Exceptions, Failures
 from .settle import settle_error
 
@@ -33,6 +35,8 @@ class CircuitTask(Task):  # type: ignore[type-arg]
         circuit_exceptions: The exceptions that count as failures; any other counts as nothing.
         circuit_exclude: Exceptions that are answers of the remote, and so count as successes.
         circuit_waits_in: The queue to wait in; empty for the queue that the task came from.
+        circuit_retries_within_budget: Whether it retries only within the budget that the fleet
+            shares; see :func:`circuits.may_retry`.
     """
 
     abstract = True
@@ -42,6 +46,7 @@ class CircuitTask(Task):  # type: ignore[type-arg]
     circuit_exceptions: Exceptions = Exception
     circuit_exclude: Exceptions = ()
     circuit_waits_in: str = ""
+    circuit_retries_within_budget: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task through the circuit, or send it back to wait."""
@@ -65,6 +70,31 @@ class CircuitTask(Task):  # type: ignore[type-arg]
             raise
         results.succeed(ticket)
         return result
+
+    def retry(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        exc: Exception | None = None,
+        throw: bool = True,
+        eta: Any = None,
+        countdown: float | None = None,
+        max_retries: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """Retry as any task does; but raise the failure if the budget of retries is spent."""
+        cause = sys.exc_info()[1] if exc is None else exc
+        most = self.max_retries if max_retries is None else max_retries
+        has_one_left = most is None or self.request.retries < most
+        if cause is not None and has_one_left and self._is_beyond_budget(cause):
+            raise cause
+        return super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
+
+    def _is_beyond_budget(self, cause: BaseException) -> bool:
+        if not self.circuit_retries_within_budget or self.request.called_directly:
+            return False
+        is_failure = retries.is_failure(self.circuit, cause, self._failures())
+        return is_failure and not retries.may_retry(self.circuit)
 
     def _failures(self) -> Failures:
         return Failures(self.circuit_exceptions, self.circuit_exclude)
@@ -103,6 +133,7 @@ def circuit_task(
     exceptions: Exceptions = Exception,
     exclude: Exceptions = (),
     waits_in: str = "",
+    retries_within_budget: bool = False,
     **options: Any,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a function as a Celery task that runs through a circuit::
@@ -119,6 +150,9 @@ def circuit_task(
         waits_in: The queue that a task waits in, and then runs from, instead of its own. While a
             task waits, Celery keeps it in the memory of a worker, and on a quorum queue it takes
             one of the worker's places: with this queue, of a worker that has nothing else to do.
+        retries_within_budget: Whether the task retries a failure, by ``autoretry_for`` or by its
+            own ``retry``, only within the budget that the fleet shares. Once that is spent, the
+            task fails as if it had used up its retries.
         **options: Anything else that ``shared_task`` takes.
 
     The task waits for an open circuit without using up its retries; see
@@ -130,6 +164,7 @@ def circuit_task(
         circuit_exceptions=exceptions,
         circuit_exclude=exclude,
         circuit_waits_in=waits_in,
+        circuit_retries_within_budget=retries_within_budget,
         **options,
     )
     return decorator

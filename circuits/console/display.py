@@ -16,6 +16,7 @@ from ..core.status import Mode, State
 from ..models import MODES, REASONS, STATES, Circuit, Transition
 from ..moments import aware, to_datetime, to_seconds
 from ..reports import quarantines
+from ..reports.numbers import exact_time
 from ..reports.readings import Reading
 from ..reports.verdict import NO_EVIDENCE, Evidence, verdict
 from ..reports.words import (
@@ -180,8 +181,21 @@ def status(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> dict[str, Any]
         "verdict": sentence(reading, evidence),
         "outlook": outlook(reading),
         "alone": quarantines.sentences(reading),
+        "retries": retries(reading),
         "error": circuit.last_error,
         "error_at": moment_and_age(circuit.last_failure_at, reading),
+    }
+
+
+def retries(reading: Reading) -> str:
+    """Return how much of the budget of retries is used; empty if no process has lately retried."""
+    spent = reading.retries
+    if spent is None:
+        return ""
+    return _("Retries: %(number)s of the %(allowed)s allowed in the last %(time)s.") % {
+        "number": grouped(spent.retries),
+        "allowed": grouped(reading.retries_allowed),
+        "time": exact_time(reading.circuit.window_seconds),
     }
 
 

@@ -84,6 +84,18 @@ POLICY_FIELDSETS: Final[Any] = (
         },
     ),
     (
+        _("Retries"),
+        {
+            "classes": ("collapse",),
+            "fields": ("retry_share",),
+            "description": _(
+                "If retries add to the load of a remote that is down, lower their share: all "
+                "processes together then retry less. Ten retries in each window are always "
+                "allowed. Only code that asks for it has this limit."
+            ),
+        },
+    ),
+    (
         _("How much of it is real"),
         {
             "classes": ("collapse",),

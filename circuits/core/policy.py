@@ -80,6 +80,8 @@ class Policy:
         enforce_share: The share of refusals, from 0 to 1, that is real. The rest of those calls
             pass, and are counted as the mode observe counts them. It does not concern
             ``max_concurrent``.
+        retry_share: The share of the calls of the last ``window_seconds``, from 0 to 1, that may be
+            retried, beside a few that always may; see :func:`circuits.may_retry`.
 
     Raises:
         InvalidInputError: A value is of the wrong kind or out of range.
@@ -106,6 +108,7 @@ class Policy:
     max_concurrent: int = _number(0, 0, 1_000_000)
     max_wait_seconds: float = _number(0.0, 0, 60)
     enforce_share: float = _number(1.0, 0, 1)
+    retry_share: float = _number(0.2, 0, 1)
 
     def __post_init__(self) -> None:
         for name in POLICY_NAMES:

@@ -82,6 +82,11 @@ def merged(window: Window, policy: Policy, now: float, batch: Counts, recent: st
     """
     if policy.window_calls:
         return Window(recent=(window.recent + recent)[-policy.window_calls :])
+    return added(window, policy, now, batch)
+
+
+def added(window: Window, policy: Policy, now: float, batch: Counts) -> Window:
+    """Return a window of time with a batch added and the outdated buckets dropped."""
     start = _bucket_start(policy, now)
     kept = _kept(window, policy, start)
     if kept and _micros(kept[-1].start) == start:
@@ -94,7 +99,12 @@ def merged(window: Window, policy: Policy, now: float, batch: Counts, recent: st
 
 def lately(window: Window, policy: Policy, now: float) -> Window:
     """Return the window without the outcomes that are outdated by now."""
-    if policy.window_calls or not window.buckets:
+    return window if policy.window_calls else current(window, policy, now)
+
+
+def current(window: Window, policy: Policy, now: float) -> Window:
+    """Return a window of time without its outdated buckets."""
+    if not window.buckets:
         return window
     kept = _kept(window, policy, _bucket_start(policy, now))
     return window if len(kept) == len(window.buckets) else replace(window, buckets=tuple(kept))

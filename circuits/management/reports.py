@@ -217,6 +217,8 @@ def _label(name: str) -> str:
         "retry_in": _("retry in"),
         "refused": _("refused since it went down"),
         "trials_under_way": _("trials under way"),
+        "recent_retries": _("recent retries"),
+        "retries_allowed": _("retries allowed"),
     }
     return counted.get(name) or str(getattr(Circuit._meta.get_field(name), "verbose_name", name))
 

@@ -145,7 +145,7 @@ async def _aadmit_now(name: str) -> Ticket:
     ticket = known.admit_in_memory() if known is not None else None
     if ticket is None and (known is None or conf.get().snapshot_seconds):
         # One thread reads the circuit for all tasks of the loop that ask at the same time.
-        gate, snapshot = await threads.in_thread_for_all(name, _current, name)
+        gate, snapshot = await threads.in_thread_for_all(name, current, name)
         ticket = gate.admit_by(snapshot)
     if ticket is not None:
         return ticket
@@ -179,7 +179,8 @@ def _admit_by_store(name: str) -> Ticket:
         ) from None
 
 
-def _current(name: str) -> tuple[Gate, Snapshot]:
+def current(name: str) -> tuple[Gate, Snapshot]:
+    """Return the gate of a circuit and its current snapshot; this may ask the store."""
     with _perhaps_new(name) as known:
         return known, asking.current(known)
 

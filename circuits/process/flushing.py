@@ -12,6 +12,7 @@ from django.db import Error
 
 from .. import conf, once_a_minute
 from ..core import latency
+from ..core.budget import Spending
 from ..core.status import Batch
 from ..storage.announce import announce
 from ..storage.contract import SharedStore, Tally
@@ -34,12 +35,14 @@ class Gathered(NamedTuple):
 
     Args:
         batch: The window of the strategy, the outcomes taken from it, and their batch.
+        spending: The calls and retries taken for the budget of retries.
     """
 
     gate: Gate
     tally: Tally
     taken: Taken | None
     batch: tuple[OwnWindow, str, Batch] | None
+    spending: Spending | None
 
     def give_back(self) -> None:
         """Return everything to the gate, for the next flush."""
@@ -49,6 +52,8 @@ class Gathered(NamedTuple):
         if self.batch is not None:
             window, heard, _ = self.batch
             tallies.give_back_batch(window, heard, monotonic())
+        if self.spending is not None:
+            tallies.give_back_spending(self.spending)
 
 
 def flush(gates: Iterable[Gate], store: SharedStore) -> None:
@@ -168,8 +173,9 @@ def _gather(gate: Gate) -> Gathered | None:
             batch = gate.tallies.take_batch(snapshot.policy, now, settle, gate.witness)
         else:
             results.merge(gate)
+    spending = None if snapshot is None else gate.tallies.take_spending(snapshot.policy, now)
     taken = gate.tallies.take()
-    if taken is None and batch is None:
+    if taken is None and batch is None and spending is None:
         return None
     tally = Tally(
         name=gate.name,
@@ -181,8 +187,9 @@ def _gather(gate: Gate) -> Gathered | None:
         process=gate.process,
         batch=batch[2] if batch else None,
         durations=taken.durations if taken else latency.EMPTY,
+        spending=spending,
     )
-    return Gathered(gate, tally, taken, batch)
+    return Gathered(gate, tally, taken, batch, spending)
 
 
 def _chunks(gathered: Sequence[Gathered]) -> Iterator[Sequence[Gathered]]:

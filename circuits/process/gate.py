@@ -15,11 +15,12 @@ from time import monotonic, time
 from typing import Final, Protocol
 
 from .. import conf
-from ..core import conviction, machine
+from ..core import budget, conviction, machine
 from ..core.policy import Strategy
 from ..core.status import Admission, Permit, Witness
 from ..exceptions import CircuitBusyError, CircuitOpenError
 from ..storage.contract import SharedStore, Snapshot
+from ..storage.database import new_circuit
 from . import counts, identity, tapes
 from .observers import CallOutcome
 from .places import Places
@@ -396,6 +397,14 @@ class Gate:
         if is_alone:
             return refusals[kind](self.name, retry_after, True)
         return refusals[kind](self.name, retry_after)
+
+    def may_retry(self) -> bool:
+        """Grant a retry, and count it, if the budget has one left. This asks no store."""
+        now = monotonic()
+        snapshot = self.view.snapshot or new_circuit(self.name, now)
+        policy = snapshot.policy
+        fleet = budget.recent(snapshot.retry_window, policy, snapshot.time(now))
+        return self.tallies.may_retry(fleet, policy, now)
 
     def take(self, snapshot: Snapshot) -> Snapshot:
         """Take over a snapshot and return it, or return the present one if that is newer."""

@@ -14,10 +14,12 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from ..core import latency, throttle, windows
+from ..core.budget import Spending
 from ..core.latency import Histogram
 from ..core.policy import MOST_CALLS, Policy
 from ..core.status import NOBODY, Batch, Witness
 from ..core.windows import Window
+from .retries import Retries
 
 #: The most outcomes a process gathers between two merges; the oldest are dropped.
 MOST_HEARD: Final = 100_000
@@ -178,6 +180,8 @@ class Tallies:
         # The shared circuit's last window, while ``window`` is that of a circuit in memory.
         self._shared_window: OwnWindow | None = None
         self._seen_activity = 0
+        # None until a retry is asked for, so that a process that never retries has no part in it.
+        self._retries: Retries | None = None
 
     # The own run of failures
 
@@ -276,6 +280,36 @@ class Tallies:
         with self._lock:
             window.give_back(heard, now)
 
+    # The budget of retries
+
+    def may_retry(self, fleet: Spending, policy: Policy, now: float) -> bool:
+        """Grant a retry, and count it, if the budget has one left.
+
+        Args:
+            fleet: The recent calls and retries of all processes, as far as flushed.
+        """
+        with self._lock:
+            if self._retries is None:
+                self._retries = Retries(self._ended())
+            return self._retries.ask(self._ended(), fleet, policy, now)
+
+    def take_spending(self, policy: Policy, now: float) -> Spending | None:
+        """Take the calls and retries since the last take; None if there are none to report."""
+        with self._lock:
+            if self._retries is None:
+                return None
+            return self._retries.take(self._ended(), policy, now)
+
+    def give_back_spending(self, taken: Spending) -> None:
+        """Give back calls and retries that could not be written."""
+        with self._lock:
+            if self._retries is not None:
+                self._retries.give_back(taken)
+
+    def _ended(self) -> int:
+        """Return how many calls have ended so far; refused ones are none."""
+        return self._successes.read() + self._failures.read()
+
     # What is written
 
     def refuse_by(self, generation: int) -> None:
@@ -316,13 +350,14 @@ class Tallies:
             self._sort_refusals()
             window = self.window
             counted = self._successes.untaken() or self._failures.untaken() or self._refused
-            return bool(counted or (window is not None and window.holds_any()))
+            held = (window, self._retries)
+            return bool(counted) or any(each is not None and each.holds_any() for each in held)
 
     def has_moved(self) -> bool:
         """Return whether any call has ended or was refused since this was last asked."""
         with self._lock:
             self._sort_refusals()
-            activity = self._successes.read() + self._failures.read() + self._refusals.read()
+            activity = self._ended() + self._refusals.read()
         has_moved = activity != self._seen_activity
         self._seen_activity = activity
         return has_moved

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .. import conf
+from ..core.budget import FLOOR
 from ..core.forecast import Plan, Traffic, window_of
 from ..core.policy import Policy, Strategy
 from ..core.windows import least_calls
@@ -16,6 +18,8 @@ from .words import grouped
 
 #: How many flushes a time window must span; in a shorter one, many calls would be dated wrongly.
 LEAST_FLUSHES = 3
+
+_DEFAULT_RETRY_SHARE: Final = Policy().retry_share
 
 
 def in_words(plan: Plan) -> str:
@@ -29,6 +33,8 @@ def in_words(plan: Plan) -> str:
         sentences.append(_limit(policy))
     if policy.enforce_share < 1:
         sentences.append(_enforcement(policy))
+    if policy.retry_share != _DEFAULT_RETRY_SHARE:
+        sentences.append(_retries(policy))
     return " ".join(sentences)
 
 
@@ -146,6 +152,15 @@ def _enforcement(policy: Policy) -> str:
         "refused."
     )
     return sentence % {"share": percent(policy.enforce_share)}
+
+
+def _retries(policy: Policy) -> str:
+    sentence = _("Retries may be %(share)s of the calls of the last %(time)s, and %(number)s more.")
+    return sentence % {
+        "share": percent(policy.retry_share),
+        "time": exact_time(policy.window_seconds),
+        "number": rounded(FLOOR),
+    }
 
 
 # What does not go together ---------------------------------------------------------------------

@@ -8,14 +8,15 @@ from typing import Any, Final
 
 from django.db.models import Q, QuerySet
 
-from ..core import machine
+from ..core import budget, machine
+from ..core.budget import Spending
 from ..core.status import Mode, State
 from ..fields import with_clock
 from ..models import Circuit, Transition
 from ..moments import aware, to_seconds
-from ..storage.rows import status_of
+from ..storage.rows import policy_of, status_of, window_of
 
-_HIDDEN: Final = frozenset({"id", "leases", "refusals_before"})
+_HIDDEN: Final = frozenset({"id", "leases", "refusals_before", "retry_window"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,19 @@ class Reading:
         seconds = self.circuit.lease_seconds
         return len(machine.live_leases(status_of(self.circuit), seconds, self.now))
 
+    @property
+    def retries(self) -> Spending | None:
+        """The recent calls and retries of the processes that retry; None if there are none."""
+        window = window_of(self.circuit.retry_window)
+        recent = budget.recent(window, policy_of(self.circuit), self.now)
+        return recent if any(recent) else None
+
+    @property
+    def retries_allowed(self) -> int:
+        """How many retries the budget allows for the recent calls, those made included."""
+        calls = 0 if self.retries is None else self.retries.calls
+        return budget.allowed(calls, policy_of(self.circuit))
+
     def values(self) -> dict[str, Any]:
         """Return the fields of the circuit and what follows from them, by name."""
         return {
@@ -83,6 +97,8 @@ class Reading:
             "refused": self.refused,
             "retry_in": None if self.retry_in is None else round(self.retry_in, 3),
             "trials_under_way": self.trials_under_way,
+            "recent_retries": 0 if self.retries is None else self.retries.retries,
+            "retries_allowed": self.retries_allowed,
         }
 
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Protocol, TypeVar
 
-from ..core import latency
+from ..core import latency, windows
+from ..core.budget import Spending
 from ..core.latency import Histogram
 from ..core.policy import Policy, Strategy
 from ..core.status import Batch, Failure, Permit, State, Status, Step, Witness
+from ..core.windows import Window
 from ..models import Transition
 
 S = TypeVar("S", bound=Step)
@@ -30,6 +32,7 @@ class Snapshot:
         refused: How many calls were refused since the circuit left closed, as far as flushed.
         last_error: The redacted error of the last failed call.
         recorded_until: When the recording of its calls ends, in seconds on the store's clock.
+        retry_window: The recent calls and retries of the processes that retry, as far as flushed.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Snapshot:
     refused: int = 0
     last_error: str = ""
     recorded_until: float | None = None
+    retry_window: Window = windows.EMPTY
 
     @property
     def is_shared(self) -> bool:
@@ -97,6 +101,8 @@ class Tally:
         process: The id of the process.
         batch: The outcomes gathered for the window.
         durations: The durations of the calls that were answered and timed.
+        spending: The calls and retries for the budget of retries; None if the process has never
+            asked for a retry.
     """
 
     name: str
@@ -108,6 +114,7 @@ class Tally:
     process: str = ""
     batch: Batch | None = None
     durations: Histogram = latency.EMPTY
+    spending: Spending | None = None
 
     @property
     def refusals(self) -> int:
@@ -189,7 +196,8 @@ class Store(Protocol):
         """Write tallies in one transaction and in the order given.
 
         Returns:
-            The result of each batch; None for a tally without one, or for a deleted circuit.
+            The result of each batch or spending; None for a tally without either, or for a deleted
+            circuit.
         """
 
 

@@ -18,7 +18,7 @@ from django.db import Error, connections, transaction
 from django.db.models import F, QuerySet
 
 from .. import conf, once_a_minute
-from ..core import machine
+from ..core import budget, machine
 from ..core.conviction import MANY
 from ..core.policy import POLICY_NAMES, Policy
 from ..core.status import Batch, Change, Failure, Mode, Permit, State, Status, Step, Witness
@@ -55,6 +55,7 @@ from .rows import (
     LOCK,
     NOTE_FAILURE,
     READ,
+    SPEND,
     WRITE,
     Row,
     columns_of,
@@ -63,6 +64,8 @@ from .rows import (
     read_named,
     status_of,
     timeout_of,
+    window_column,
+    window_of,
 )
 from .statements import Select, Update
 from .texts import fitted
@@ -381,7 +384,9 @@ class DatabaseStore:
 
     def _added(self, tally: Tally) -> Changed[Step] | None:
         """Add a tally to the row, its minute and its history, one process at a time."""
-        changed = None if tally.batch is None else self._merged(tally.name, tally.batch)
+        changed = self._spent(tally)  # first, so that the result of a batch shows it
+        if tally.batch is not None:
+            changed = self._merged(tally.name, tally.batch)
         counts = (tally.successes, tally.failures, tally.refusals, *tally.durations)
         if not any(counts):
             return changed
@@ -413,6 +418,16 @@ class DatabaseStore:
             last_success_at=to_datetime(now if at is None else at),
             **refused,
         )
+
+    def _spent(self, tally: Tally) -> Changed[Step] | None:
+        """Merge the calls and retries of a process into those of the fleet."""
+        row = None if tally.spending is None else self._row(LOCK, tally.name)
+        if row is None or tally.spending is None:
+            return None
+        found = _snapshot(row, known_at=monotonic())
+        window = budget.merged(found.retry_window, found.policy, found.now, tally.spending)
+        SPEND.run(self.alias, name=tally.name, retry_window=window_column(window))
+        return Changed(before=replace(found, retry_window=window), step=Step(found.status))
 
     def _merged(self, name: str, batch: Batch) -> Changed[Step] | None:
         return self._changed(
@@ -565,6 +580,7 @@ def _snapshot(row: Any, known_at: float) -> Snapshot:
         refused=max(0, row.total_refusals - row.refusals_before),
         last_error=row.last_error,
         recorded_until=None if row.recorded_until is None else to_seconds(row.recorded_until),
+        retry_window=window_of(row.retry_window),
     )
 
 

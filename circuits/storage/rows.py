@@ -58,7 +58,7 @@ def status_of(row: Any) -> Status:
         trial_successes=row.trial_successes,
         leases=tuple(Lease(token, expires_at) for token, expires_at in row.leases),
         recovered_at=past(row.recovered_at),
-        window=_window(row.window),
+        window=window_of(row.window),
         changed_at=changed_at,
         mode_until=None
         if row.mode_until is None
@@ -87,7 +87,7 @@ def columns_of(status: Status) -> dict[str, Any]:
         "trial_successes": status.trial_successes,
         "leases": [[lease.token, lease.expires_at] for lease in status.leases],
         "recovered_at": _optional(to_datetime, status.recovered_at),
-        "window": _window_column(status.window),
+        "window": window_column(status.window),
         "state_changed_at": _optional(to_datetime, status.changed_at),
         "mode_until": _optional(to_datetime, status.mode_until),
         "run_by": status.run_by,
@@ -149,13 +149,15 @@ def timeout_of(row: Any) -> float:
     return min(float(row.timeout), TIMEOUT_LIMITS.most)
 
 
-def _window(kept: dict[str, Any] | None) -> Window:
+def window_of(kept: dict[str, Any] | None) -> Window:
+    """Return a window from its column."""
     if kept is None:
         return EMPTY
     return Window(tuple(Bucket(*bucket) for bucket in kept["buckets"]), kept["recent"])
 
 
-def _window_column(window: Window) -> dict[str, Any] | None:
+def window_column(window: Window) -> dict[str, Any] | None:
+    """Return a window as the value of its column."""
     if window == EMPTY:
         return None
     return {"buckets": window.buckets, "recent": window.recent}
@@ -177,6 +179,7 @@ _COLUMNS: Final = (
     "total_refusals",
     "refusals_before",
     "recorded_until",
+    "retry_window",
     "db_now",
 )
 
@@ -339,6 +342,9 @@ ADD_TALLY: Final = Update(
 #: Adds a tally without successes.
 ADD_REFUSED: Final = Update(_named, _REFUSALS)
 
+
+#: Writes the recent calls and retries, which are merged under the row's lock.
+SPEND: Final = Update(_named, {"retry_window": _given("retry_window")})
 
 #: Reads when a regular task last ran, and the database's clock.
 LAST_BEAT: Final = Select(

@@ -13,6 +13,7 @@ import circuits
 
 NAMES = {
     "AsyncCircuitTransport",
+    "BudgetedRetry",
     "CircuitAdapter",
     "CircuitBreaker",
     "CircuitBusyError",
@@ -28,7 +29,9 @@ NAMES = {
     "flush",
     "get",
     "guard",
+    "may_retry",
     "protect",
+    "retry_within",
 }
 
 

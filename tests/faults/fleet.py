@@ -14,7 +14,7 @@ from random import Random
 from typing import Protocol, TypeVar
 
 from circuits import conf
-from circuits.core import conviction, machine
+from circuits.core import budget, conviction, machine, windows
 from circuits.core.policy import Policy
 from circuits.core.status import Change, Failure, Mode, Permit, State, Status, Step, Witness
 from circuits.exceptions import CircuitOpenError
@@ -40,6 +40,7 @@ class SharedRow:
         # The circuit has a past, since in a new one a process with bad luck is believed at once.
         self.status = Status(changed_at=clock())
         self.changes: list[Change] = []
+        self._retry_window = windows.EMPTY
         self._policy = policy
         self._clock = clock
 
@@ -55,6 +56,7 @@ class SharedRow:
             now=now,
             read_at=now,
             known_at=now,
+            retry_window=self._retry_window,
         )
 
     def change(
@@ -108,16 +110,24 @@ class SharedRow:
         """Do nothing, since this row never fails."""
 
     def flush(self, tallies: Sequence[Tally]) -> Sequence[Changed[Step] | None]:
-        """Merge the batches, and drop the counts that are only for people."""
+        """Merge the batches and the retries, and drop the counts that are only for people."""
         return [self._merged(each) for each in tallies]
 
     def _merged(self, tally: Tally) -> Changed[Step] | None:
         at, batch = tally.last_success_at, tally.batch
         if at is not None and at >= (self.status.last_success_at or at):
             self.status = conviction.heard_success(self.status, tally.process, at)
+        changed = self._spent(tally)
         if batch is None:
-            return None
+            return changed
         return self.change(NAME, lambda row: machine.merge(row.status, row.policy, row.now, batch))
+
+    def _spent(self, tally: Tally) -> Changed[Step] | None:
+        if tally.spending is None:
+            return None
+        window, now = self._retry_window, self._clock()
+        self._retry_window = budget.merged(window, self._policy, now, tally.spending)
+        return Changed(before=self.read(NAME), step=Step(self.status))
 
     def read_all(self, names: Sequence[str]) -> Mapping[str, Snapshot]:
         """Return the circuit as it is now."""
@@ -193,6 +203,10 @@ class Fleet:
             results.fail(leave, "the remote is down")
         else:
             results.succeed(leave)
+
+    def may_retry(self, process: int) -> bool:
+        """Ask the budget of the process's gate for a retry."""
+        return self._gates[process].may_retry()
 
     def flush_until(self, moment: float) -> None:
         """Let each process flush every ``FLUSH_SECONDS`` until a moment."""

@@ -1,4 +1,4 @@
-"""Simulates sites of many sizes and writes the tables in docs/faults.md.
+"""Simulates sites of many sizes and writes the tables in docs/faults.md and docs/retries.md.
 
 ``python -m tests.faults.simulation`` takes half an hour of two processors. With names of tables,
 such as ``openings``, it writes only these.

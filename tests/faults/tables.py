@@ -11,9 +11,12 @@ from typing import Any, Final
 
 from circuits.core.policy import Strategy
 from tests.faults import markers
+from tests.faults.retrying import FAILED_SHARES, Client, Sent, blips, outage
 from tests.faults.sites import Openings, Outage, Setting, alone, openings, outages
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "faults.md"
+DOCS: Final = Path(__file__).parents[2] / "docs"
+
+PAGE: Final = DOCS / "faults.md"
 
 PROCESSES: Final = (1, 8, 64, 256)
 CALLS_PER_SECOND: Final = (10, 100, 1000, 4000)
@@ -148,6 +151,49 @@ def _rate_outage_table(pool: Executor) -> str:
     return markers.table(["processes", "calls/s", "seconds", "perfect counter"], rows)
 
 
+#: Processes and calls a second of the sites whose calls are retried.
+RETRYING_SITES: Final = tuple(product((8, 64), (1, 10, 100)))
+
+#: Who retries in which column.
+CLIENTS: Final = {
+    "three retries": Client(),
+    "within the budget": Client(is_within_budget=True),
+    "with the breaker": Client(has_breaker=True),
+    "with both": Client(is_within_budget=True, has_breaker=True),
+}
+
+
+def retries_table(pool: Executor) -> str:
+    """Return what an outage of a minute loads on the remote, in multiples of the calls."""
+    found = _of_each_client(pool, outage, RETRYING_SITES)
+    rows = [[*site, *(f"{each.load:.2f}" for each in row)] for site, row in found]
+    return markers.table(["processes", "calls/s", *CLIENTS], rows)
+
+
+def blips_table(pool: Executor) -> str:
+    """Return how many calls fail to the end if single attempts fail by chance."""
+    rows = []
+    for share in FAILED_SHARES:
+        cells = [Client(is_within_budget=each, failure_share=share) for each in (False, True)]
+        plain, within = pool.map(blips, cells)
+        rows.append(
+            [
+                f"{share:.0%}",
+                *(f"{each.failed_share:.2%} / {each.load:.2f}" for each in (plain, within)),
+            ]
+        )
+    return markers.table(["attempts that fail", *list(CLIENTS)[:2]], rows)
+
+
+def _of_each_client(
+    pool: Executor, play: Callable[[Client, int, float], Sent], sites: Iterable[tuple[int, int]]
+) -> Iterator[tuple[tuple[int, int], list[Sent]]]:
+    for site in sites:
+        clients = list(CLIENTS.values())
+        numbers = ([each] * len(clients) for each in site)
+        yield site, list(pool.map(play, clients, *numbers))
+
+
 def _outages(
     pool: Executor, cells: list[Setting], healthy_seconds: float, runs: int
 ) -> Iterator[tuple[list[Outage], list[Outage]]]:
@@ -175,10 +221,15 @@ TABLES: Final[Mapping[str, Callable[[Executor], str]]] = {
     "outages": _outage_table,
     "rate openings": _rate_openings_table,
     "rate outages": _rate_outage_table,
+    "retries": retries_table,
+    "blips": blips_table,
 }
+
+#: The pages of those that are not in docs/faults.md.
+_ELSEWHERE: Final = dict.fromkeys(("retries", "blips"), DOCS / "retries.md")
 
 
 def write(pool: Executor, names: Iterable[str] = TABLES) -> None:
     """Simulate sites and write the named tables, each as soon as it is ready."""
     for name in names:
-        markers.write(PAGE, name, TABLES[name](pool))
+        markers.write(_ELSEWHERE.get(name, PAGE), name, TABLES[name](pool))

@@ -49,7 +49,7 @@ SCRIPT = "<script>alert(1)</script>"
 POLICY = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
 FORM = POLICY | {
     name: 100 * POLICY[name]
-    for name in ("failure_rate", "slow_call_rate", "jitter", "enforce_share")
+    for name in ("failure_rate", "slow_call_rate", "jitter", "enforce_share", "retry_share")
 }
 
 

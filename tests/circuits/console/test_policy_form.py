@@ -15,7 +15,7 @@ from tests.staff import page, said, signed_in
 
 pytestmark = pytest.mark.usefixtures("committed")
 
-SHARES = ("failure_rate", "slow_call_rate", "jitter", "enforce_share")
+SHARES = ("failure_rate", "slow_call_rate", "jitter", "enforce_share", "retry_share")
 POLICY = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
 FORM = POLICY | {name: 100 * POLICY[name] for name in SHARES}
 PREVIEW = {"_preview": ""}

@@ -235,6 +235,7 @@ def test_show_knows_all_fields() -> None:
         "id",
         "leases",
         "refusals_before",
+        "retry_window",
     }
     assert stored < shown.keys()
     assert shown["trials_under_way"] == 1
@@ -444,6 +445,7 @@ def test_create_takes_every_policy_field() -> None:
         "max_concurrent": 4,
         "max_wait_seconds": 0.5,
         "enforce_share": 0.4,
+        "retry_share": 0.1,
         "timeout": 1.5,
         "failure_statuses": "500-599, 429",
         "probe_url": "http://remote/health",

@@ -448,6 +448,7 @@ def test_every_policy_can_be_set_by_name_in_the_settings(settings: Settings) -> 
         "max_concurrent": 3,
         "max_wait_seconds": 0.5,
         "enforce_share": 0.4,
+        "retry_share": 0.1,
         "failure_statuses": "500-599, 429",
     }
     settings.CIRCUITS = {**settings.CIRCUITS, "CIRCUITS": {"payments": policy}}

@@ -256,6 +256,10 @@ def test_what_is_well_is_left_as_it_is(policy: dict[str, Any], traffic: dict[str
             {"enforce_share": 0},
             "No refusal is real: the calls pass, and are only counted as refused.",
         ),
+        (
+            {"retry_share": 0.05, "window_seconds": 30},
+            "Retries may be 5 % of the calls of the last 30 s, and 10 more.",
+        ),
     ],
 )
 def test_a_policy_in_a_sentence(policy: dict[str, Any], said: str) -> None:
