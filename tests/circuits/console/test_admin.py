@@ -22,6 +22,7 @@ from pytest_django import Settings
 
 import circuits
 from circuits import conf
+from circuits.console.policy_form import SHARES
 from circuits.core.status import Mode, Reason, State
 from circuits.models import POLICY_FIELDS, Circuit, Transition
 from tests.calls import fail
@@ -47,10 +48,7 @@ SCRIPT = "<script>alert(1)</script>"
 
 #: The policy of a new circuit, and what its form holds when nobody has changed anything.
 POLICY = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
-FORM = POLICY | {
-    name: 100 * POLICY[name]
-    for name in ("failure_rate", "slow_call_rate", "jitter", "enforce_share", "retry_share")
-}
+FORM = POLICY | {name: 100 * POLICY[name] for name in SHARES}
 
 
 def delete(circuit: Circuit) -> str:

@@ -9,13 +9,13 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from circuits.console.policy_form import SHARES
 from circuits.models import POLICY_FIELDS, Circuit, Minute
 from tests.factories import CircuitFactory
 from tests.staff import page, said, signed_in
 
 pytestmark = pytest.mark.usefixtures("committed")
 
-SHARES = ("failure_rate", "slow_call_rate", "jitter", "enforce_share", "retry_share")
 POLICY = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
 FORM = POLICY | {name: 100 * POLICY[name] for name in SHARES}
 PREVIEW = {"_preview": ""}

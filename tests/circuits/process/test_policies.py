@@ -443,6 +443,7 @@ def test_every_policy_can_be_set_by_name_in_the_settings(settings: Settings) -> 
         "minimum_calls": 7,
         "slow_call_seconds": 1.5,
         "slow_call_rate": 0.9,
+        "max_throttle": 0.7,
         "respect_retry_after": True,
         "ramp_up_seconds": 20,
         "max_concurrent": 3,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from circuits.core import machine
 from circuits.core.policy import Policy
 from circuits.core.status import Lease, Mode, Permit, State, Status
+from circuits.core.windows import Bucket, Window
 from circuits.process.view import NEVER, View, view_of
 from circuits.storage.contract import Snapshot
 
@@ -44,13 +45,26 @@ def view(of: Snapshot) -> View[Permit]:
 OPEN: dict[str, Any] = {"state": State.OPEN, "opened_at": NOW - 1}
 HALF_OPEN: dict[str, Any] = {"state": State.HALF_OPEN}
 RATE = Policy(strategy="rate")  # type: ignore[arg-type]
+THROTTLE = Policy(strategy="throttle")  # type: ignore[arg-type]
 SLOW = Policy(slow_call_seconds=2)
+
+
+def failed(number: int, at: float = NOW) -> Window:
+    """Return a window in which this many calls of 100 have failed."""
+    return Window(buckets=(Bucket(at - at % 6, 100, number, 0),))
+
 
 #: What is known, and until when calls pass, are timed, are refused, and succeed plainly.
 TABLE = {
     "closed": (snapshot(), (FRESH, NEVER, NEVER, FRESH)),
     "closed, counting": (snapshot(failure_count=2), (FRESH, NEVER, NEVER, NEVER)),
     "closed, by rate": (snapshot(RATE), (FRESH, NEVER, NEVER, NEVER)),
+    "throttled": (snapshot(THROTTLE, window=failed(51)), (NEVER, NEVER, NEVER, NEVER)),
+    "not throttled": (snapshot(THROTTLE, window=failed(50)), (FRESH, NEVER, NEVER, NEVER)),
+    "throttled a minute ago": (
+        snapshot(THROTTLE, window=failed(99, NOW - 60)),
+        (FRESH, NEVER, NEVER, NEVER),
+    ),
     "closed, slow calls": (snapshot(SLOW), (NEVER, FRESH, NEVER, NEVER)),
     "closed, limited": (snapshot(Policy(max_concurrent=2)), (NEVER, NEVER, NEVER, FRESH)),
     "ramping up": (

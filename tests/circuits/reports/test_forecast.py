@@ -235,6 +235,16 @@ def test_what_is_well_is_left_as_it_is(policy: dict[str, Any], traffic: dict[str
             "when 50 % of the last 50 calls have failed, or 80 % have taken 2 s or more. ",
         ),
         (
+            {"strategy": "throttle", "max_throttle": 0.8},
+            "It stays closed and refuses some calls while more than 50 % of the calls of the last "
+            "60 s have failed, if there were 10 or more: more of them the more fail, up to 80 %.",
+        ),
+        (
+            {"strategy": "throttle", "window_calls": 50, "slow_call_seconds": 2},
+            "while more than 50 % of the last 50 calls have failed, or 100 % have taken 2 s or "
+            "more: more of them the more fail, up to 90 %.",
+        ),
+        (
             {"backoff_factor": 1.5, "max_delay": 3600},
             "for 10 s before it tries again, 1.5 times as long after each failed trial, up to 1 h.",
         ),
@@ -286,6 +296,8 @@ def test_a_policy_in_a_sentence(policy: dict[str, Any], said: str) -> None:
             "The window in seconds (14 s) is shorter than three times FLUSH_SECONDS (5 s)",
         ),
         ({"window_seconds": 1, "window_calls": 3}, ""),
+        ({"strategy": "throttle", "window_seconds": 14}, "The window in seconds (14 s) is shorter"),
+        ({"strategy": "throttle", "failure_rate": 1}, "With a failure rate of 100 % it refuses no"),
         (
             {"strategy": "rate", "window_seconds": 1, "window_calls": 9},
             "The window in calls (9) is smaller than the minimum of calls (10)",
@@ -310,6 +322,34 @@ def test_two_values_that_do_not_go_together_are_both_named(
 )
 def test_an_estimate_has_two_digits(number: float, written: str) -> None:
     assert rounded(number) == written
+
+
+# Throttling
+
+
+def test_an_outage_is_told_from_its_first_refusal_to_its_end() -> None:
+    said = told(plan(strategy="throttle"), rate=20, share=0.01).splitlines()
+    assert said[1:] == [
+        "If the remote goes down and each call fails at once, it begins to refuse calls after 28 "
+        "seconds, and refuses about 90 % of them after 54 seconds.",
+        "If the calls that pass hang until their timeout of 10 s, they cost 1,200 worker-seconds "
+        "of each minute then.",
+        "Once the remote is well again, all calls pass after 37 seconds at most.",
+        "While single calls go on failing as now (1 %), it refuses none.",
+    ]
+
+
+def test_what_is_throttled_by_chance_is_told() -> None:
+    said = told(plan(strategy="throttle", failure_rate=0.2), rate=1, share=0.15)
+    assert said.endswith("go on failing as now (15 %), it refuses 0.5 % of the calls.")
+
+
+def test_a_throttle_that_notices_nothing_says_so() -> None:
+    said = told(plan(strategy="throttle"), rate=0.1, share=0.01).splitlines()
+    assert said[1:] == [
+        "An outage would not be noticed: the window holds about 5.7 calls, and 10 are needed.",
+        "While single calls go on failing as now (1 %), it refuses none.",
+    ]
 
 
 def test_shares_and_times_as_people_say_them() -> None:

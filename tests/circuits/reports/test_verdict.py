@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -144,6 +145,40 @@ def test_a_circuit_at_its_limit_says_how_much_it_refuses(database: DatabaseClock
     circuit = CircuitFactory.create(max_concurrent=1)
     Minute.objects.create(circuit=circuit, minute=OPENED_AT // 60 - 5, successes=1, refusals=3)
     assert sentence() == "At its limit: 75 % refused in the last hour"
+
+
+@pytest.mark.parametrize(
+    ("bucket", "policy", "said"),
+    [
+        ([99, 80, 0], {}, "61 % of the calls are refused, 81 % of 99 calls failed, limit 50 %"),
+        ([9, 9, 0], {"minimum_calls": 9}, "90 % of the calls are refused, 100 % of 9 calls failed"),
+        ([99, 80, 0], {"enforce_share": 0.5}, "about 30 % of the calls are refused, 81 %"),
+        (
+            [99, 2, 60],
+            {"slow_call_seconds": 2, "slow_call_rate": 0.2},
+            "50 % of the calls are refused, 61 % of 99 calls were slow, limit 20 %",
+        ),
+    ],
+)
+def test_a_throttled_circuit_says_how_much_it_refuses_and_why(
+    database: DatabaseClock, bucket: list[int], policy: dict[str, Any], said: str
+) -> None:
+    window = {"buckets": [[OPENED_AT - 5, *bucket]], "recent": ""}
+    CircuitFactory.create(strategy="throttle", window=window, **policy)
+    assert sentence().startswith("Throttled: about ")
+    assert said in sentence()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "bucket", "age"),
+    [("throttle", [99, 49, 0], 5), ("rate", [99, 80, 0], 5), ("throttle", [99, 80, 0], 61)],
+)
+def test_a_circuit_that_throttles_nothing_says_so(
+    database: DatabaseClock, strategy: str, bucket: list[int], age: float
+) -> None:
+    window = {"buckets": [[OPENED_AT - age, *bucket]], "recent": ""}
+    CircuitFactory.create(strategy=strategy, window=window)
+    assert sentence() == "Calls pass"
 
 
 def test_what_was_refused_before_it_closed_is_no_limit(database: DatabaseClock) -> None:
