@@ -353,5 +353,9 @@ def test_the_decorator_takes_the_option() -> None:
     spend_all()
     with pytest.raises(ConnectionError):
         charge.apply(throw=True)
-    with pytest.raises(ConnectionError):
-        charge()  # called directly, it cannot be retried
+
+
+def test_a_task_called_directly_cannot_be_retried_and_asks_for_nothing() -> None:
+    with running(**AUTO) as charge, pytest.raises(ConnectionError):
+        charge()
+    assert sum(circuits.may_retry("payments") for _ in range(50)) == FLOOR

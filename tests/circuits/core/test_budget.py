@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from circuits.core import budget, windows
@@ -43,6 +43,7 @@ def test_more_calls_or_a_larger_share_never_take_a_retry_away_and_more_retries_n
 
 
 @given(NUMBERS, st.integers(min_value=0, max_value=100))
+@example(100, 29)  # 0.29 * 100 is less than 29
 def test_a_share_in_whole_percent_is_exact(calls: int, percent: int) -> None:
     share = Policy(retry_share=percent / 100)
     assert budget.allowed(calls, share) == FLOOR + calls * percent // 100

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 import circuits
+from circuits.core import budget
 from circuits.core.budget import FLOOR
 from circuits.models import Circuit
 from circuits.process import asking, flushing, results, runtime
@@ -21,7 +22,7 @@ from circuits.process.gate import Gate
 from circuits.storage.database import DatabaseStore
 from tests.calls import fail, succeed
 from tests.clock import Clock, database_clock
-from tests.concurrency import in_processes, in_threads
+from tests.concurrency import Meeting, in_processes, in_threads
 from tests.factories import CircuitFactory
 from tests.outage import no_database
 
@@ -276,20 +277,27 @@ def test_a_gate_let_go_still_flushes_its_retries(settings: Settings) -> None:
     assert spent() == (0, 1)
 
 
-def test_threads_that_ask_at_once_get_no_more_than_the_budget() -> None:
+def test_threads_ask_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting, decide = Meeting(), budget.may_retry
+
+    def decide_slowly(*args: Any) -> bool:
+        meeting.pass_through()
+        return decide(*args)
+
     circuits.may_retry("payments")
-    answers = in_threads(8, lambda _: sum(circuits.may_retry("payments") for _ in range(200)))
-    assert sum(answers) == FLOOR - 1
+    monkeypatch.setattr(budget, "may_retry", decide_slowly)
+    assert in_threads(2, lambda _: circuits.may_retry("payments")) == [True, True]
+    assert not meeting.has_happened
 
 
 def test_processes_share_one_budget() -> None:
-    # Each has a few retries before it hears of the others, and a share of its own calls.
-    first = in_processes(3, "spend", name="payments", calls=100)
-    assert [each for each in first if each > FLOOR + 20] == []
-    assert sum(first) <= 300 * 0.2 + 3 * FLOOR
-    assert spent() == (300, sum(first))
-    # By now the fleet has spent more than its floor, of which a new process hears at once.
-    assert in_processes(1, "spend", name="payments", calls=0) == [0]
+    # Each has a few retries before it hears of the other, and a share of its own calls.
+    granted = in_processes(2, "spend", name="payments", calls=100)
+    assert max(granted) <= FLOOR + 20
+    assert spent() == (200, sum(granted))
+    # By now they have spent all that the fleet may, of which a new process hears at once.
+    assert sum(granted) >= FLOOR + 40
+    assert not circuits.may_retry("payments")
 
 
 def test_a_forked_child_begins_with_nothing_spent() -> None:
