@@ -273,7 +273,7 @@ class Circuit(models.Model):
         models.FloatField,
         "retry_share",
         _("retry share"),
-        _("Share of the calls of the window in seconds that may be retried."),
+        _("Share of the recent calls that may be retried."),
     )
     failure_statuses = models.CharField(
         _("failure statuses"),

@@ -90,8 +90,9 @@ POLICY_FIELDSETS: Final[Any] = (
             "fields": ("retry_share",),
             "description": _(
                 "If retries add to the load of a remote that is down, lower their share: all "
-                "processes together then retry less. Ten retries in each window are always "
-                "allowed. Only code that asks for it has this limit."
+                "processes together then retry less. Recent calls are those of the window in "
+                "seconds, by default a minute; ten retries in it are always allowed. The limit "
+                "holds only for code that asks for it."
             ),
         },
     ),

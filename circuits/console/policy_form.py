@@ -44,7 +44,7 @@ SHARES: Final[dict[str, Any]] = {
     "enforce_share": _(
         "Share of refusals that is real; the other calls pass and are only counted as refused."
     ),
-    "retry_share": _("Share of the calls of the window in seconds that may be retried."),
+    "retry_share": _("Share of the recent calls that may be retried."),
 }
 
 

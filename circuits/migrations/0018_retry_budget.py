@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
             field=models.FloatField(
                 db_default=0.2,
                 default=0.2,
-                help_text="Share of the calls of the window in seconds that may be retried.",
+                help_text="Share of the recent calls that may be retried.",
                 validators=[
                     circuits.fields.validate_number,
                     django.core.validators.MinValueValidator(0),

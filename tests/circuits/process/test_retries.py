@@ -20,6 +20,7 @@ from circuits.models import Circuit
 from circuits.process import asking, flushing, results, runtime
 from circuits.process.gate import Gate
 from circuits.storage.database import DatabaseStore
+from circuits.testing import memory_circuits
 from tests.calls import fail, succeed
 from tests.clock import Clock, database_clock
 from tests.concurrency import Meeting, in_processes, in_threads
@@ -303,3 +304,11 @@ def test_processes_share_one_budget() -> None:
 def test_a_forked_child_begins_with_nothing_spent() -> None:
     assert in_processes(1, "spend_in_child", name="payments") == [[3, 2]]
     assert spent() == (5, 5)
+
+
+def test_circuits_in_memory_have_a_budget_too() -> None:
+    with memory_circuits():
+        assert circuits.may_retry("payments")
+        succeed("payments", 50)
+        assert sum(circuits.may_retry("payments") for _ in range(50)) == FLOOR + 10 - 1
+    assert not Circuit.objects.exists()
