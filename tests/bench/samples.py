@@ -1,4 +1,4 @@
-"""Reports to test with."""
+"""Sample reports for the tests of the benchmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TIMINGS = {
 
 
 def report(protect: float = 0.4, queries: float = 1) -> Report:
-    """Return a report of two cases, with these ratios in it."""
+    """Return a report of two cases with the given ratios."""
     return Report(
         environment={"Python": "3.11", "processors": "2 x fast"},
         rounds=3,

@@ -1,4 +1,4 @@
-"""The check finds regressions, and reports nothing else as one."""
+"""The check reports regressions, and nothing else as a regression."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def test_a_healthy_fleet_reads_and_writes_tallies(processes: int, statements: fl
 
 def test_an_outage_adds_a_trial_for_each_delay() -> None:
     assert MODEL.outage(1) == pytest.approx(5.2 + 0.6)  # two changes
-    assert MODEL.outage(8) == pytest.approx(41.6 + 1.3)  # and seven that come too late
+    assert MODEL.outage(8) == pytest.approx(41.6 + 1.3)  # and seven claims that come too late
 
 
 def test_circuits_add_tallies_and_trials_and_no_read() -> None:

@@ -30,7 +30,7 @@ EFFORT = Effort(rounds=3, turn_seconds=0.001, batch_seconds=0.00001)
 
 
 class Fake:
-    """A contender whose calls take what it says, without taking any time."""
+    """A contender that reports invented times, and takes none."""
 
     def __init__(self, name: str, *nanoseconds: int, does: float = 1.0) -> None:
         self.name = name
@@ -67,7 +67,7 @@ def test_each_has_a_turn_in_every_round() -> None:
     timings = measure([one.contender(), other.contender()], EFFORT)
     assert timings["one"] == Timing(rounds=(100.0, 100.0, 100.0), p99=100.0)
     assert timings["other"].median == 1000.0
-    assert one.turns == other.turns == 1 + EFFORT.rounds  # the first finds out how much to do
+    assert one.turns == other.turns == 1 + EFFORT.rounds  # the first finds the size of a batch
 
 
 def test_the_order_of_the_turns_changes() -> None:
@@ -143,7 +143,7 @@ def test_a_percentile(share: float, value: int) -> None:
     assert percentile(range(100, 0, -1), share) == value
 
 
-# Stopwatches: each makes the calls it was told to, and takes some time
+# Stopwatches: each makes the calls that it should, and takes some time
 
 
 def test_calling() -> None:

@@ -1,4 +1,4 @@
-"""Plots are drawn for what can be drawn, and the same ones are the same."""
+"""Plots are drawn for what can be drawn, and drawing again gives the same file."""
 
 from __future__ import annotations
 

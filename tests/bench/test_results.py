@@ -1,4 +1,4 @@
-"""A report, to a file and back."""
+"""Reports are written to a file and read back, and merged."""
 
 from __future__ import annotations
 

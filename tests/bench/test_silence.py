@@ -1,4 +1,4 @@
-"""What a silent server costs, and what one process asks."""
+"""The figures of the cases with a silent server, and with one process and many circuits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an outage costs a site: how it is counted, and that the pages say what was found."""
+"""The figures of what an outage costs a site, and the pages that show them."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_requests_come_on_schedule() -> None:
 
 
 def requested(answer: bytes) -> list[Request]:
-    """Make requests to a server that says that and closes the connection."""
+    """Make requests to a server that sends an answer and closes the connection."""
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

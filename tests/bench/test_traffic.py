@@ -1,4 +1,4 @@
-"""What threads ask of their database is noted as it is asked."""
+"""The statements that threads send to their database are noted when they are sent."""
 
 from __future__ import annotations
 

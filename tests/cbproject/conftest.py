@@ -19,7 +19,7 @@ class Run(Protocol):
 
 @pytest.fixture
 def python(tmp_path: Path) -> Run:
-    """Runs Python under the project's own settings, all defaults but for `env`."""
+    """Return a function that runs Python with the project's default settings, except for `env`."""
 
     def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -37,13 +37,13 @@ def python(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def manage(python: Run) -> Run:
-    """Runs a management command likewise."""
+    """Return a function that runs a management command with the same settings."""
     return partial(python, "manage.py")
 
 
 @pytest.fixture
 def migrated(manage: Run) -> Run:
-    """The same for development, with both databases migrated."""
+    """Return the same with the settings for development, after migrating both databases."""
     run: Run = partial(manage, **DEVELOPMENT)
     for alias in ("default", "circuits"):
         result = run("migrate", "--verbosity", "0", "--database", alias)
@@ -52,7 +52,7 @@ def migrated(manage: Run) -> Run:
 
 
 def project_environment(folder: Path) -> dict[str, str]:
-    """The environment of a process of the project, without that of the tests or the developer."""
+    """Return the environment of a process of the project, without the tests' or developer's."""
     return {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "DJANGO_SETTINGS_MODULE": "cbproject.settings",

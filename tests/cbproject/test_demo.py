@@ -1,4 +1,4 @@
-"""The demo as a user runs it, and what it says when the story goes otherwise."""
+"""The demo as a user runs it, and its message when a step has another outcome."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""All processes together, as `make run` starts them: they work, and they stop on Ctrl-C."""
+"""All processes together, as `make run` starts them: they work together, and stop on Ctrl-C."""
 
 import re
 import signal
@@ -32,7 +32,7 @@ def port() -> int:
 
 @pytest.fixture
 def site(migrated: Run, tmp_path: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The running processes, with an expired circuit to work on; their output is in a file."""
+    """Run the processes with an expired circuit to work on, and write their output to a file."""
     migrated("shell", "--no-imports", "--command", OPEN_AN_EXPIRED_CIRCUIT)
     with (tmp_path / "output").open("wb") as output:
         site = subprocess.Popen(
@@ -53,12 +53,12 @@ def test_all_processes_work_and_stop_cleanly(
     output = tmp_path / "output"
     _wait_for("development server at", output)
     assert requests.get(f"http://{HOST}:{port}/health", timeout=5).ok
-    # The address that it prints is the one that people follow.
+    # People follow the address that the server prints.
     (address,) = re.findall(r"server at (http://\S+?/)\s", output.read_text())
     landed = requests.get(address, timeout=5)
     assert landed.ok
     assert landed.url.startswith(f"http://{HOST}:{port}/admin/login/")
-    # Beat sent the task through the filesystem broker, and the worker did it.
+    # Beat sent the task through the filesystem broker, and the worker ran it.
     _wait_for("Changed state from open to half_open (expired)", output)
 
     site.send_signal(signal.SIGINT)

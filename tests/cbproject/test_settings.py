@@ -14,7 +14,7 @@ PRODUCTION = {
 
 
 def read(python: Run, *names: str, **env: str) -> list[object]:
-    """The values of settings under an environment."""
+    """Return the values of settings in an environment."""
     values = ", ".join(f"settings.{name}" for name in names)
     code = f"import json; from cbproject import settings; print(json.dumps([{values}]))"
     result = python("-c", code, **env)
@@ -90,7 +90,7 @@ def test_tests_have_one_database_where_both_aliases_lead_to_one(
     assert read(python, name, DJANGO_SECRET_KEY="x", **urls) == [mirrored]
 
 
-#: Asks for each example, and prints the statuses.
+#: Requests each example, and prints the statuses.
 ASK = """
 import django
 django.setup()
@@ -105,7 +105,7 @@ print([browser.get(path, secure=True).status_code for path in paths])
 def test_the_examples_call_out_for_nobody_unless_they_are_asked_for(
     migrated: Run, python: Run, enabled: dict[str, str], statuses: str
 ) -> None:
-    """In production the pages are not there; where they are, they call what does not answer."""
+    """In production the pages do not exist; elsewhere they call a remote that does not answer."""
     site = {**PRODUCTION, "DJANGO_ALLOWED_HOSTS": "site.test", "REMOTE_URL": "http://127.0.0.1:9"}
     result = python("-c", ASK, **site, **enabled)
     assert result.stdout.splitlines()[-1:] == [statuses], result.stderr
@@ -172,7 +172,7 @@ def test_what_the_project_writes_is_for_its_owner(migrated: Run, tmp_path: Path)
     var = tmp_path / "var"
     private = {"var": "700", "db.sqlite3": "600", "circuits.sqlite3": "600"}
     assert modes(var) == private
-    for path in (var, *var.glob("*.sqlite3")):  # as versions before this one left them
+    for path in (var, *var.glob("*.sqlite3")):  # as earlier versions left them
         path.chmod(0o755)
     keep_open = "; ".join(
         [
@@ -202,7 +202,7 @@ print(answer.status_code, answer.content.decode())
 def test_the_page_of_an_error_shows_no_password(python: Run, tmp_path: Path) -> None:
     env = {
         **DEVELOPMENT,
-        # SQLite does not know of passwords, and says so when it is asked to connect.
+        # SQLite has no passwords, and says so when it connects.
         "DATABASE_URL": f"sqlite:///{tmp_path}/x.sqlite3?password=hunter2",
         "CIRCUITS_DATABASE_URL": f"sqlite:///{tmp_path}/y.sqlite3?password=hunter2",
         "CELERY_BROKER_URL": "redis://:hunter2@cache.test/1",

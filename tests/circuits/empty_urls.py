@@ -1,3 +1,3 @@
-"""The addresses of a site without an admin."""
+"""The URLs of a site without an admin."""
 
 urlpatterns: list[object] = []

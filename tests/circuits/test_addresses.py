@@ -1,4 +1,4 @@
-"""Which addresses are public."""
+"""Which IP addresses count as public."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NOT_PUBLIC = [
     "4000::1",
 ]
 
-#: Ways in which an IPv6 address holds the IPv4 address that its packets go to.
+#: The ways in which an IPv6 address contains the IPv4 address that its packets go to.
 CARRIERS = {
     "mapped": lambda four: IPv6Network("::ffff:0:0/96")[four],
     "compatible": lambda four: IPv6Address(four),

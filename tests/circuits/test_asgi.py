@@ -25,7 +25,7 @@ def written(index: int) -> int:
 async def test_what_was_gathered_is_written_before_the_server_stops(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # One that may end, as that of the test process may not.
+    # This pulse may end, unlike that of the test process.
     pulse = Pulse(lambda: False, runtime.flush)
     pulse.ensure_running()
     monkeypatch.setattr(runtime, "pulse", pulse)

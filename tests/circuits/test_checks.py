@@ -1,4 +1,4 @@
-"""The system checks, each of them both ways."""
+"""The system checks: each of them passes and fails as it should."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ALIAS = "circuits"
 
 
 def found() -> list[CheckMessage]:
-    """What Django's own run of the checks finds about circuits."""
+    """Run Django's checks, and return the messages about circuits."""
     return [message for message in run_checks() if str(message.id).startswith("circuits.")]
 
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The options of a fit database for the circuits, for a test to change."""
+    """Return the options of a suitable database for the circuits, which a test may change."""
     options = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": "circuits.sqlite3",
@@ -116,11 +116,11 @@ def test_e003_where_nothing_routes_the_circuits_to_their_database(
 
 
 class OurOwnRouter(CircuitsRouter):
-    """A router made from ours."""
+    """A router that subclasses ours."""
 
 
 class EquivalentRouter:
-    """A router that has nothing of ours, and the same answers."""
+    """A router that shares no code with ours, but gives the same answers."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
         return ALIAS if model._meta.app_label == "circuits" else None
@@ -139,7 +139,7 @@ class ReplicaRouter:
 
 
 class OneDatabaseRouter:
-    """A router that knows of one database only."""
+    """A router that knows only one database."""
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
         return db == "default"

@@ -1,4 +1,4 @@
-"""The CIRCUITS setting: what each key may be, and what is in force."""
+"""The CIRCUITS setting: which values each key may have, and which are in effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exceptions: their messages for people, their attributes for code, their way by pickle."""
+"""The exceptions: their messages for people, their attributes for code, and their pickling."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_subclasses_come_through_pickle_too() -> None:
 
 
 class PaymentsRefusedError(CircuitOpenError):
-    """A site's own."""
+    """An exception of a site."""
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_bad_value_is_shown_as_far_as_it_can_be() -> None:
     assert shown([Unprintable()]) == "an unprintable list"
 
 
-# What a refusal tells besides
+# What a refusal says about its circuit
 
 
 def test_a_traceback_names_the_circuit_also_where_nothing_more_is_known() -> None:
@@ -182,7 +182,7 @@ def test_who_cannot_tell_spoils_no_traceback() -> None:
 
 @pytest.fixture
 def asked(nobody_knows: None) -> list[str]:
-    """Let refusals ask here how their circuit stands; return the names they ask about."""
+    """Collect the names of circuits whose standing refusals ask for."""
     names: list[str] = []
 
     def ask(name: str) -> Standing:

@@ -1,4 +1,4 @@
-"""The public face: its names, and that importing it costs and touches nothing."""
+"""The public names of the package, and that importing it costs and touches nothing."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 
 def run(code: str) -> str:
-    """The output of a separate process in which Django is not configured."""
+    """Run code in a process in which Django is not configured, and return the output."""
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=settings.BASE_DIR,

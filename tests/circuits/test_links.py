@@ -1,4 +1,4 @@
-"""Links to the admin for texts that are read outside of it."""
+"""Links to the admin in texts that are read outside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables: made, unmade and made again, and what they let no one write."""
+"""The tables: they are made, removed and made again, and refuse wrong values."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _tables_again(committed: None) -> Iterator[None]:
 def test_the_tables_can_be_unmade_and_made_again() -> None:
     migrate("circuits", "zero")
     assert not has_tables()
-    migrate("contenttypes")  # somebody else's, while there is no table of ours to fill
+    migrate("contenttypes")  # another app is migrated while there is no table of ours to fill
     assert not has_tables()
     migrate()
     assert has_tables()
@@ -126,7 +126,7 @@ def test_no_circuit_is_made_when_none_is_named() -> None:
 
 
 def refuses(row: Model, **values: Any) -> None:
-    """Write past every check but the database's own, which must be the one to refuse."""
+    """Write values that only the database itself checks, and expect it to refuse them."""
     before = values_of(row)
     # By a constraint; or, of a whole number below 0 on MariaDB, by the column's type.
     with pytest.raises((IntegrityError, DataError)):

@@ -1,4 +1,4 @@
-"""Log lines that would come again and again."""
+"""Log lines that are written once a minute instead of each time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The patterns that a site may add to those that are masked."""
+"""The patterns by which a site may mask further secrets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GOOD = [
     re.compile("x", re.IGNORECASE),
 ]
 
-#: Each of them is hopeless on the right text, or may be.
+#: Patterns that take for ever on some text, or may do so.
 SLOW = [
     "(a+)+$",
     "(?:a|aa)+$",

@@ -31,7 +31,7 @@ UNRESERVED = string.ascii_letters + string.digits + "-._~%!$&'()*+,;=:"
 
 
 def secrets(alphabet: str) -> st.SearchStrategy[str]:
-    """A word to look for at each end, and any characters between."""
+    """Return a strategy of secrets: a known word at each end, and any characters between."""
     return st.text(alphabet, max_size=12).map(lambda middle: f"s3cr3t{middle}t3rc3s")
 
 
@@ -330,7 +330,7 @@ def test_a_megabyte_of_anything_is_described_in_no_time(fragment: str) -> None:
     assert time.process_time() - began < 10
 
 
-# What the site knows besides
+# What the site adds
 
 
 @pytest.fixture
@@ -407,7 +407,7 @@ def test_a_control_character_becomes_a_space(character: str) -> None:
 
 @pytest.fixture
 def nobody() -> str:
-    """The host and port of a server that is not there."""
+    """Return a host and port at which no server listens."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{closed.getsockname()[1]}"

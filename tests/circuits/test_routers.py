@@ -1,4 +1,4 @@
-"""Where the circuits are kept, and that nothing else is kept with them."""
+"""The router: it keeps the circuits on their database, and nothing else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Layout = Callable[[dict[str, Any], dict[str, Any]], CircuitsRouter]
 
 @pytest.fixture
 def layout(monkeypatch: pytest.MonkeyPatch, settings: Settings, identity: Any) -> Layout:
-    """Lays out the site's database and that of the circuits; nothing connects to them."""
+    """Return a function that sets the databases of site and circuits; nothing connects to them."""
     settings.CIRCUITS = {"DATABASE": "circuits"}
     monkeypatch.setattr(routers, "is_same_database", identity.is_same_database)
 
@@ -43,7 +43,7 @@ def layout(monkeypatch: pytest.MonkeyPatch, settings: Settings, identity: Any) -
 
 @pytest.fixture
 def identity() -> Any:
-    """The module as a process has it that has just been started, with no test database."""
+    """Return the module as it is in a process that has just started, without test databases."""
     spec = find_spec("circuits.storage.identity")
     assert spec is not None
     assert spec.loader is not None

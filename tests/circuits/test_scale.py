@@ -1,4 +1,4 @@
-"""Large tables: every query of the admin and the tasks goes by an index, and there are few."""
+"""Large tables: the queries of the admin and the tasks all use an index, and are few."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHANGES = reverse("admin:circuits_transition_changelist")
 
 
 def asked(client: Client, url: str, *, may_sort: bool = False) -> list[str]:
-    """Return the detours of the queries for a page, of which there are few."""
+    """Return the queries of a page that use no index; check that the page makes few queries."""
 
     def ask() -> None:
         assert client.get(url).status_code == 200
@@ -71,7 +71,7 @@ def test_the_list_of_circuits_is_read_in_the_order_of_an_index(
 
 @pytest.fixture
 def flapping() -> Circuit:
-    """A circuit with most of a long history, beside two thousand with little."""
+    """Make a circuit with most of a long history, beside two thousand with little of it."""
     circuits = CircuitFactory.build_batch(2_000, generation=1_000_000)
     Circuit.objects.bulk_create(circuits)
     pks = list(Circuit.objects.order_by("pk").values_list("pk", flat=True))

@@ -1,4 +1,4 @@
-"""Nothing secret is kept: not in a row, the history, a log line or an exception's words."""
+"""No secret is kept: not in a row, the history, a log line or the message of an exception."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _every_log_line(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def with_secrets(url: str) -> str:
-    """Put secrets wherever a URL may hold them."""
+    """Return a URL with secrets in every place that can hold one."""
     return (
         url.replace("://", f"://{SECRET}:{SECRET}@")
         + f"/path?token={SECRET}&next=/{SECRET}?{SECRET}#{SECRET}"
@@ -59,7 +59,7 @@ def with_secrets(url: str) -> str:
 
 
 def written() -> str:
-    """All that is kept of all circuits."""
+    """Return everything that is kept of all circuits, as text."""
     return repr([*Circuit.objects.values_list(), *Transition.objects.values_list()])
 
 
@@ -85,7 +85,7 @@ def remote(reply: bytes | Callable[[Request], bytes]) -> Iterator[str]:
 
 
 def redirect_to_fault(request: Request) -> bytes:
-    """Send the caller on to another address with a secret, which fails."""
+    """Redirect the caller to another URL with a secret, which fails."""
     if request.target.startswith("/there"):
         return answer(500, Connection="close")
     return answer(302, Location=f"/there?token={SECRET}", Connection="close")
@@ -182,7 +182,7 @@ UNPRINTABLE: Any = ["C", "Zl", "Zp"]
 
 queries = st.text(st.characters(exclude_categories=UNPRINTABLE), max_size=8)
 
-#: What HTTP can send as a password, without what ends it in a URL and must be escaped there.
+#: Passwords that HTTP can send, without the characters that must be escaped in a URL.
 passwords = st.text(
     st.characters(max_codepoint=255, exclude_categories=UNPRINTABLE, exclude_characters="/\\?#"),
     max_size=8,
@@ -365,7 +365,7 @@ urlpatterns = [path("", asks)]
 
 @pytest.fixture
 def djangos_own_filter(settings: Settings) -> Iterator[None]:
-    """Report errors as a site does that has not chosen a filter."""
+    """Report errors as a site that has not chosen a filter."""
     settings.DEFAULT_EXCEPTION_REPORTER_FILTER = "django.views.debug.SafeExceptionReporterFilter"
     get_default_exception_reporter_filter.cache_clear()  # type: ignore[attr-defined]
     yield
@@ -377,7 +377,7 @@ def djangos_own_filter(settings: Settings) -> Iterator[None]:
 def test_the_page_of_an_error_shows_no_secret_of_the_settings(
     settings: Settings, mistake: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither in the settings that it lists nor in the variables of the traceback."""
+    """This covers both the settings that it lists and the variables of the traceback."""
     settings.DEBUG = True
     settings.ROOT_URLCONF = __name__
     secret = {"NOTIFY": {"SECRET_WEBHOOK": HOOK}, "HEALTH_TOKEN": SECRET * 5}

@@ -1,4 +1,4 @@
-"""The story that must always work, over real HTTP, on whatever database the tests use."""
+"""The story of the demo, over real HTTP, on whichever database the tests use."""
 
 from __future__ import annotations
 

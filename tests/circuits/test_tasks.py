@@ -1,4 +1,4 @@
-"""The task on beat: expired open circuits become half_open without any traffic."""
+"""The task of beat: open circuits whose delay has passed become half_open without traffic."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_passes_in_many_threads_and_processes_move_each_circuit_once() -> None:
 
 @contextmanager
 def locked_elsewhere(name: str) -> Iterator[None]:
-    """Let another connection hold the lock of a circuit's row."""
+    """Lock a circuit's row on another connection while the block runs."""
     locked, done = Event(), Event()
 
     def hold() -> None:

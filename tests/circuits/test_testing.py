@@ -1,4 +1,4 @@
-"""The helpers for the tests of sites that use circuits. None of these tests may ask a database."""
+"""The helpers for the tests of sites that use circuits. No test here may use a database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The translations: complete, fresh, in agreement with what they translate, and in use."""
+"""The translations: complete, up to date, consistent with their originals, and in use."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.factories import CircuitFactory, TransitionFactory
 APP: Final = Path(__file__).parents[2] / "circuits"
 CATALOGUES: Final = sorted(APP.glob("locale/*/LC_MESSAGES/django.po"))
 
-#: The places of values: those of ``%`` and those of ``str.format``.
+#: The placeholders of values: those of ``%`` and those of ``str.format``.
 PLACE: Final = re.compile(r"%(?:\(\w+\))?[-+ #0]*\d*(?:\.\d+)?[a-zA-Z%]|\{\w*\}")
 
 Key = tuple[str | None, str]
@@ -69,7 +69,7 @@ def test_there_is_one_for_dutch() -> None:
 
 @pytest.fixture(scope="module")
 def gathered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the app, its texts gathered anew."""
+    """Make a copy of the app and gather its texts again; return its folder."""
     if not shutil.which("xgettext"):
         missing = "GNU gettext is not installed, so the texts of the app cannot be gathered."
         if os.environ.get("REQUIRE_GETTEXT") == "1":
@@ -147,7 +147,7 @@ def test_a_translation_begins_and_ends_like_its_text(catalogue: Path) -> None:
 
 @each_catalogue
 def test_no_word_of_djangos_is_said_differently(catalogue: Path) -> None:
-    """All apps share one catalogue: a text that Django has too would change in its pages."""
+    """All apps share one catalogue, so a text that Django has too would change on its pages."""
     ours = {key(entry): pairs(entry) for entry in polib.pofile(str(catalogue))}
     places = Path(django.__file__).parent.glob(f"**/{catalogue.relative_to(APP)}")
     theirs = [entry for path in places for entry in polib.pofile(str(path))]
@@ -168,7 +168,7 @@ def visible(html: str) -> str:
     return unescape(" ".join([re.sub(r"<[^>]*>", " ", html), *said]))
 
 
-# Whatever is not the app's own to say is a number here, or an address.
+# All texts that do not come from the app are numbers or addresses here.
 FORM: Final = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
 BAD_FORM: Final = FORM | {
     "name": "1\x02",
@@ -197,7 +197,7 @@ def _address(view: str, *args: object) -> str:
 
 
 def _get(view: str, *names: str) -> Callable[[Client, Circuit], str]:
-    """Return what shows a page; the names are those of attributes that its address has."""
+    """Return a function that shows a page; its URL takes these attributes of the circuit."""
 
     def show(client: Client, circuit: Circuit) -> str:
         url = _address(view, *(getattr(circuit, name) for name in names))
@@ -211,18 +211,18 @@ def _refused_form(client: Client, circuit: Circuit) -> str:
 
 
 def _asked(key: str) -> Callable[[Client, Circuit], str]:
-    """Return what shows the question before an operation."""
+    """Return a function that shows the confirmation page of an operation."""
     return lambda client, circuit: client.get(
         _address("circuit_operate", circuit.pk, key)
     ).content.decode()
 
 
 def _done(key: str) -> Callable[[Client, Circuit], str]:
-    """Return what shows the page after an operation that ends by itself where it can."""
+    """Return a function that shows the page after an operation, for a time if it takes one."""
 
     def show(client: Client, circuit: Circuit) -> str:
         if key == "try_now":
-            # The error of a call is in the language of who wrote it.
+            # The error of a call is in whatever language its author used.
             Circuit.objects.filter(pk=circuit.pk).update(probe_url="")
         url = _address("circuit_operate", circuit.pk, key)
         return client.post(url, {"seconds": "3600"}, follow=True).content.decode()
@@ -231,7 +231,7 @@ def _done(key: str) -> Callable[[Client, Circuit], str]:
 
 
 def _asked_again(client: Client, circuit: Circuit) -> str:
-    """Show the question where somebody else was faster, and a time that is none."""
+    """Show the confirmation page again, after another user was faster and the time was invalid."""
     url = _address("circuit_operate", circuit.pk, "observe")
     answer = {"mode": Mode.FORCED_OPEN.value, "seconds": "1"}
     return client.post(url, answer).content.decode()
@@ -295,7 +295,7 @@ each_page = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES.keys())
 
 @pytest.fixture
 def dutch() -> Client:
-    """The browser of a superuser who reads Dutch."""
+    """Return a test client of a superuser who reads Dutch."""
     client = Client(headers={"accept-language": "nl"})
     client.force_login(get_user_model().objects.create_superuser("42"))
     return client
@@ -322,7 +322,7 @@ def test_a_dutch_page_has_no_english_of_ours(
 
 @pytest.fixture
 def marked(settings: Settings, tmp_path: Path) -> None:
-    """Let "Dutch" be the English texts, ours and Django's, in brackets around what is fixed."""
+    """Replace Dutch by the English texts, ours and Django's, with brackets around fixed parts."""
     catalogue = polib.MOFile()
     catalogue.metadata = {
         "Content-Type": "text/plain; charset=UTF-8",
@@ -354,7 +354,7 @@ def bracketed(text: str) -> str:
 
 
 def unmarked(text: str) -> list[str]:
-    """Return the words that no translator can reach."""
+    """Return the words that are not marked for translation."""
     # The search icon's text is Django's, and English in every language.
     text = re.sub(r"⟦[^⟧]*⟧|https?://\S*|\bUTC\b|\bSearch\b", " ", text)
     return re.findall(r"[^\W\d_]{2,}", text)
@@ -382,7 +382,7 @@ COMMANDS: Final = {
     "beat": ("check_beat",),
 }
 
-#: What a command has in common with every language: what is typed, and names of standards.
+#: The words of a command that are the same in every language: what is typed, and standards.
 TECHNICAL: Final = {
     *("CommandError", "HTTP", "URL", "ms"),
     *("consecutive", "False", "count", "interval", "timeout"),

@@ -1,4 +1,4 @@
-"""What may be a circuit's name, and what URL may be called or kept."""
+"""Which names a circuit may have, and which URLs may be called or kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from circuits.validation import check_name, check_probe_url, check_url
 
 quick = settings(derandomize=True, deadline=None)
 
-#: Things that are no strings.
+#: Values that are not strings.
 others: st.SearchStrategy[object] = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.binary(), st.lists(st.text())
 )
@@ -209,7 +209,7 @@ def test_a_url_that_is_no_string_is_refused_with_its_type(check: Check, url: obj
         check(url)
 
 
-#: Text that is somewhat like a URL.
+#: Texts that look somewhat like a URL.
 almost_urls = st.builds(
     "".join,
     st.tuples(

@@ -1,4 +1,4 @@
-"""Every test meets a mock service that was just started, and none of them really sleeps."""
+"""Every test gets a freshly started mock service, and no test really sleeps."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def fresh_service(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The sleeps asked for, in place of sleeping."""
+    """Collect the requested sleeps instead of sleeping."""
     asked: list[float] = []
     monkeypatch.setattr(views, "sleep", asked.append)
     return asked

@@ -15,7 +15,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 @pytest.fixture
 def client() -> Client:
-    """A remote program's view of the service: CSRF checks are on, and it has no token."""
+    """A test client like a program: CSRF checks are on, and it has no token."""
     return Client(enforce_csrf_checks=True)
 
 
@@ -229,7 +229,7 @@ def test_other_addresses_are_not_found(client: Client, address: str) -> None:
 def test_no_endpoint_takes_a_transaction(
     client: Client, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
-    # This test may not use the database, so opening a transaction would be an error.
+    # This test may not use the database, so a transaction would be an error.
     monkeypatch.setitem(connections.settings[DEFAULT_DB_ALIAS], "ATOMIC_REQUESTS", True)
 
     client.get(address)

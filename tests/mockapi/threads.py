@@ -1,4 +1,4 @@
-"""Help for tests with many threads."""
+"""A helper for tests with many threads."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +11,8 @@ T = TypeVar("T")
 class YieldingKey(str):
     """A string that lets other threads run whenever a dict looks it up.
 
-    It opens the gap between reading a dict's value and writing it back, so that code without a
-    lock loses updates at once and not once in a million runs.
+    It widens the gap between reading a value of a dict and writing it back. So code without a lock
+    loses updates at once, and not once in a million runs.
     """
 
     __slots__ = ()

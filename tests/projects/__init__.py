@@ -1,4 +1,4 @@
-"""Small projects such as a user has, made by `startproject` and run in processes of their own.
+"""Small projects like those of users, made by `startproject` and run in processes of their own.
 
     def test_a_command(tmp_path: Path) -> None:
         project = Project.make(tmp_path, settings="CIRCUITS['FLUSH_SECONDS'] = 1").migrated()
@@ -7,8 +7,8 @@
         project.run("import circuits; circuits.get('payments').force_open()")
 
 A project is named `mysite` and set up as the README's Quick start says, on SQLite files in its
-folder; :mod:`tests.projects.databases` has the other databases. The package is the one in this
-repository. Nothing of this process's environment reaches a project but `PATH` and `HOME`.
+folder; :mod:`tests.projects.databases` has the other databases. It uses the package in this
+repository. Of the environment of this process, a project gets only `PATH` and `HOME`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from django.core.management import call_command
 
 from .databases import FILES, Databases
 
-#: Where the package is.
+#: The folder of the package.
 ROOT: Final = Path(__file__).parents[2]
 
-#: Seconds after which a command hangs: none of them takes long, but the machine may be busy.
+#: Seconds after which a command counts as hung. None takes long, but the machine may be busy.
 PATIENCE: Final = 180.0
 
 Done = subprocess.CompletedProcess[str]
@@ -48,10 +48,10 @@ class Project:
     """A project in a folder of its own.
 
     Args:
-        folder: Where its ``manage.py`` is.
-        databases: How its databases are laid out.
+        folder: The folder of its ``manage.py``.
+        databases: Its databases.
         python: The interpreter that runs it.
-        env: Environment variables for all that it runs.
+        env: Environment variables for everything that it runs.
     """
 
     folder: Path
@@ -73,10 +73,10 @@ class Project:
 
         Args:
             folder: An empty folder.
-            settings: Python, put at the end of ``mysite/settings.py``.
-            urls: Python, put in the place of ``mysite/urls.py``.
-            apps: The files of its own apps, ``{"shop": {"models.py": "..."}}``.
-            databases: How its databases are laid out.
+            settings: Python code that is appended to ``mysite/settings.py``.
+            urls: Python code that replaces ``mysite/urls.py``.
+            apps: The files of its own apps, such as ``{"shop": {"models.py": "..."}}``.
+            databases: Its databases.
         """
         project = cls(folder, databases)
         call_command("startproject", "mysite", folder, verbosity=0)
@@ -108,11 +108,11 @@ class Project:
         return self
 
     def manage(self, *arguments: str, check: bool = True, patience: float = PATIENCE) -> Done:
-        """Run ``manage.py``; a failure is one of the test, with all that it said, unless told."""
+        """Run ``manage.py``. Unless ``check`` is off, fail with its output if the command fails."""
         return self._python("manage.py", *arguments, check=check, patience=patience)
 
     def run(self, code: str, *, check: bool = True, patience: float = PATIENCE) -> Done:
-        """Run a piece of Python in the project, to the end of its process."""
+        """Run Python code in the project, and wait for its process to end."""
         set_up = "import django; django.setup()\n"
         return self._python("-c", set_up + textwrap.dedent(code), check=check, patience=patience)
 
@@ -123,7 +123,7 @@ class Project:
         return self._python("-m", "pytest", *plugin, *arguments, check=check, patience=patience)
 
     def environment(self) -> dict[str, str]:
-        """Return the whole environment of what it runs."""
+        """Return the complete environment of the commands of this project."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(Path.home()),

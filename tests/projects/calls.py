@@ -1,4 +1,4 @@
-"""A project that makes calls, and what its circuits then say of them."""
+"""A project that makes calls, and the counts in its circuits' rows."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class Seen:
 
     @property
     def calls(self) -> int:
-        """All that were tried."""
+        """The number of all calls that were tried."""
         return self.successes + self.failures + self.refusals
 
 
 def calling(
     folder: Path, settings: str = "", *, urls: str = "", databases: Databases = FILES
 ) -> Project:
-    """Make the project, with its tables."""
+    """Make the project and its tables."""
     return Project.make(
         folder,
         settings=SETTINGS + settings,
@@ -75,7 +75,7 @@ def calling(
 
 
 def seen(project: Project, name: str) -> Seen:
-    """Return what was written for a circuit; empty counts if it does not exist."""
+    """Return the counts in a circuit's row, or zeros if the circuit does not exist."""
     done = project.run(f"""
         import json
         from circuits.models import Circuit

@@ -14,6 +14,6 @@ from .databases import KINDS, Databases, databases
 def project_databases(
     request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Databases]:
-    """Databases for a project, of each kind that this test run stands for."""
+    """Make databases for a project, of each kind that belongs to this test run."""
     with django_db_blocker.unblock(), databases(request.param) as made:
         yield made

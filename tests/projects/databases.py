@@ -1,4 +1,4 @@
-"""The databases of the small projects, laid out as the README says for each kind."""
+"""The databases of the small projects, set up as the README says for each kind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.db.utils import ConnectionHandler
 
 from tests import services
 
-#: The Quick start's two files, and what its sentence on servers makes of a PostgreSQL or MariaDB.
+#: Settings for the Quick start's two files, and for a server as the Quick start describes it.
 _FILES: Final = """
 DATABASES["circuits"] = {
     "ENGINE": "django.db.backends.sqlite3",
@@ -42,14 +42,14 @@ _ENGINES: Final = {
     "mariadb": "django.db.backends.mysql",
 }
 
-#: The kinds that the database of this test run stands for: `make test` needs no server.
+#: The kinds that belong to the database of this test run; `make test` needs no server.
 KINDS: Final = {
     "sqlite": ("sqlite file", "sqlite memory"),
     "postgres": ("postgres",),
     "mariadb": ("mariadb",),
 }[os.environ.get("TEST_DATABASE", "sqlite")]
 
-#: For tests that need a server, but whose project keeps its circuits where it always does.
+#: Marks tests that need a server, and whose project keeps its circuits on SQLite files.
 once_on_servers = pytest.mark.skipif(
     KINDS == ("mariadb",), reason="once is enough, beside PostgreSQL"
 )
@@ -61,10 +61,10 @@ class Databases:
 
     Args:
         kind: ``sqlite file`` and ``sqlite memory`` say where the *test* databases are; the
-            project's own are files in both. ``postgres`` and ``mariadb`` are one database with
-            two aliases.
-        settings: What lays them out in ``settings.py``.
-        vendor: Django's word for the database.
+            project's own databases are files in both. ``postgres`` and ``mariadb`` are one database
+            with two aliases.
+        settings: The lines of ``settings.py`` that set them up.
+        vendor: Django's name of the kind of database.
     """
 
     kind: str
@@ -72,7 +72,7 @@ class Databases:
 
     @property
     def is_server(self) -> bool:
-        """Whether both aliases lead to one database of a server."""
+        """Whether both aliases name one database of a server."""
         return self.kind in _SERVERS
 
     @property
@@ -87,11 +87,11 @@ FILES: Final = Databases("sqlite memory", _FILES)
 
 @contextmanager
 def databases(kind: str, encoding: str = "") -> Iterator[Databases]:
-    """Make the databases of a project, and drop what became of them.
+    """Make the databases of a project, and drop them and their test databases at the end.
 
     Args:
-        kind: Of :data:`KINDS`.
-        encoding: How its server keeps texts, in the words of its ``CREATE DATABASE``.
+        kind: One of :data:`KINDS`.
+        encoding: How the server stores texts, as a clause of its ``CREATE DATABASE``.
     """
     if kind == "sqlite memory":
         yield FILES
@@ -120,7 +120,7 @@ def _server(kind: str, name: str) -> dict[str, Any]:
 
 
 def _names_like(server: dict[str, Any]) -> list[str]:
-    """Return the project's database and those that its test runs have made and left."""
+    """Return the names of the project's database and of those that its test runs left behind."""
     table, column = "information_schema.schemata", "schema_name"
     if server["ENGINE"] == _ENGINES["postgres"]:
         table, column = "pg_database", "datname"
@@ -130,7 +130,7 @@ def _names_like(server: dict[str, Any]) -> list[str]:
 
 
 def _execute(server: dict[str, Any], sql: str, *params: str) -> list[Any]:
-    """Run a statement on the server, from a database that is always there."""
+    """Run a statement on the server, connected to a database that always exists."""
     known = "postgres" if server["ENGINE"] == _ENGINES["postgres"] else "mysql"
     connection = ConnectionHandler({"default": {**server, "NAME": known}})["default"]
     try:

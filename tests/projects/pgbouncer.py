@@ -39,17 +39,17 @@ server_idle_timeout = 1
 
 @contextmanager
 def pgbouncer(*users: str) -> Iterator[int]:
-    """Run PgBouncer, and yield its port; each user has one connection to the server.
+    """Run PgBouncer, and yield its port; each user gets one connection to the server.
 
-    Skips the test where it is not installed, unless ``REQUIRE_PGBOUNCER`` is 1.
+    If it is not installed, the test is skipped, unless ``REQUIRE_PGBOUNCER`` is 1.
 
     Args:
-        users: Those that may come through, beside that of the tests.
+        users: The users that may connect, in addition to that of the tests.
     """
     if shutil.which("pgbouncer") is None and os.environ.get("REQUIRE_PGBOUNCER") != "1":
         pytest.skip("PgBouncer is not installed.")
     port = _free_port()
-    # Not in a folder of pytest's: it does not run as root, and those are root's alone.
+    # Not in a folder of pytest, which only root may read: PgBouncer does not run as root.
     with TemporaryDirectory(prefix="pgbouncer-") as name:
         folder = Path(name)
         folder.chmod(0o755)

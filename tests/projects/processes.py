@@ -1,4 +1,4 @@
-"""Processes that stay: a project's server or worker, run until it is told to stop."""
+"""Runs a project's server or worker until it is told to stop."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from . import Project
 
 
 class Process:
-    """A process under way.
+    """A running process.
 
     Args:
-        process: What runs.
-        log: What it has said, its children included.
+        process: The process itself.
+        log: The file with its output and that of its children.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -30,18 +30,18 @@ class Process:
 
     @property
     def said(self) -> str:
-        """All that it has written."""
+        """The output so far."""
         return self._log.read_text()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Ask it to end, as a deployment does, and wait until it has."""
+        """Ask the process to end, as a deployment does, and wait until it has ended."""
         self.process.send_signal(number)
         self.process.wait(PATIENCE)
 
 
 @contextmanager
 def running(project: Project, *arguments: str) -> Iterator[Process]:
-    """Run a Python module, or a program that is installed beside Python, in the project."""
+    """Run a Python module, or a program installed beside Python, in the project."""
     log = project.folder / "process.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -62,7 +62,7 @@ def running(project: Project, *arguments: str) -> Iterator[Process]:
 
 @contextmanager
 def serving(project: Project, *arguments: str) -> Iterator[tuple[Process, str]]:
-    """Run a server; ``PORT`` in its arguments is where it serves. Its URL is given too."""
+    """Run a server, whose arguments contain ``PORT`` for its port; yield it and its URL."""
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     with running(project, *(each.replace("PORT", str(port)) for each in arguments)) as server:

@@ -1,4 +1,4 @@
-"""A project whose tasks keep their results: an exception of ours is read back as what it was."""
+"""A project whose tasks keep their results: our exceptions are read back unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SETTINGS = """
     (BASE_DIR / "results").mkdir(exist_ok=True)
 """
 
-#: Raised where their libraries are in use; the request and the response are what no JSON can hold.
+#: Tasks that raise exceptions of libraries, whose request and response JSON cannot hold.
 FAIL = """
     import circuits, httpx, requests
     from circuits.calls.adapters import CircuitBusyConnectionError, CircuitOpenConnectionError
@@ -120,7 +120,7 @@ def test_an_exception_is_read_back_as_itself_where_its_library_is_not_loaded(
         "The circuit 'payments' was not made: there are 3 already. "
         "Use fewer names, or raise CIRCUITS['MAX_CIRCUITS'].",
     ]
-    # JSON holds no response, and none is better than a text in its place.
+    # JSON cannot hold a response, and no response is better than a text in its place.
     assert found[6][2] == (500 if serializer == "pickle" else None)
 
 
@@ -130,7 +130,7 @@ def test_where_the_library_is_not_installed_it_is_read_back_as_a_refusal(tmp_pat
     ).migrated()
     project.write("mysite/celery.py", CELERY)
     project.run(FAIL)
-    # An import that ends as that of a package which is not there.
+    # The import fails as if the package were not installed.
     project.write("httpx.py", "raise ModuleNotFoundError('httpx')")
     found = json.loads(project.run(READ).stdout.splitlines()[-1])
     assert [kinds[0] for kinds, *_ in found[4:6]] == ["CircuitOpenError", "CircuitBusyError"]

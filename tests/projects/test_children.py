@@ -1,4 +1,4 @@
-"""Child processes that work through circuits and end: each of their calls is counted, once."""
+"""Child processes that call through circuits and end: each of their calls is counted once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ METHODS = ("fork", "spawn", "forkserver")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """One project for all; each test has circuits of its own."""
+    """Make one project for all tests, each of which has circuits of its own."""
     return calling(tmp_path_factory.mktemp("project"))
 
 
 def run(project: Project, code: str) -> None:
-    """Run a program that has made calls of its own before its children do."""
+    """Run a program that makes calls of its own before its children do."""
     project.write("program.py", code)
     project.run("import runpy; runpy.run_path('program.py', run_name='__main__')")
 
@@ -48,7 +48,7 @@ def test_processes(project: Project) -> None:
     assert seen(project, "payments") == Seen("closed", 1 + 9, 0)
     quotes = seen(project, "quotes")
     assert quotes.state == "open", "no child alone sees a rate"
-    # Of the last four, who ends after the circuit has opened reports to a generation that is over.
+    # If one of the last four ends after the circuit has opened, its outcome no longer counts.
     assert 10 <= quotes.calls <= 12
 
 

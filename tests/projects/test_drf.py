@@ -1,4 +1,4 @@
-"""A project with Django REST framework: whatever refuses in its views, the client gets a 503."""
+"""A project with Django REST framework: the client gets a 503 for every refusal in its views."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ ASK = """
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A site that has the framework and, so that nothing else answers, no middleware of ours."""
+    """Make a site with the framework and without our middleware, so that only the first answers."""
     return Project.make(
         tmp_path_factory.mktemp("drf"),
         settings="""

@@ -1,4 +1,4 @@
-"""A database that has not every character: it is no outage, and no page fails."""
+"""A database that cannot store every character: that is no outage, and no page fails."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ pytestmark = [
 
 
 class Encoding(NamedTuple):
-    """How a database keeps texts.
+    """How a database stores texts.
 
     Args:
-        words: Of its ``CREATE DATABASE``.
-        kept: What becomes of ``déjà 漢字 💥``.
-        name: Whether it keeps that as a circuit's name.
-        settings: Of the project.
+        words: The clause of its ``CREATE DATABASE``.
+        kept: What it stores for ``déjà 漢字 💥``.
+        name: Whether it can store that as a circuit's name.
+        settings: Further settings of the project.
     """
 
     words: str

@@ -1,8 +1,8 @@
-"""A site's test run touches no real circuit, and none of its tests another's.
+"""A site's test run touches no real circuit, and no test touches the circuits of another.
 
-The host's own tests (:mod:`tests.projects.host`) say the second; here they are run by each runner
-on each database, and what the real database holds is compared. So that it could go wrong, the host
-looks at a circuit when it is loaded, before any runner has made a database for tests.
+The host's own tests (:mod:`tests.projects.host`) check the second; here each runner runs them on
+each database, and the contents of the real database are compared. To make that hard, the host reads
+a circuit when it is loaded, before any runner has made a database for tests.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def test_pytest_with_databases_that_are_used_again(site: Project) -> None:
 
 MODULE = "shop.in_memory"
 
-#: What never reaches a database says the same whichever that is.
+#: Tests that reach no database have the same result on each, so one is enough.
 once = pytest.mark.parametrize("site", [KINDS[-1]], indirect=True)
 
 
@@ -150,7 +150,7 @@ def test_a_fixture_keeps_them_in_memory(site: Project) -> None:
 
 @once
 def test_they_are_in_memory_where_no_database_is_made_for_them(site: Project) -> None:
-    # Django guards the databases in a class of its own, and in no other.
+    # Django guards the databases only in its own classes.
     classes = [f"{MODULE}.{each}" for each in ("InAStateForTheWholeClass", "Plain")]
     ran(site.manage("test", "--noinput", *classes), tests=9)
 

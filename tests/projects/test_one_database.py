@@ -1,4 +1,4 @@
-"""One database by two addresses: both aliases see the same tables, whichever is migrated first."""
+"""One database under two addresses: both aliases see the same tables, in any order of migrating."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_all_tables_are_made_whichever_alias_is_migrated_first(
 def test_a_database_that_was_taken_for_another_is_told_of_and_mended(
     tmp_path: Path, project_databases: Databases
 ) -> None:
-    """As it was left by a router that went by the settings alone: recorded, and not made."""
+    """A router that trusted the settings alone left migrations recorded, but made no tables."""
     project = made(tmp_path, project_databases, ANOTHER_NAME)
     with_record = project.manage("migrate", "--fake", "circuits").stdout
     assert "circuits.0001_initial... FAKED" in with_record

@@ -1,4 +1,4 @@
-"""Aliases of a site that are none of the circuits' business."""
+"""Aliases of a site that have nothing to do with circuits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sites whose people, admins and settings are not Django's own: no page of ours answers 500."""
+"""Sites with users, admins and settings of their own: no page of ours answers 500."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from . import Project
 
-#: A circuit that has been open and half open, and has everything there is to show.
+#: Makes a circuit that has been open and half open, and has everything that a page can show.
 LIVED = """
     import json
     from contextlib import suppress
@@ -41,7 +41,7 @@ HEALTH = """
 
 
 def answered(project: Project, code: str) -> Any:
-    """Return the last output of a piece of code in a project, read as JSON."""
+    """Run code in a project, and return its last line of output, read as JSON."""
     return json.loads(project.run(code).stdout.splitlines()[-1])
 
 
@@ -85,7 +85,7 @@ def test_a_site_where_everybody_must_log_in_lets_the_tokens_bearer_by(tmp_path: 
 
 
 def test_a_user_without_the_usual_attributes_and_a_request_without_a_user(tmp_path: Path) -> None:
-    """The user model is of the least that Django takes: no staff, no permissions, no name."""
+    """The user model has the least that Django accepts: no staff, no permissions, no name."""
     project = Project.make(
         tmp_path,
         settings="""
@@ -174,7 +174,7 @@ SITE_URLS = """
 
     urlpatterns = [path(f"{site.name}/", site.urls) for site in SITES]
 """
-#: Every page that a site of the admin has on one circuit, one change and the lists of both.
+#: Requests every page that an admin site has on one circuit, one change and the lists of both.
 LOOK = """
     from django.contrib.auth import get_user_model
     from django.urls import get_resolver
@@ -207,7 +207,7 @@ LOOK = """
             for page in looked_at(site)
         }
 """
-#: What is no page for anybody: the machine writes the history, and one incident is not there.
+#: URLs without a page: nobody adds to the history by hand, and the incident does not exist.
 NOT_THERE = ("transition/add/", "opening/add/", "/incident/99/")
 
 

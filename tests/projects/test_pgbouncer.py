@@ -1,4 +1,4 @@
-"""The circuits behind PgBouncer, as the docs set it up, and as they did not."""
+"""The circuits behind PgBouncer, set up as the docs say and otherwise."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DATABASES["circuits"]["OPTIONS"]["options"] = "-c statement_timeout=5000"
 SITE_BEHIND: Final = """
 DATABASES["default"].update(HOST="127.0.0.1", PORT="{port}", DISABLE_SERVER_SIDE_CURSORS=True)
 """
-#: A session of another time zone writes the same moments in other words.
+#: A session with another time zone, which writes the same moments differently.
 ANOTHER_TIME_ZONE: Final = """
 DATABASES["circuits"]["TIME_ZONE"] = "Asia/Tokyo"
 """
@@ -63,7 +63,7 @@ CALL: Final = """
 
 @pytest.fixture
 def role(django_db_setup: None, committed: None) -> Iterator[str]:
-    """The role of the circuits' alias, made as the docs say."""
+    """Make the role of the circuits' alias as the docs say, and yield its name."""
     with connections["default"].cursor() as cursor:
         cursor.execute(f"CREATE ROLE {ROLE} LOGIN IN ROLE {cursor.db.settings_dict['USER']}")
         cursor.execute(f"ALTER ROLE {ROLE} SET statement_timeout = '5s'")
@@ -74,7 +74,7 @@ def role(django_db_setup: None, committed: None) -> Iterator[str]:
 
 @pytest.fixture
 def behind(role: str) -> Iterator[str]:
-    """The settings of a circuits' alias behind PgBouncer."""
+    """Yield the settings of a circuits' alias behind PgBouncer."""
     with pgbouncer(role) as port:
         yield BEHIND.format(port=port, user=role)
 

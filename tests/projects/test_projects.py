@@ -1,4 +1,4 @@
-"""A small project itself: that it is a user's, on each database."""
+"""The small projects themselves: each is like a user's, on each database."""
 
 from __future__ import annotations
 

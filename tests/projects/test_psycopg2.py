@@ -1,4 +1,4 @@
-"""A site on psycopg2: it keeps the database's code of an error where psycopg 3 does not."""
+"""A site on psycopg2, which keeps the database's error code elsewhere than psycopg 3."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ pytestmark = [
     pytest.mark.skipif(KINDS != ("postgres",), reason="psycopg2 is for PostgreSQL"),
 ]
 
-#: Both may be installed; then Django takes psycopg 3.
+#: Hides psycopg 3, which Django prefers if both are installed.
 WITHOUT_PSYCOPG_3: Final = """
 import sys
 
 sys.modules["psycopg"] = None
 """
 
-#: The first commit of a change is refused as the database refuses it where transactions meet.
+#: Refuses the first commit of a change, as the database does when transactions conflict.
 REFUSE_ONE_COMMIT: Final = """
 from django.db import connection
 

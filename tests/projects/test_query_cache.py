@@ -1,4 +1,4 @@
-"""A site whose queries are cached, by django-cachalot: what depends on the time is not."""
+"""A site whose queries django-cachalot caches: those that depend on the time are not cached."""
 
 from __future__ import annotations
 
@@ -59,4 +59,4 @@ def test_the_databases_clock_is_never_answered_from_a_cache(tmp_path: Path) -> N
                 list(Circuit.objects.values_list("name"))
         print(len(asked))
     """
-    assert project.run(caches).stdout.split() == ["1"]  # or nothing would have been tried
+    assert project.run(caches).stdout.split() == ["1"]  # otherwise this test would prove nothing

@@ -1,4 +1,4 @@
-"""Tasks that wait for an open circuit, on a quorum queue of RabbitMQ: whom they keep waiting."""
+"""Tasks that wait for an open circuit, on a quorum queue of RabbitMQ, and the tasks behind them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ TASKS = """
 
 @contextmanager
 def worker(project: Project, queue: str, *flags: str) -> Iterator[None]:
-    """Run a worker with one place, that ends with the block."""
+    """Run a worker that does one task at a time, until the block ends."""
     quiet = ("--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
     command = [project.python, "-m", "celery", "-A", "mysite.celery", "worker", "-Q", queue]
     command += ["-n", f"{queue}@localhost"]
@@ -92,7 +92,7 @@ def worker(project: Project, queue: str, *flags: str) -> Iterator[None]:
 
 @pytest.fixture
 def name() -> Iterator[str]:
-    """The name of queues that no one else uses, and that are gone afterwards."""
+    """Yield a new name for queues, and delete the queues afterwards."""
     made = f"circuits-test-{uuid4().hex[:12]}"
     yield made
     with Connection(services.url("RabbitMQ")) as connection:
@@ -109,7 +109,7 @@ def name() -> Iterator[str]:
 def test_whom_a_waiting_task_keeps_waiting(
     tmp_path: Path, name: str, kind: str, has_own_queue: bool, blocks: bool
 ) -> None:
-    """With a direct exchange, Celery's own default, it holds a place of its worker meanwhile."""
+    """With a direct exchange, Celery's default, a waiting task occupies a place of its worker."""
     waits_in = f"{name}-waiting" if has_own_queue else ""
     project = Project.make(
         tmp_path,
@@ -141,7 +141,7 @@ def test_whom_a_waiting_task_keeps_waiting(
         wait_until(lambda: events().count("waits") == 2)
         send("quick", 1)
         wait_until(lambda: "quick" in events())
-        # Whether it ran before any of those that wait came by again.
+        # Whether it ran before any of the waiting tasks was tried again.
         assert (events().index("quick") > 2) is blocks
         project.manage("circuits", "automatic", "payments")
         project.manage("circuits", "reset", "payments")

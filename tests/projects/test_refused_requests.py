@@ -1,4 +1,4 @@
-"""A site whose remote is down: visitors get a 503, and staff do not get a mail for each."""
+"""A site whose remote is down: visitors get a 503, and staff do not get a mail for each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RQ, whose jobs run in children that end by ``os._exit``: each job's call is counted, once."""
+"""RQ, whose jobs run in children that end by ``os._exit``: each job's call is counted once."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_worker_of_django_rq(project: Project, kind: str) -> None:
 
 
 def test_a_worker_of_rq_that_has_not_loaded_the_site(project: Project) -> None:
-    """Each of its children loads the site by itself, with the job's module."""
+    """Each child loads the site itself, together with the module of the job."""
     arguments = ("worker", "--burst", "--url", REDIS, project.env["QUEUE"])
     with running(project, "rq", *arguments) as worker:
         assert worker.process.wait(PATIENCE) == 0, worker.said

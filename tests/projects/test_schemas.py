@@ -1,4 +1,4 @@
-"""PostgreSQL's schemas: the circuits in one of their own, and beside those of django-tenants."""
+"""PostgreSQL's schemas: circuits in a schema of their own, and beside those of django-tenants."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ SHOP: Final = """
 """
 
 
-#: The alias is then asked which database it is, as settings alone no longer say.
+#: With these options the settings do not show which database it is, so the server is asked.
 OTHER_OPTIONS: Final = """
 DATABASES["circuits"]["OPTIONS"] = {"options": "-c statement_timeout=5000"}
 """

@@ -1,4 +1,4 @@
-"""A site behind servers of many kinds: each visitor's call is counted, once."""
+"""A site behind servers of many kinds: each visitor's call is counted once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def health(request):
 urlpatterns = [path("", health), path("pay/", pay)]
 """
 
-#: A site that calls while it is loaded: a server that forks then has what its children must leave.
+#: A site that makes a call while it is loaded. A server that forks afterwards has a connection and
+#: threads that its children must not use.
 _PRELOADED: Final = """
 import os
 
@@ -60,7 +61,7 @@ work.pay("loaded")
 work.pay()
 """
 
-#: The documentation of channels, with an entry point of Django's own.
+#: The entry point from the documentation of channels, with Django's own inside.
 _CHANNELS: Final = """
 import os
 
@@ -80,7 +81,7 @@ _UWSGI: Final = (
 
 
 def visit(url: str) -> set[str]:
-    """Have the visitors come; return the processes that they met."""
+    """Make the requests of all visitors; return the processes that answered."""
 
     def one(_: int) -> str:
         response = requests.get(f"{url}/pay/", timeout=PATIENCE)
@@ -92,7 +93,7 @@ def visit(url: str) -> set[str]:
 
 
 def served(project: Project, *arguments: str) -> None:
-    """Serve the visitors, and stop the server as a deployment does."""
+    """Serve all visitors, and stop the server as a deployment does."""
     with serving(project, *arguments) as (server, url):
         visit(url)
         server.stop()
@@ -113,13 +114,13 @@ def preloaded(folder: Path, databases: Databases, settings: str = "") -> Project
     "options", [(), ("--enable-threads", "--threads", "3")], ids=["plain", "threads"]
 )
 def test_uwsgi(tmp_path: Path, project_databases: Databases, options: tuple[str, ...]) -> None:
-    """It forks by itself, and Python hears nothing of it."""
+    """uWSGI forks without telling Python."""
     project = preloaded(tmp_path, project_databases, "CIRCUITS['FLUSH_SECONDS'] = 0.5")
     with serving(project, *_UWSGI, *options) as (server, url):
         visit(url)
         wait_until(lambda: seen(project, "payments").successes >= 1 + VISITS)
         visit(url)
-        # A signal would end a busy worker in the middle of what it does.
+        # A signal would end a busy worker in the middle of a request.
         (tmp_path / "commands").write_text("q")
         server.process.wait(PATIENCE)
         assert "could not leave" not in server.said, server.said
@@ -147,7 +148,7 @@ def test_a_pool_of_psycopg_is_the_parents(tmp_path: Path, postgres: Databases, k
     met: list[set[str]] = []
 
     def has_met_both(url: str) -> bool:
-        """Visit once more: the first worker may be up long before the second one."""
+        """Visit again, as one worker may be up before the other; return whether both answered."""
         met.append(visit(url))
         return len(set().union(*met)) == 2
 
@@ -162,7 +163,7 @@ def test_a_pool_of_psycopg_is_the_parents(tmp_path: Path, postgres: Databases, k
 def test_no_idle_thread_keeps_the_only_connection_of_a_pool(
     tmp_path: Path, postgres: Databases
 ) -> None:
-    """Neither one of async callers, nor one of sync ones, nor the one that writes."""
+    """This holds for threads of async callers and of sync ones, and for the one that writes."""
     pool = 'DATABASES["circuits"]["OPTIONS"] = {"pool": {"min_size": 1, "timeout": 5}}'
     settings = "CIRCUITS |= {'FLUSH_SECONDS': 0.1, 'SNAPSHOT_SECONDS': 0.1}"
     project = calling(tmp_path, f"{pool}\n{settings}", databases=postgres)
@@ -212,7 +213,7 @@ def test_pymysql_has_no_descriptor_to_cut_off(tmp_path: Path, mariadb: Databases
     ids=["uvicorn", "uvicorn workers", "hypercorn", "daphne", "granian"],
 )
 def test_channels(tmp_path: Path, server: tuple[str, ...]) -> None:
-    """No lifespan is routed, and none is needed."""
+    """Channels routes no lifespan events, and none are needed."""
     project = calling(tmp_path, urls=_URLS)
     project.write("mysite/asgi.py", _CHANNELS)
     served(project, *server)

@@ -1,6 +1,6 @@
-"""Other queues' workers, whose processes end in their own ways: each task's call is counted, once.
+"""Workers of other queues, whose processes end in their own ways: each task's call counts once.
 
-RQ has :mod:`tests.projects.test_rq`, Celery :mod:`tests.faults.test_servers`.
+:mod:`tests.projects.test_rq` tests RQ, and :mod:`tests.faults.test_servers` Celery.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def pay():
 
 
 def work_off(project: Project, *worker: str, end: int = signal.SIGTERM) -> None:
-    """Run a worker until all tasks are done, and stop it as its documentation says."""
+    """Run a worker until all tasks are done, then stop it as its documentation says."""
     done = project.folder / "done"
     with running(project, *worker) as process:
         wait_until(lambda: done.exists() and len(done.read_text()) == TASKS)

@@ -21,16 +21,16 @@ from typing import Final
 from circuits.process import observers
 from circuits.process.observers import CallOutcome
 
-#: Seconds a client of these tests waits for a silent remote.
+#: Seconds that a client of these tests waits for a silent remote.
 SHORT: Final = 0.3
 
-#: Seconds after which the remote gives up waiting for the test.
+#: Seconds after which the remote stops waiting for the test.
 PATIENCE: Final = 20.0
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came; ``stopped`` is set when the test is over."""
+    """A request that arrived; ``stopped`` is set when the test is over."""
 
     method: str
     path: str
@@ -40,11 +40,11 @@ class Request:
 
 
 class Unencrypted(bytes):
-    """Part of an answer that goes past TLS, which the client must find broken."""
+    """A part of an answer that is sent without TLS, so that the client finds TLS broken."""
 
 
 class Cut(Exception):  # noqa: N818 - what it is
-    """Raised by an answer: the connection is closed here."""
+    """Raised by an answer to close the connection at that point."""
 
 
 Answer = Callable[[Request], Iterable[bytes]]
@@ -57,7 +57,7 @@ class RawServer:
     Args:
         url: Its base URL.
         connections: How many connections it has accepted.
-        requests: What was asked, in order.
+        requests: The requests that arrived, in order.
         names: The hosts that clients named in their TLS handshakes.
     """
 
@@ -71,14 +71,14 @@ class RawServer:
         return int(self.url.rpartition(":")[2])
 
 
-#: The host that :func:`serving` is under TLS, and the certificate that proves it.
+#: The host name of :func:`serving` under TLS, and the certificate for it.
 TLS_HOST: Final = "pay.example"
 _TLS: Final = Path(__file__).parents[2] / "tls"
 CA_FILE: Final = str(_TLS / "ca.pem")
 
 
 class _Handler(StreamRequestHandler):
-    """The end of a connection, which the client may have left before."""
+    """The server's side of a connection, which the client may have closed."""
 
     def write(self, piece: bytes) -> None:
         if isinstance(piece, Unencrypted):
@@ -91,7 +91,7 @@ class _Handler(StreamRequestHandler):
         with suppress(OSError):
             super().finish()
         if isinstance(self.request, ssl.SSLSocket):
-            self.request.close()  # the server knows only what is beneath
+            self.request.close()  # the server closes only the socket below TLS
 
 
 class _Server(ThreadingTCPServer):
@@ -104,7 +104,7 @@ class _Server(ThreadingTCPServer):
 
 @contextmanager
 def serving(answer: Answer, *, tls: bool = False) -> Iterator[RawServer]:
-    """Serve what ``answer`` yields for each request, on connections that are kept."""
+    """Send what ``answer`` yields for each request, on connections that stay open."""
     stopped = Event()
 
     class Handler(_Handler):
@@ -168,18 +168,18 @@ def _read_body(stream: BufferedIOBase, headers: Message) -> bytes:
 
 
 def head(*lines: str, status: str = "200 OK", length: int | None = None) -> bytes:
-    """The beginning of an answer, up to its body."""
+    """Return the head of an answer."""
     sized = () if length is None else (f"Content-Length: {length}",)
     return "\r\n".join([f"HTTP/1.1 {status}", *lines, *sized, "", ""]).encode()
 
 
 def whole(body: bytes = b"first\nsecond\n", *lines: str, status: str = "200 OK") -> bytes:
-    """A whole answer."""
+    """Return a complete answer."""
     return head(*lines, status=status, length=len(body)) + body
 
 
 def chunk(body: bytes) -> bytes:
-    """A chunk of a chunked body; the empty one is the last."""
+    """Return a chunk of a chunked body; an empty chunk is the last."""
     return b"%x\r\n%s\r\n" % (len(body), body)
 
 
@@ -216,13 +216,13 @@ def cut_chunks(request: Request) -> Iterator[bytes]:
 
 
 def bad_chunk(request: Request) -> Iterator[bytes]:
-    """A chunked answer with a size that is no number."""
+    """A chunked answer with a size that is not a number."""
     yield head(CHUNKED) + chunk(b"first\n") + b"what?\r\n"
     raise Cut
 
 
 def bad_gzip(request: Request) -> Iterator[bytes]:
-    """An answer that is not compressed as it says."""
+    """An answer that claims to be compressed and is not."""
     yield whole(b"this was never compressed", GZIPPED)
 
 
@@ -242,7 +242,7 @@ def broken_tls(request: Request) -> Iterator[bytes]:
 
 
 def dripping(answer: Iterable[bytes]) -> Answer:
-    """An answer of which a little comes now and then, for as long as the test runs."""
+    """Return an answer that arrives in small pieces, for as long as the test runs."""
 
     def drip(request: Request) -> Iterator[bytes]:
         for piece in answer:
@@ -253,7 +253,7 @@ def dripping(answer: Iterable[bytes]) -> Answer:
     return drip
 
 
-#: Where a remote can drip: in its status, in its head, in heads before the real one, in its body.
+#: The places in which a remote can drip: status, head, heads before the real one, and body.
 DRIPS: Final = {
     "status": lambda: dripping(repeat(b"H")),
     "header": lambda: dripping(chain([head()[:-2]], repeat(b"X: y\r\n", 90), repeat(b"x"))),
@@ -263,7 +263,7 @@ DRIPS: Final = {
 
 
 class Gate:
-    """An answer of two halves, the second of which comes when the test says so."""
+    """An answer of two halves, of which the second is sent when the test says so."""
 
     def __init__(self) -> None:
         self.opened = Event()
@@ -279,7 +279,7 @@ class Gate:
 
 @contextmanager
 def hearing() -> Iterator[list[str]]:
-    """Give the outcomes of the calls made meanwhile, in order."""
+    """Yield a list of the outcomes of the calls made while the block runs, in order."""
     heard: list[str] = []
 
     def hear(name: str, outcome: CallOutcome, seconds: float) -> None:

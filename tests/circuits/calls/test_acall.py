@@ -45,12 +45,12 @@ async def failure(url: str, **how: Any) -> circuits.RemoteCallFailedException:
 
 
 def unwanted(error: circuits.RemoteCallFailedException) -> None:
-    """Be a fallback that must not be called."""
+    """Fail the test: this is a fallback that must not be called."""
     raise AssertionError("the fallback was called")
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let the event loop run until the condition holds."""
+    """Let the event loop run until a condition holds."""
     await asyncio.to_thread(wait_until, condition)
 
 
@@ -391,7 +391,7 @@ def _leases_known_of(name: str) -> object:
 
 
 class Held:
-    """Holds an operation of the database store up until it is let go."""
+    """Holds up an operation of the database store until the test lets it go."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
         self.came, self.go = Event(), Event()

@@ -45,7 +45,7 @@ def mount(session: requests.Session, adapter: CircuitAdapter) -> None:
 
 
 class Fake(BaseAdapter):
-    """An inner adapter that answers as told and records its arguments."""
+    """An inner adapter that gives a set answer and records its arguments."""
 
     def __init__(self, result: requests.Response | BaseException | None = None) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ def get_with(adapter: CircuitAdapter, url: str, **options: Any) -> requests.Resp
 
 
 class Sdk:
-    """A vendor's client as they are: its own session, its own idea of errors."""
+    """A typical client of a vendor, with its own session and its own exceptions."""
 
     class Unavailable(Exception):  # noqa: N818 - theirs
         pass

@@ -1,4 +1,4 @@
-"""How an answer is judged: by ``is_failure``, and by a ``Retry-After`` that the policy heeds."""
+"""How an answer counts: by ``is_failure``, and by a ``Retry-After`` if the policy heeds it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_nothing_in_a_header_breaks_it(value: str, date: str) -> None:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers ``/STATUS/RETRY_AFTER``, with ``?dateless`` as one that does not know the time."""
+    """Answers ``/STATUS/RETRY_AFTER``; with ``?dateless``, the answer has no ``Date``."""
 
     protocol_version = "HTTP/1.1"
     hits: ClassVar[list[str]] = []

@@ -28,8 +28,8 @@ pytestmark = [pytest.mark.usefixtures("committed"), pytest.mark.urls(__name__)]
 
 CALLS = 1_000
 
-#: Seconds that the slow database takes, and from which asyncio calls a step of the loop slow. The
-#: limit is as near to the first as it can be, for a busy machine is slow now and then by itself.
+#: Seconds that the slow database takes, and seconds from which asyncio reports a step of the loop
+#: as slow. The second is close to the first, since a busy machine is sometimes slow by itself.
 DATABASE_SECONDS = 4.0
 LIMIT = 3.5
 
@@ -45,7 +45,7 @@ urlpatterns = [path("", guarded)]
 
 
 class Counted:
-    """Counts the calls of a method of the database store, and can hold them up."""
+    """Counts the calls of a method of the database store, and can delay them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
         self.number = 0
@@ -71,7 +71,7 @@ async def call() -> str:
 
 @pytest.fixture
 def long_snapshots(settings: Settings) -> None:
-    """However long a thousand calls take on a busy machine, the snapshot does not age by itself."""
+    """Keep the snapshot fresh, however long a thousand calls take on a busy machine."""
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
 
 
@@ -108,8 +108,8 @@ async def test_an_aged_snapshot_sends_a_few_of_a_thousand_to_a_thread(
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", record)
     assert await asyncio.gather(*(call() for _ in range(CALLS))) == ["made"] * CALLS
-    # One to be let through, one to learn whether its success ends a run of failures; and one may
-    # want to learn that at the very moment at which it is learnt. On a busy machine a few more do.
+    # One query lets the first call through, and one checks whether its success ends a run of
+    # failures. Another call may check at the same moment, and on a busy machine a few more do.
     assert 1 <= len(sent) <= 5
 
 
@@ -126,14 +126,14 @@ async def test_a_snapshot_read_for_a_caller_answers_it_even_if_it_has_aged_meanw
     monkeypatch.setattr(DatabaseStore, "read", slow_read)
     reads = Counted(monkeypatch, "read")
     assert await asyncio.gather(*(call() for _ in range(CALLS))) == ["made"] * CALLS
-    assert reads.number <= 5  # for a thousand calls, as above
+    assert reads.number <= 5  # for a thousand calls, as explained above
 
 
 async def test_the_loop_goes_on_while_the_database_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     reads = Counted(monkeypatch, "read")
     reads.go.clear()
     waiting = [asyncio.create_task(call()) for _ in range(CALLS)]
-    # A read that held up the loop would raise, after half a minute.
+    # If a read held up the loop, this would fail after half a minute.
     await asyncio.to_thread(wait_until, lambda: reads.number)
     assert not any(task.done() for task in waiting)
     reads.go.set()
@@ -143,7 +143,7 @@ async def test_the_loop_goes_on_while_the_database_hangs(monkeypatch: pytest.Mon
 async def test_no_step_of_the_loop_is_slow(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By asyncio's own debug log of slow callbacks, with a database slower than its limit."""
+    """The debug log of asyncio names no slow callback, with a database slower than its limit."""
     loop = asyncio.get_running_loop()
     await call()
     original = DatabaseStore.read
@@ -168,7 +168,7 @@ async def test_no_step_of_the_loop_is_slow(
 async def test_a_slow_database_shows_in_that_log_when_it_does_block(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The check above can fail: the same read on the loop itself is caught."""
+    """This shows that the test above can fail: a read on the loop itself is reported."""
     loop = asyncio.get_running_loop()
     slept = Event()
     monkeypatch.setattr(DatabaseStore, "read", lambda *args: slept.wait(DATABASE_SECONDS))

@@ -39,7 +39,7 @@ def outcomes() -> Iterator[list[str]]:
 
 @pytest.fixture(params=["call", "adapter"])
 def stream(request: pytest.FixtureRequest) -> Iterator[Open]:
-    """Each way to open a stream through the circuit ``remote``."""
+    """Return each function that opens a stream through the circuit ``remote``."""
     if request.param == "call":
         yield partial(circuits.call, "remote", stream=True, timeout=raw.PATIENCE)
         return
@@ -69,7 +69,7 @@ def copied(response: requests.Response) -> bytes:
 
 
 def patched(response: requests.Response) -> bytes:
-    """The common way to have urllib3 decode what somebody else reads."""
+    """Read a body with urllib3's decoding turned on, as is commonly done."""
     body: Any = response.raw
     body.read = partial(body.read, decode_content=True)
     return bytes(body.read())
@@ -92,7 +92,7 @@ READERS: dict[str, Callable[[requests.Response], bytes]] = {
 
 REMOTE_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
 
-#: Bodies that break, and the readers that read them to where they do.
+#: Bodies that break, and the readers that reach the point at which they do.
 BREAKS: dict[raw.Answer, dict[str, Any]] = {
     raw.cut: {},
     raw.cut_chunks: {},

@@ -1,4 +1,4 @@
-"""Exchanges that end in time and lead nowhere but where they may, over real sockets."""
+"""Requests that end in time and connect only to allowed addresses, over real sockets."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.circuits.calls.raw_server import CA_FILE, SHORT, TLS_HOST, serving
 from tests.concurrency import in_time
 from tests.resolver import Resolver
 
-#: A public address. Nothing is sent to it: what goes there is led to a server on this machine.
+#: A public address. Connections to it are redirected to a server on this machine.
 PUBLIC: Final = "203.0.114.9"
 
-#: Seconds in which all is over that has SHORT to be, however busy the machine is.
+#: Seconds in which a request with the time limit SHORT ends, however busy the machine is.
 SOON: Final = 5.0
 
 
 def get(url: str, adapter: type[BoundedAdapter] = BoundedAdapter, **how: Any) -> requests.Response:
-    """Make a request that must be over soon, one way or the other."""
+    """Make a request that must end soon, with or without an answer."""
 
     def ask() -> requests.Response:
         with PlainSession(adapter()) as session:
@@ -68,7 +68,7 @@ def test_a_proxy_that_drips_before_its_tunnel_is_given_up() -> None:
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """The port of who takes connections and never says a word."""
+    """Yield a port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
 
@@ -130,7 +130,7 @@ def test_this_machine_is_refused_however_it_is_written(resolver: Resolver, host:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 def test_the_address_that_was_judged_is_the_one_connected_to(resolver: Resolver, tls: bool) -> None:
-    """The name leads elsewhere at the second look; host and certificate are still the name's."""
+    """The name resolves to another address the second time; host and certificate stay the same."""
     answers = iter([PUBLIC, "127.0.0.1", "127.0.0.1"])
     resolver.knows[TLS_HOST] = lambda: next(answers)
     with serving(raw.good, tls=tls) as remote:

@@ -45,7 +45,7 @@ def failure(url: str, **how: Any) -> circuits.RemoteCallFailedException:
 
 
 def unwanted(error: circuits.RemoteCallFailedException) -> None:
-    """Be a fallback that must not be called."""
+    """Fail the test: this is a fallback that must not be called."""
     raise AssertionError("the fallback was called")
 
 
@@ -394,7 +394,7 @@ if child:
 
 def test_a_forked_process_leaves_the_connection_to_its_parent() -> None:
     with remote_that(answer()) as remote:
-        # With no table for circuits each process goes on by itself, and so needs no database.
+        # Without a table for circuits each process goes on by itself, and so needs no database.
         subprocess.run([sys.executable, "-c", FORK, remote.url], check=True)
     assert len(remote.requests) == 3
     assert remote.connections == 2

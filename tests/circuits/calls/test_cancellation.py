@@ -25,7 +25,7 @@ NAME = "payments"
 #: Seconds after which a call is overdue, and a time that is surely longer.
 OVERDUE, LONGER = 0.2, 2.5
 
-#: What is never reached while a test runs.
+#: Seconds that no test takes.
 NEVER = 600.0
 
 
@@ -108,7 +108,7 @@ async def test_a_call_that_was_not_counts_as_nothing(
 
 @WAYS
 async def test_it_counts_where_nobody_has_looked_after_it(way: Way, clock: Clock) -> None:
-    """With a clock that stands still, only the outcome at the end counts."""
+    """The clock stands still, so nothing counts the call before its outcome does."""
     await make(slow_call_seconds=OVERDUE)
     with silent_remote() as silent:
         call = asyncio.ensure_future(way(silent.url))

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("committed")
 
 
 class Runs(list[tuple[str, int]]):
-    """What ran: a word, and how many retries the task had used up by then."""
+    """Records each run of a task: a word, and how many retries the task had used by then."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def runs() -> Runs:
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Celery:
-    """An app whose messages stay in memory."""
+    """A Celery app whose messages stay in memory."""
     monkeypatch.setattr(circuits_celery, "LEAST_SPREAD", 0.0)
     app = Celery("waiting", broker="memory://", backend="cache+memory://", set_as_current=False)
     app.conf.update(
@@ -48,7 +48,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Celery:
 
 @contextmanager
 def working(app: Celery, name: str, work: Callable[..., Any], **options: Any) -> Iterator[Any]:
-    """A task through the circuit, with a worker in a thread that runs it."""
+    """Yield a task that goes through the circuit, with a worker in a thread that runs it."""
     register: Any = app.task(
         base=circuits_celery.CircuitTask,
         circuit=name,
@@ -67,7 +67,7 @@ def working(app: Celery, name: str, work: Callable[..., Any], **options: Any) ->
 
 
 def _close_connections(**_: object) -> None:
-    """Leave none behind in the worker's thread: a database in use cannot be dropped."""
+    """Close the connections of the worker's thread, since a database in use cannot be dropped."""
     connections.close_all()
 
 
@@ -207,7 +207,7 @@ def test_tasks_that_wait_for_one_circuit_come_back_one_after_the_other(
     assert max(waits) - min(waits) > least_spread
 
 
-# Retries that the task asks for itself
+# Retries that the task itself requests
 
 
 def poll(self: Any) -> None:

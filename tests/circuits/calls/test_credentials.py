@@ -1,4 +1,4 @@
-"""No credentials are sent but those that somebody gave for the call."""
+"""Only credentials that were given for the call are sent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ANN = basic("ann", "hunter2")
 
 @pytest.fixture
 def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials for any host, in the file of whoever runs the process."""
+    """Write credentials for any host into the ``.netrc`` of the user who runs the process."""
     file = tmp_path / "netrc"
     file.write_text("default login netrc password from-netrc\n")
     file.chmod(0o600)
@@ -50,7 +50,7 @@ def recorder() -> Iterator[Remote]:
 
 
 def sent(remote: Remote) -> list[str | None]:
-    """The credentials of each request that came."""
+    """Return the credentials of each request that arrived."""
     return [request.headers["Authorization"] for request in remote.requests]
 
 

@@ -1,4 +1,4 @@
-"""Sync ways in, used inside a running event loop: from memory, and reported by a thread."""
+"""Sync calls inside a running event loop: answered from memory, and settled by a thread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Get = Callable[[str], Any]
 
 @pytest.fixture(autouse=True)
 def _long_known(settings: Settings) -> None:
-    """Make snapshots last longer than any machine takes for a test."""
+    """Let snapshots stay fresh for longer than any test takes."""
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
 
 

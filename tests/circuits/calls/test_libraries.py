@@ -1,6 +1,6 @@
-"""What the exceptions of other libraries mean, with the real libraries if they are installed.
+"""What the exceptions of other libraries count as, with the real libraries if they are installed.
 
-aiohttp, botocore and gRPC come with ``make test-services``; without them, look-alikes are asked.
+``make test-services`` installs aiohttp, botocore and gRPC; without them, look-alikes are used.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def test_each_name_is_that_of_a_class(name: str) -> None:
 
 
 def like(name: str, base: type[Exception] = Exception, **attributes: Any) -> Exception:
-    """Return an exception that is called as one of a library, and has these attributes."""
+    """Return an exception with the name and attributes of one of a library."""
     module, _, class_name = name.rpartition(".")
     kind = type(class_name, (base,), {"__module__": module, **attributes})
     error = kind("as it is")
@@ -206,7 +206,7 @@ def test_mistakes_made_with_the_libraries_say_nothing() -> None:
 
 @contextmanager
 def grpc_server(code: str) -> Iterator[str]:
-    """Serve a method that ends with a code; yield the server's address."""
+    """Serve a method that ends with a status code, and yield the server's address."""
     grpc = pytest.importorskip("grpc")
 
     def end(request: bytes, context: Any) -> bytes:

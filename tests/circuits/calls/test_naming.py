@@ -1,4 +1,4 @@
-"""Names that are made of a request's parts, or of a function's, are names of circuits."""
+"""The names of circuits that are derived from requests and functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOSTS = [f"{'a' * 60}.{'b' * length}.example" for length in (24, 29, 30, 31, 62)
 
 
 class Fake(BaseAdapter):
-    """Answers everything, and connects to nobody."""
+    """Answers every request without connecting anywhere."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
         response = requests.Response()

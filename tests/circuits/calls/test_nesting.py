@@ -85,7 +85,7 @@ def awaited(inner: Callable[[str], None], url: str) -> None:
 OUTER = [guarded, protected, broken_off, as_task, three_deep, awaited]
 INNER = [by_call, by_session, by_client, by_acall]
 
-#: What a circuit may be like when the calls come.
+#: The policies under which the nested calls are made.
 POLICIES: dict[str, dict[str, Any]] = {
     "plain": {},
     "limited": {"max_concurrent": 1},
@@ -254,7 +254,7 @@ async def test_tasks_that_a_call_starts_are_inside_it() -> None:
 
     with pytest.raises(ExceptionGroup):
         await outer()
-    # The task that tells the circuit may have been cancelled while it waited for the database.
+    # The task that settles the call may have been cancelled while it waited for the database.
     await in_thread(lambda: wait_until(lambda: row().state == "open"))
     after = await in_thread(row)
     assert (after.total_failures, after.total_refusals) == (1, 0)

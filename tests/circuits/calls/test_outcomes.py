@@ -1,4 +1,4 @@
-"""Which exceptions are failures of the remote, which are its answers, and which say nothing."""
+"""Which exceptions count as failures, which as answers, and which as nothing."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ WAYS = [with_requests, with_retries, with_urllib3, with_httpx, with_urllib]
 
 
 def ask(get: Callable[[str], None], url: str, times: int = 1) -> None:
-    """Make calls that raise, by a function of the site's that is protected."""
+    """Make calls that raise, through a protected function of a site."""
     for _ in range(times):
         with pytest.raises(
             (

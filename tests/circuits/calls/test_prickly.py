@@ -1,4 +1,4 @@
-"""An exception that raises whenever it is looked at: it goes through, and all is given back."""
+"""An exception that raises when it is inspected: it passes unchanged, and its place is released."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PricklyError(Exception):
         raise KeyError
 
 
-#: Those that were raised.
+#: The exceptions that were raised.
 ERRORS: list[PricklyError] = []
 
 
@@ -184,7 +184,7 @@ def by_retry_while_it_is_handled(url: str) -> None:
     raise raised.value.__context__
 
 
-#: Each way in, and whether an exception counts there that nobody has named.
+#: The ways to call, and whether an exception that nobody has named counts there.
 WAYS: dict[Callable[[str], None], bool] = {
     by_is_failure: False,
     by_body: False,
@@ -212,7 +212,7 @@ def row() -> Any:
 
 
 def goes_through(way: Callable[[str], None]) -> None:
-    """Let the exception be raised inside the circuit; it must come out as it is."""
+    """Raise the exception inside the circuit, and check that it comes out unchanged."""
     with remote_that(answer()) as remote, pytest.raises(PricklyError) as raised:
         way(remote.url)
     assert raised.value is ERRORS.pop()

@@ -327,7 +327,7 @@ async def test_async_a_call_on_a_fresh_snapshot_asks_no_thread(
 
 
 class Client:
-    """A library's client, some of whose methods go through the circuit."""
+    """A client of a library, with some methods that go through the circuit."""
 
     rate = 2
 
@@ -425,7 +425,7 @@ def test_a_partial_of_a_generator_function_is_refused() -> None:
         circuits.protect("payments")(partial(pages))
 
 
-# What a fallback takes
+# The arguments of a fallback
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Circuits under httpx: a client behaves as it always does, and is protected; sync and async."""
+"""Circuits under httpx: a client, sync or async, behaves as always and is protected."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SyncClient:
 
 
 class AsyncClient(SyncClient):
-    """An ``httpx.AsyncClient`` likewise, driven step by step."""
+    """An ``httpx.AsyncClient`` whose requests go through a circuit, driven step by step."""
 
     transport = AsyncCircuitTransport
     inner = httpx.AsyncHTTPTransport
@@ -524,7 +524,7 @@ def test_cancellation_gives_the_permit_back(begun: bool, outcomes: list[str]) ->
 
 
 def test_the_event_loop_is_not_blocked_while_a_body_is_on_its_way(outcomes: list[str]) -> None:
-    """Many streams at once on one loop, all of which end together."""
+    """Many streams are read at once on one loop, and all end together."""
     gate = raw.Gate()
 
     async def scenario(url: str) -> list[httpx.Response]:
@@ -682,7 +682,7 @@ def test_closing_a_client_closes_the_inner_transport(kind: Any) -> None:
 
 
 class Living(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """An inner transport that records what is done with it, sync or async."""
+    """An inner transport, sync or async, that records what is done with it."""
 
     def __init__(self) -> None:
         self.life: list[str] = []

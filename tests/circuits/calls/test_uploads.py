@@ -1,4 +1,4 @@
-"""What goes wrong in the body that a caller sends is not the remote's failure."""
+"""An error in the body that a caller sends does not count as a failure of the remote."""
 
 from __future__ import annotations
 

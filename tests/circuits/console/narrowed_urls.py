@@ -1,4 +1,4 @@
-"""The addresses of a site whose admin leaves circuits out of its query."""
+"""The URLs of a site whose admin leaves circuits out of its query."""
 
 from django.contrib.admin import AdminSite
 

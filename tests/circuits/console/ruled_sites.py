@@ -1,4 +1,4 @@
-"""Sites whose admin shows some circuits to nobody: by a rule for each, or by their query."""
+"""Sites whose admin hides some circuits from everybody, by a rule for each or by its query."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from circuits.admin import CircuitAdmin, IncidentAdmin, TransitionAdmin
 from circuits.models import Circuit, Opening, Transition
 
-#: What the names of circuits begin with that may not be seen, changed or steered.
+#: How the names of circuits begin that nobody may see, change or steer.
 HIDDEN, FIXED, LEFT_ALONE = "hidden", "fixed", "left alone"
 
 
@@ -46,7 +46,7 @@ def _begins(circuit: Circuit | None, *beginnings: str) -> bool:
 
 
 def addresses(site: AdminSite, circuits: type[CircuitAdmin]) -> list[URLPattern | URLResolver]:
-    """Return the addresses of a project with such an admin."""
+    """Return the URLs of a project with such an admin."""
     site.register(Circuit, circuits)
     site.register(Transition, TransitionAdmin)
     site.register(Opening, IncidentAdmin)

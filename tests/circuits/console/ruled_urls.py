@@ -1,4 +1,4 @@
-"""The addresses of a site whose admin asks for each circuit."""
+"""The URLs of a site whose admin checks permissions for each circuit."""
 
 from django.contrib.admin import AdminSite
 

@@ -46,7 +46,7 @@ ADD = reverse("admin:circuits_circuit_add")
 
 SCRIPT = "<script>alert(1)</script>"
 
-#: The policy of a new circuit, and what its form holds when nobody has changed anything.
+#: The policy of a new circuit, and the data of its form when nobody has changed anything.
 POLICY = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
 FORM = POLICY | {name: 100 * POLICY[name] for name in SHARES}
 
@@ -259,7 +259,7 @@ def test_a_strict_content_policy_blocks_nothing(ann: Client) -> None:
 
 # The colours -------------------------------------------------------------------------------------
 
-#: Behind the text: Django's own, of even and odd rows.
+#: Django's background colours of even and odd rows.
 BACKGROUNDS = {"light": ("#ffffff", "#f8f8f8"), "dark": ("#121212", "#212121")}
 
 
@@ -412,7 +412,7 @@ def test_a_form_that_was_open_for_a_while_writes_back_no_stale_state(ann: Client
 
 @contextmanager
 def traffic_at_the_save() -> Iterator[None]:
-    """Let the circuit be opened after the form has read its row and before it writes it."""
+    """Open the circuit after the form has read its row and before the form writes it."""
 
     def open_it(instance: Circuit, **kwargs: object) -> None:
         pre_save.disconnect(open_it, sender=Circuit)
@@ -492,7 +492,7 @@ EVERYTHING = (*OPERATE, "add_circuit", "change_circuit", "delete_circuit")
 
 
 def answers(client: Client, circuit: Circuit) -> dict[str, int]:
-    """Try everything; return the statuses."""
+    """Try every page and operation, and return the statuses."""
     return {
         "list": client.get(LIST).status_code,
         "page": client.get(page(circuit)).status_code,

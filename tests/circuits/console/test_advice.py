@@ -1,4 +1,4 @@
-"""The operation that a circuit's page suggests, and those that it offers."""
+"""The operations that a circuit's page offers, and the one that it suggests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody can type into the address of a list: it never breaks, whatever that is."""
+"""Whatever somebody types into the address of a list, the list does not break."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.staff import HISTORY, LIST, rows, text
 LIVE = reverse("admin:circuits_circuit_live")
 EXPORT = reverse("admin:circuits_transition_export")
 
-#: Numbers, moments, lists and texts that fit hardly anywhere.
+#: Numbers, moments, lists and texts that suit hardly any field.
 VALUES = ("", "1", "123456789012", "9" * 30, "[")
 
 
@@ -30,7 +30,7 @@ def _patient(committed: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def one_of_each_kind(model: Any) -> list[Field[Any, Any]]:
-    """The fields of a model, one of each class."""
+    """Return one field of each class that a model uses."""
     kinds: dict[type, Field[Any, Any]] = {}
     for field in model._meta.concrete_fields:
         kinds.setdefault(type(field), field)
@@ -38,7 +38,7 @@ def one_of_each_kind(model: Any) -> list[Field[Any, Any]]:
 
 
 def lookups(model: Any) -> Iterator[str]:
-    """Every lookup and transform of the fields, and some of those of the transforms."""
+    """Yield every lookup and transform of the fields, and some of the transforms' own."""
     for field in one_of_each_kind(model):
         for name, kind in field.get_lookups().items():
             yield f"{field.name}__{name}"
@@ -60,7 +60,7 @@ def asked(client: Client, url: str, query: dict[str, Any]) -> int:
     ("model", "urls"), [(Circuit, (LIST, LIVE)), (Transition, (HISTORY, EXPORT))]
 )
 def test_no_filter_breaks_a_list(ann: Client, model: Any, urls: tuple[str, ...]) -> None:
-    """Every lookup of every kind of field, with every value, in the list and what goes with it."""
+    """This tries every lookup of every kind of field with every value, on all URLs of the list."""
     tried = list(lookups(model))
     assert len(tried) > 60
     for number, lookup in enumerate(tried):

@@ -1,4 +1,4 @@
-"""The charts: bars and bands have the right place and height, and words say the same."""
+"""The charts: bars and bands have the right place and height, and their texts say the same."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CSS: Final = Path(circuits.__file__).parent / "static" / "circuits"
 
 
 class Box(NamedTuple):
-    """A bar or a block: its left and upper edges, its size and the words it is pointed at with."""
+    """A bar or a block: its left and upper edges, its size, and the text of its tooltip."""
 
     x: float
     y: float
@@ -88,7 +88,7 @@ def legend(root: ET.Element) -> list[str]:
 
 
 def plot(root: ET.Element) -> ET.Element:
-    """Return the part of a chart that is stretched to the width of the page."""
+    """Return the part of a chart that stretches to the width of the page."""
     (found,) = drawn(root).findall("svg")
     return found
 
@@ -99,7 +99,7 @@ def view_box(element: ET.Element) -> Box:
 
 
 def bars(element: ET.Element, kind: str) -> dict[float, Box]:
-    """Return the bars of a kind by where their middle is."""
+    """Return the bars of a kind, by the position of their middle."""
     found: dict[float, Box] = {}
     for path in by_class(element, f"circuits-{kind}"):
         for x, y, height in re.findall(r"M(\S+) (\d+)v-(\d+)", path.attrib["d"]):
@@ -109,7 +109,7 @@ def bars(element: ET.Element, kind: str) -> dict[float, Box]:
 
 
 def piles(element: ET.Element) -> dict[float, list[Box]]:
-    """Return the bars on top of each other, from below, by where their middle is."""
+    """Return the bars on top of each other, from below, by the position of their middle."""
     found: dict[float, list[Box]] = {}
     for kind in Calls._fields:
         for x, bar in bars(element, kind).items():
@@ -118,7 +118,7 @@ def piles(element: ET.Element) -> dict[float, list[Box]]:
 
 
 def check_piles(element: ET.Element, slots: Sequence[Calls], step: float, floor: float) -> None:
-    """Whatever was called is seen, in its slot, on top of each other and not above the room."""
+    """Check that all calls are drawn in their slots, on top of each other, within the chart."""
     drawn = piles(element)
     assert sorted(drawn) == [
         (index + 0.5) * step for index, calls in enumerate(slots) if any(calls)
@@ -147,7 +147,7 @@ def _box(rect: ET.Element) -> Box:
 
 
 def marks(root: ET.Element) -> list[tuple[float, str]]:
-    """Return where the labels of the time axis are, in percent of the width, and what they say."""
+    """Return the position of each label of the time axis in percent of the width, and its text."""
     (axis,) = by_class(root, "circuits-axis")
     labels = axis.findall("text")
     places = [float(label.attrib["x"].rstrip("%")) for label in labels]
@@ -379,7 +379,7 @@ def test_days_begin_at_midnight_also_when_clocks_have_changed(
     for place, label in found:
         zone = ZoneInfo("Europe/Amsterdam")
         midnight = datetime.strptime(f"{label} 2027", "%d %b %Y").replace(tzinfo=zone)
-        # As far as a mark can be told from its place.
+        # As exactly as the position of a mark tells its time.
         assert place * 20 * DAY / 100 == pytest.approx(midnight.timestamp() - start, abs=600)
 
 
@@ -473,11 +473,11 @@ def test_a_moment_in_which_it_was_open_is_seen() -> None:
     ]
     found = blocks(parse(timeline_chart(spans, START, END)), STATES)
     assert [box.width for box in found["open"]] == [1]
-    assert "half_open" not in found  # the worst of what a piece holds is what it shows
+    assert "half_open" not in found  # a piece shows the worst state that it holds
 
 
 def flaps(openings: int, seconds: float, *, since: float = START) -> list[Span]:
-    """Return a circuit's states while it opens again and again, a trial before each recovery."""
+    """Return the states of a circuit that opens repeatedly, with a trial before each recovery."""
     spans = []
     for number in range(openings):
         at = since + number * seconds
@@ -693,7 +693,7 @@ def test_every_ring_is_between_empty_and_full(remaining: float, total: float) ->
 
 FULL: Final = Calls(10**9, 10**8, 10**7)
 
-#: As busy as charts are: every slot has all three, every state and mode has its turn.
+#: The busiest charts: every slot has all three outcomes, and every state and mode occurs.
 BUSY: Final = {
     "sparkline": sparkline([FULL] * 30),
     "outcomes": outcome_chart([FULL] * 96, START, 900),

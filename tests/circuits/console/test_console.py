@@ -1,4 +1,4 @@
-"""The list as a console, and what keeps it and a circuit's page up to date."""
+"""The list of circuits as a console, and how it and a circuit's page are refreshed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def live_one(circuit: Circuit) -> str:
 
 
 def told(client: Client, url: str = LIVE, **query: str) -> dict[str, Any]:
-    """Return the answer to a live request of a page."""
+    """Return the answer to the request by which a page refreshes itself."""
     response = client.get(url, query)
     assert response.status_code == 200
     payload: dict[str, Any] = response.json()
@@ -46,7 +46,7 @@ def told(client: Client, url: str = LIVE, **query: str) -> dict[str, Any]:
 
 
 def summary(html: str) -> str:
-    """Return what stands in the list's first lines."""
+    """Return the summary above the list."""
     found = re.search(r'<div class="circuits-summary"[^>]*>(.*?)</div>', html, re.DOTALL)
     assert found
     return found[1]
@@ -236,7 +236,7 @@ def test_a_change_is_told_in_words(ann: Client, mode: Mode, words: str) -> None:
 
 
 def test_a_circuits_page_is_told_what_it_says_itself(ann: Client) -> None:
-    # Long enough ago that what is asked for a second later differs in its numbers alone.
+    # Long enough ago that an answer a second later differs only in its numbers.
     moment = timezone.now() - timedelta(minutes=5, seconds=20)
     circuit = CircuitFactory.create(
         name="payments", opened=True, last_error="gone", state_changed_at=moment, opened_at=moment
@@ -308,7 +308,7 @@ def test_a_message_waits_for_the_page_that_shows_it(ann: Client) -> None:
 
 @contextmanager
 def unreadable_circuits() -> Iterator[None]:
-    """Let the circuits' database refuse every query of this process."""
+    """Let the circuits' database refuse every query of this process while the block runs."""
 
     def refuse(*args: Any) -> None:
         raise OperationalError("gone")

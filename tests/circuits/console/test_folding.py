@@ -1,4 +1,4 @@
-"""Families in the list: one row each, which unfolds and is steered as one."""
+"""Families in the list: each has one row, which unfolds, and is steered as a whole."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def rows(html: str) -> list[str]:
 
 
 def toggled(client: Client, query: str = "") -> str:
-    """Follow the link of the first row, and return where it leads to, behind the list's path."""
+    """Return the query to which the link of the first row leads, and follow the link."""
     found = re.search(r'class="field-name"><a href="([^"]*)"', seen(client, LIST + query))
     assert found
     response = client.get(unescape(found[1]))

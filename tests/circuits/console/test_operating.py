@@ -132,7 +132,7 @@ def press_on_page(client: Client, key: str, circuit: Circuit, **asked: Any) -> A
 
 @pytest.fixture(params=[press_in_list, press_on_page])
 def press(request: pytest.FixtureRequest) -> Press:
-    """Each of the two places from which a circuit is steered."""
+    """Return a function for each of the two places from which a circuit is steered."""
     where: Press = request.param
     return where
 
@@ -358,7 +358,7 @@ def test_a_mode_that_somebody_else_has_set_meanwhile_is_told_before_it_is_lost(a
 
 
 def test_of_all_who_confirm_at_once_on_the_same_mode_one_is_right(ann: Client) -> None:
-    """The others are asked again: they have not seen what they would change."""
+    """The others must confirm again, since they have not seen the mode that they would change."""
     keys = ("force_open", "force_closed", "observe", "force_open", "force_closed", "observe")
     for _round in range(3):
         circuit = CircuitFactory.create()
@@ -377,7 +377,7 @@ def test_of_all_who_confirm_many_at_once_one_is_right(ann: Client) -> None:
 
 
 def at_once(client: Client, urls: list[str], data: dict[str, str]) -> list[int]:
-    """Post a form to all addresses at the same time, each from a browser of its own."""
+    """Post a form to all URLs at the same time, each from a browser of its own."""
 
     def post(index: int) -> int:
         own = Client()
@@ -444,7 +444,7 @@ def test_the_circuits_of_a_selection_are_named_up_to_a_screenful(ann: Client) ->
 
 
 def test_what_is_confirmed_is_what_was_shown(ann: Client) -> None:
-    """Also where the list was asked for all that fit, and others fit by now."""
+    """This holds also if all matching circuits were chosen, and others match by now."""
     shown = CircuitFactory.create_batch(2, opened=True)
     question = ask_in_list(
         ann, "force_closed", shown[0], select_across=1, index=0, state__exact="open"
@@ -542,11 +542,11 @@ def test_no_more_reasons_are_told_than_can_be_read(
 def test_many_at_once_end_in_time_and_can_be_gone_on_with(
     ann: Client, key: str, remote: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rest is asked about again, with the reason and time that were given."""
+    """The rest must be confirmed again, with the reason and the time that were given."""
     chosen = [
         CircuitFactory.create(name=name, probe_url=f"{remote}/success") for name in ("a", "b", "c")
     ]
-    clock = count(step=15)  # each look at it is 15 seconds later
+    clock = count(step=15)  # each reading is 15 seconds later
     monkeypatch.setattr("circuits.console.operate.monotonic", lambda: float(next(clock)))
     response = press_in_list(ann, key, *chosen, reason="deploy")
     assert response.status_code == 200

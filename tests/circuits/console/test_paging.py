@@ -1,4 +1,4 @@
-"""Lists in the admin that are cut where it would take long to go on, and say so."""
+"""Lists in the admin that stop where it would take long to go on, and say so."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_an_action_on_all_of_them_is_for_those_that_were_counted(ann: Client) ->
 
 @pytest.fixture
 def changes(monkeypatch: pytest.MonkeyPatch) -> list[Transition]:
-    """Six changes, of which the list of all looks at the newest four."""
+    """Make six changes, of which the list shows the newest four."""
     monkeypatch.setattr(HistoryList, "window", 4)
     old = TransitionFactory.create(circuit__name="old", actor="bob")
     return [
@@ -92,7 +92,7 @@ def changes(monkeypatch: pytest.MonkeyPatch) -> list[Transition]:
 
 @pytest.fixture
 def newest(changes: list[Transition]) -> list[Transition]:
-    """The changes that are looked at, the newest first."""
+    """Return the changes that the list shows, the newest first."""
     return changes[:0:-1]
 
 

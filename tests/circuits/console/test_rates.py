@@ -1,4 +1,4 @@
-"""How often somebody may ask: each for themselves, and kept for no longer than it matters."""
+"""How often each user may send requests, and for how long that is remembered."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_many_at_once_are_no_more_than_that() -> None:
 def test_a_page_that_asks_all_the_time_is_told_to_wait(
     ann: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A few times a second each user is answered, whichever of the pages they ask for."""
+    """Each user gets a few answers a second, over all pages together."""
     clock = Clock()
     monkeypatch.setattr(live, "RATE", Rate(5, clock=clock))
     circuit = CircuitFactory.create()

@@ -31,7 +31,7 @@ def replay_page(circuit: Circuit) -> str:
 
 
 def record(circuit: Circuit, outcomes: str) -> None:
-    """Record a call each second: ``.`` is good, ``f`` failed, ``n`` nothing and ``r`` refused."""
+    """Record a call each second: ``.`` a success, ``f`` a failure, ``n`` nothing, ``r`` refused."""
     alias, now = DatabaseStore().alias, DatabaseStore().now()
     begin = now - len(outcomes)
     recordings.begin(alias, circuit, 60)

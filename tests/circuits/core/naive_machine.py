@@ -1,6 +1,7 @@
-"""A circuit as the design tells it, written plainly and apart from the app: what to compare with.
+"""A naive circuit to compare the machine with, written plainly and independently of the app.
 
-One object that changes, lists and dicts instead of counts and tuples, strings instead of enums.
+It is one mutable object, with lists and dicts instead of counts and tuples, and strings instead of
+enums.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class NaiveCircuit:
         self.policy = policy
         self.state = "closed"
         self.mode = "automatic"
-        #: When the mode goes back to automatic by itself.
+        #: When the mode returns to automatic by itself.
         self.mode_ends_at: float | None = None
-        #: Each change, with its reason and time; the generation is how many there were.
+        #: Each change, with its reason and time; the generation is the number of changes.
         self.changes: list[tuple[str, str, str, float]] = []
         #: When each failure of the present run happened.
         self.failures: list[float] = []
@@ -42,7 +43,7 @@ class NaiveCircuit:
         self.retry_at: float | None = None
         self.failed_recoveries = 0
         self.good_trials = 0
-        #: The trials under way, and when each is given up.
+        #: The trials under way, and when the lease of each ends.
         self.trials: dict[str, float] = {}
 
     @property
@@ -110,7 +111,7 @@ class NaiveCircuit:
         self.failures.append(now)
         if self.mode == "forced_closed":
             return
-        # Nobody is told apart here, and no success speaks for the remote.
+        # There are no processes here, and no success refutes a run of failures.
         is_run = len(self.failures) >= self.policy.threshold
         seen_by_one_process = own_run >= self.policy.threshold
         seen_by_all = now - self.failures[0] >= snapshot_seconds

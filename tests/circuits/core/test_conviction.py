@@ -1,4 +1,4 @@
-"""Whose failures open a circuit for all: the decision by itself, as tables."""
+"""Whose failures open a circuit for all: the decision alone, tested by tables."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def succeed(status: Status, process: str = OTHER, now: float = NOW) -> Step:
 
 
 def run(count: int, by: str = ME, **more: Any) -> Status:
-    """A closed circuit with a run of failures that began now."""
+    """Return a closed circuit with a run of failures that began now."""
     return Status(failure_count=count, run_started_at=NOW, run_by=by, **more)
 
 
-#: What says that another process than ME had a success a second ago, and long ago.
+#: The fields that say that another process than ME had a success, a second ago and long ago.
 WELL: dict[str, Any] = {"succeeded_by": OTHER, "last_success_at": NOW - 1}
 LONG_AGO: dict[str, Any] = {"succeeded_by": OTHER, "last_success_at": NOW - 11}
 
@@ -104,7 +104,7 @@ def test_forced_closed_accuses_nobody_and_leaves_nobody_alone() -> None:
 
 
 def accused(**more: Any) -> Status:
-    """A circuit that ME accuses, while others had a success a second ago."""
+    """Return a circuit that ME accuses, while others had a success a second ago."""
     status = fail(run(2, **WELL, **more), own_run=3).status
     assert status.accuser == ME
     return status
@@ -154,7 +154,7 @@ def test_a_success_since_the_run_began_refutes_as_soon_as_its_process_hears_of_i
 
 
 def alone(tries: int = 1) -> Status:
-    """A circuit that ME alone cannot reach; its quarantine is over now."""
+    """Return a circuit that ME alone cannot reach; its quarantine ends now."""
     return Status(quarantines=(Quarantine(ME, NOW - 60, NOW, tries),))
 
 
@@ -326,7 +326,7 @@ def merge(
     return machine.merge(status, RATE, more.pop("now", NOW), batch).status
 
 
-#: A circuit by the rate that has long been closed.
+#: A circuit with the rate strategy that has been closed for long.
 LONG_CLOSED: dict[str, Any] = {"changed_at": NOW - 100}
 
 
@@ -383,7 +383,7 @@ def test_the_last_success_of_any_other_process_is_known_whoever_came_last() -> N
 def test_a_run_in_the_row_is_a_processs_own_unless_it_has_succeeded_since(
     succeeded_at: float | None, state: State
 ) -> None:
-    """Threads that fail together open the circuit; those among which others succeed do not."""
+    """Threads that all fail open the circuit; threads that fail while others succeed do not."""
     failure = Failure(own_run=1, settle_seconds=SETTLE, witness=witness(ME, succeeded_at))
     step = machine.fail(run(2), POLICY, Permit(0), NOW + 0.02, failure)
     assert step.status.state is state

@@ -1,6 +1,6 @@
 """Every order of events up to a bound, on the real machine: three processes, a crash, late results.
 
-In each state the promises are checked. A guard that is taken out must be found missing.
+In each state the promises are checked. Without one of its guards, the machine must break one.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LONG: Final = 400.0
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A circuit, what its processes have under way, and what really happened.
+    """A circuit, the calls that its processes have under way, and what really happened.
 
     Args:
-        calls: Each process's call under way; None without one.
-        runs: Failures in a row of each process.
-        alive: Which processes have not crashed.
+        calls: The call under way of each process; None without one.
+        runs: How many failures in a row each process has seen.
+        alive: The processes that have not crashed.
         successes: When each process last succeeded.
-        failed: Who has failed since anybody last succeeded.
+        failed: The processes that have failed since the last success of any.
     """
 
     status: Status
@@ -52,7 +52,7 @@ class BrokenPromiseError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """What holds the promises; a test takes one out."""
+    """The guards that keep the promises; a test takes one out."""
 
     generation: bool = True
     lease: bool = True
@@ -127,7 +127,7 @@ def _crashed(world: World, index: int, guards: Guards) -> World:
 
 
 def _tried(world: World, guards: Guards) -> World:
-    """Somebody lets an open circuit try at once."""
+    """Let an open circuit try at once, as an operator may."""
     return replace(world, status=machine.try_now(world.status, world.now).status)
 
 
@@ -175,7 +175,7 @@ def _check(world: World) -> None:
 
 
 def explore(start: World, depth: int, guards: Guards = Guards()) -> int:
-    """Go through every order of events; return how many states there are."""
+    """Go through every order of events, and return the number of states."""
     seen, edge = {start}, [start]
     for _ in range(depth):
         following = []

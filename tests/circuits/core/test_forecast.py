@@ -1,7 +1,7 @@
 """The forecast of a policy, compared with a simulation of the real machine.
 
-The simulations have fixed seeds, so that they pass or fail alike each time. The errors they are
-held to are those that :mod:`circuits.core.forecast` states.
+The simulations have fixed seeds, so that they have the same result each time. The errors allowed
+are those that :mod:`circuits.core.forecast` states.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def told(policy: Policy, timeout: float = 10.0, **traffic: float) -> Forecast:
 
 
 class Simulation:
-    """Calls that come at random, through the real machine, by one clock.
+    """Calls at random moments through the real machine, on one clock.
 
     Args:
-        traffic: How many calls come, and which share fails.
+        traffic: How many calls come, and which share of them fails.
     """
 
     def __init__(self, policy: Policy, traffic: Traffic, seed: int = 1) -> None:
@@ -61,7 +61,7 @@ class Simulation:
         fails: Callable[[], bool] | None = None,
         seconds: float = 0.0,
     ) -> Simulation:
-        """Let calls come until something is so."""
+        """Let calls come until a condition holds."""
         fails = fails or (lambda: self.random.random() < self.traffic.failure_share)
         arrival = self.now + self._gap()
         while not until(self):
@@ -162,7 +162,7 @@ def test_a_full_window_comes_to_hold_too_many_as_often_as_all_its_states_say(
 
 
 def test_a_rare_chance_keeps_its_digits() -> None:
-    """It is a difference of numbers near one, and must not become none."""
+    """The chance is a difference of numbers near 1, which must not become 0."""
     assert hazard_of(40, 60, 0.05) == pytest.approx(hazard_of(40, 60, 0.05 * 1.001), rel=0.05)
     assert 0 < hazard_of(40, 60, 0.05) < 1e-30
 

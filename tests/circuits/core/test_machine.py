@@ -47,12 +47,12 @@ ALMOST_ONE = 1 - 2**-53
 
 
 def fail(status: Status, policy: Policy = POLICY, now: float = NOW, **failure: Any) -> Step:
-    """One failed call that was let through in the present generation."""
+    """Return the step of a failed call that was let through in the present generation."""
     return machine.fail(status, policy, Permit(status.generation), now, Failure(**failure))
 
 
 def run_of_failures(count: int, policy: Policy = POLICY, **status: Any) -> Status:
-    """A circuit after that many failures in a row, at once."""
+    """Return a circuit after ``count`` failures in a row at one moment."""
     current = Status(**status)
     for _ in range(count):
         current = fail(current, policy).status
@@ -60,14 +60,14 @@ def run_of_failures(count: int, policy: Policy = POLICY, **status: Any) -> Statu
 
 
 def opened(policy: Policy = POLICY, **status: Any) -> Status:
-    """A circuit that its failures have opened, at NOW."""
+    """Return a circuit that failures have opened at NOW."""
     current = run_of_failures(policy.threshold, policy, **status)
     assert current.state is State.OPEN
     return current
 
 
 def half_open(policy: Policy = POLICY, **status: Any) -> Status:
-    """An opened circuit at the moment that its delay has passed."""
+    """Return an opened circuit at the moment at which its delay has passed."""
     current = machine.expire(opened(policy, **status), NOW + policy.delay).status
     assert current.state is State.HALF_OPEN
     return current
@@ -76,7 +76,7 @@ def half_open(policy: Policy = POLICY, **status: Any) -> Status:
 def try_out(
     status: Status, token: str = "a", policy: Policy = POLICY, now: float = NOW + 10
 ) -> tuple[Status, Permit]:
-    """A half-open circuit with one more trial under way, and the trial's permit."""
+    """Return a half-open circuit with one more trial under way, and the permit of the trial."""
     admission = machine.admit(status, policy, now, token)
     assert admission.permit is not None
     assert admission.permit.lease == token
@@ -150,7 +150,7 @@ def test_a_process_that_saw_threshold_failures_in_a_row_opens_it_at_once() -> No
 
 
 def test_a_time_that_is_reached_is_reached() -> None:
-    """Where ``began + seconds - began`` is less than ``seconds``, too."""
+    """This includes times for which ``began + seconds - began`` is less than ``seconds``."""
     for began in (0.1, 3.3, NOW, 1_764_000_000.1):
         for seconds in (0.1, 0.2, 0.3, 0.7, 1.1, 2.3, 10.7):
             at = began + seconds
@@ -234,7 +234,7 @@ def test_an_open_circuit_with_no_retry_time_is_due_at_once() -> None:
 def test_an_open_circuit_is_due_when_the_clock_was_set_back_past_its_opening() -> None:
     assert machine.expire(opened(), NOW - 1.1).status.state is State.HALF_OPEN
     assert machine.open_remaining(opened(), NOW - 1.1) == 0
-    # A server that stands in for another may differ by as much.
+    # The clock of a server that replaces another may differ by as much.
     assert machine.open_remaining(opened(), NOW - 1) == 11
     assert machine.open_remaining(opened(), NOW) == 10
 
@@ -599,7 +599,7 @@ def test_forced_open_for_a_while_refuses_until_it_is_over(status: Status) -> Non
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_the_first_call_after_forced_open_is_over_is_a_trial(status: Status) -> None:
-    """Nothing depends on beat: the call itself ends the mode, in one change."""
+    """Nothing depends on beat, since the call itself ends the mode, in one change."""
     forced = machine.set_mode(status, Mode.FORCED_OPEN, NOW, NOW + 1800).status
     admission = admit(forced, NOW + 1800)
     assert admission.permit == Permit(forced.generation + 1, lease="a")
@@ -798,7 +798,7 @@ def test_the_delay_never_shrinks_from_one_recovery_to_the_next(policy: Policy, f
 
 
 def policy_of(**values: Any) -> Policy:
-    """A policy of values that need not be of the right type."""
+    """Return a policy with values that may have a wrong type."""
     return Policy(**values)
 
 
@@ -866,7 +866,7 @@ def test_a_refused_switch_is_told_with_what_it_may_be(value: Any) -> None:
 
 
 def test_the_limits_of_each_number_are_those_of_the_docs() -> None:
-    """These are the limits that authors of policies rely on; the defaults are within them."""
+    """Authors of policies rely on these limits; the defaults are within them."""
     assert POLICY_LIMITS["threshold"] == Limits(1, 1_000_000)
     assert POLICY_LIMITS["failure_rate"] == Limits(0.001, 1)
     assert POLICY_LIMITS["window_seconds"] == Limits(1, 24 * 3600)
@@ -902,7 +902,7 @@ def test_an_opening_stays_the_same_while_trials_fail_and_ends_with_the_closing()
 
 
 def test_of_what_is_shared_nothing_but_the_circuits_own_times_goes_into_memory() -> None:
-    """There is nobody else in memory, so nothing is kept of what others did."""
+    """A circuit in memory has no other processes, so nothing is kept of what they did."""
     moments = ("run_started_at", "opened_at", "down_since", "retry_at", "recovered_at")
     times: dict[str, Any] = dict.fromkeys((*moments, "changed_at", "mode_until"), NOW)
     own: dict[str, Any] = {"state": State.OPEN, "mode": Mode.OBSERVE, "failure_count": 3}
@@ -970,7 +970,7 @@ chances_in_eighths = st.integers(0, 7).map(lambda eighths: eighths / 8)
 
 
 class Process:
-    """One of the site's processes: what it has seen itself, and how long its snapshots last."""
+    """A process of the site: what it has seen itself, and how long it uses a snapshot."""
 
     def __init__(self, settle_seconds: float) -> None:
         self.settle_seconds = settle_seconds
@@ -981,7 +981,7 @@ class Process:
         self._run = 0
 
     def saw_failure(self, generation: int) -> int:
-        """Return the failures in a row that it has seen in this generation."""
+        """Count a failure, and return how many in a row it has seen in this generation."""
         self._run = self._run + 1 if generation == self._generation else 1
         self._generation = generation
         return self._run
@@ -990,8 +990,8 @@ class Process:
 class Fleet(RuleBasedStateMachine):
     """Processes that call through one circuit, people who steer it, and time that passes.
 
-    Calls end in any order, long after or not at all, so leases run out and results come late.
-    Times are quarters and powers of two, so that both machines reckon them exactly.
+    Calls end in any order, late or not at all, so leases expire and outcomes arrive late. Times are
+    quarters and powers of two, so that both machines calculate with them exactly.
     """
 
     calls: Bundle[tuple[Process, Permit]] = Bundle("calls")
@@ -1096,7 +1096,7 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(call=consumes(calls))
     def holder_dies(self, call: tuple[Process, Permit]) -> None:
-        """Nothing is ever heard of the call."""
+        """Let the process die, so that the call is never settled."""
 
     # Time and people
 
@@ -1182,7 +1182,7 @@ class Fleet(RuleBasedStateMachine):
 
     @invariant()
     def it_is_never_wedged(self) -> None:
-        """Time and successful calls close it, whatever happened before."""
+        """Check that time and successful calls close it, whatever happened before."""
         forced = self.status.mode in (Mode.FORCED_OPEN, Mode.FORCED_CLOSED)
         if forced and self.status.mode_until is None:
             return

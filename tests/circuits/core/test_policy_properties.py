@@ -1,4 +1,4 @@
-"""Properties of the policies in the machine, for whatever numbers they are given."""
+"""Properties of policies in the machine, which hold for any numbers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_observe_mode_refuses_nothing_in_a_ramp_up(ago: float, chance: float) ->
 
 
 def refusing(kind: str) -> tuple[Status, Policy]:
-    """Return a circuit that refuses a call without a trial to give away, and its policy."""
+    """Return a circuit that refuses a call and has no trial to give, and its policy."""
     taken = (Lease("other", NOW + 20),)
     statuses = {
         "open": Status(state=State.OPEN, opened_at=NOW - 1, retry_at=NOW + 9),
@@ -109,7 +109,7 @@ def test_so_large_a_share_of_the_refusals_is_real(kind: str, share: float) -> No
     assert len(real) == pytest.approx(share * len(refusals), abs=2)
 
 
-# In a ramp-up, who is refused at all is decided anew by what is left of the chance.
+# In a ramp-up, the rest of the chance decides again which calls are refused.
 @given(st.sampled_from(["open", "half open"]), CHANCE, st.floats(0, 1), st.floats(0, 1))
 def test_who_is_refused_is_refused_by_a_larger_share_too(
     kind: str, chance: float, first: float, second: float

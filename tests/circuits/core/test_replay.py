@@ -57,7 +57,7 @@ def test_a_busy_circuit_takes_three_bytes_a_call() -> None:
 
 
 def played(outcomes: str, policy: Policy, every: float = 1.0, seconds: float = 0.0) -> Replayed:
-    """Replay a call each second: ``.`` is good, ``f`` failed, ``n`` nothing and ``r`` refused."""
+    """Replay a call each second: ``.`` a success, ``f`` a failure, ``n`` nothing, ``r`` refused."""
     endings = dict(zip(".fnr", Ending, strict=True))
     calls = [
         Call(SINCE + number * every + seconds, seconds, endings[letter])

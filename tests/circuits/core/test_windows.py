@@ -1,4 +1,4 @@
-"""The sliding windows of the rate strategy, against a naive list of calls."""
+"""The sliding windows of the rate strategy, compared with a naive list of calls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def merge_all(history: list[tuple[float, str]], policy: Policy) -> tuple[Window,
 
 @dataclass
 class NaiveCalls:
-    """Every call with its time, as a window that forgets nothing would keep them."""
+    """Keeps every call with its time, as a window without buckets would."""
 
     calls: list[tuple[float, str]]
 
@@ -54,7 +54,7 @@ def test_a_window_of_time_is_right_to_a_tenth(history: list[tuple[float, str]]) 
     policy = Policy(window_seconds=60)
     window, _ = merge_all(history, policy)
     naive = NaiveCalls.of(history)
-    # A hair of slack at both ends: a call on the very edge may fall on either side.
+    # A little slack at both ends, since a call on an edge may fall on either side.
     for kept, least, most in zip(
         windows.totals(window), naive.within(54 - 1e-6), naive.within(60 + 1e-6), strict=True
     ):
@@ -93,7 +93,7 @@ def counted_at(at: float, now: float, window_seconds: float) -> int:
 @pytest.mark.parametrize("seconds", [1, 1.000007, 1.7, 3, 7, 10, 59.9, 60, 3600])
 def test_a_call_has_left_a_window_of_time_once_that_has_passed(seconds: float) -> None:
     width = seconds / windows.BUCKETS
-    # Around the edges of buckets, where a float may fall on either side.
+    # These moments are at the edges of buckets, where a float may fall on either side.
     for began in (0.0, 1000.0, 1_764_000_000.0):
         for part in range(200):
             for hair in (-0.000001, 0.0, 0.000001, width / 2):

@@ -1,4 +1,4 @@
-"""Refusals in views of Django REST framework, where it is installed."""
+"""Refusals in views of Django REST framework, if it is installed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ urlpatterns = [path("rates/", Rates.as_view())]
 
 @pytest.fixture(autouse=True)
 def started(settings: Settings) -> Iterator[None]:
-    """A site that has the framework, as it starts."""
+    """Start a site that has the framework."""
     before = dict(gate.refusals)
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "rest_framework"]
     setup.connect()

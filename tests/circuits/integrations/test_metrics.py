@@ -47,12 +47,12 @@ def _counting() -> Iterator[None]:
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
-    """A circuit of the test's own, since counts last as long as the process."""
+    """Return the name of a circuit of the test's own, since counts live as long as the process."""
     return str(request.node.name)
 
 
 def samples() -> dict[tuple[str, ...], float]:
-    """The answer to a scrape: each sample by its name and the values of its labels."""
+    """Scrape, and return each sample by its name and the values of its labels."""
     content, _content_type = metrics.page("")
     return {
         (sample.name, *sample.labels.values()): sample.value
@@ -62,7 +62,7 @@ def samples() -> dict[tuple[str, ...], float]:
 
 
 def calls(name: str) -> dict[str, float]:
-    """The calls through the circuit, by outcome."""
+    """Return the counted calls through a circuit, by outcome."""
     return {
         key[2]: value
         for key, value in samples().items()
@@ -71,7 +71,7 @@ def calls(name: str) -> dict[str, float]:
 
 
 def transitions(name: str) -> dict[tuple[str, ...], float]:
-    """The changes of the circuit's state, by their two ends."""
+    """Return the counted changes of a circuit's state, by the states before and after."""
     return {
         key[2:]: value
         for key, value in samples().items()
@@ -135,7 +135,7 @@ def test_a_change_of_mode_is_none_of_state(name: str) -> None:
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize("mode", list(Mode))
 def test_the_state_is_the_databases(state: State, mode: Mode) -> None:
-    """Of circuits that this process has never heard of too."""
+    """This includes circuits that this process does not know."""
     CircuitFactory.create(name="payments", opened=True, state=state, mode=mode)
     found = samples()
     assert {each: found["circuits_state", "payments", each] for each in State} == {
@@ -168,12 +168,12 @@ def test_of_too_many_circuits_it_says_how_many_are_left_out(settings: Settings) 
 
 
 def labelled() -> set[str]:
-    """The circuits that this process has counted by their names so far."""
+    """Return the circuits that this process has counted by name so far."""
     return {each.name for each in counts.read()} - {counts.OTHERS}
 
 
 def test_a_flood_of_names_is_counted_together(settings: Settings, name: str) -> None:
-    """No name that is made up takes up room for ever, neither in a process nor in a scrape."""
+    """Made-up names do not take up room for ever, neither in a process nor in a scrape."""
     room = len(labelled()) + 2
     settings.CIRCUITS = {**settings.CIRCUITS, "METRICS_CIRCUITS": room}
     before = calls(counts.OTHERS).get("success", 0)
@@ -275,7 +275,7 @@ def test_several_processes_count_together(
     made, refused = (sum(result[key] for result in results) for key in ("made", "refused"))
     assert made + refused == 80
     assert made >= 5
-    # This process has counted nothing: it reads what the two have left.
+    # This process has counted nothing itself; it reads the files of the other two.
     assert REGISTRY.get_sample_value("circuits_calls_total", {"circuit": name}) is None
     found = samples()
     assert calls(name) == {"failure": made, "refused": refused}
@@ -290,7 +290,7 @@ def test_several_processes_count_together(
 def test_nothing_is_lost_over_forks_and_ends_and_scrapes_meanwhile(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Compared with what the processes themselves have counted."""
+    """The metrics are compared with what the processes counted themselves."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     CircuitFactory.create(name=name, mode=Mode.FORCED_CLOSED)
     expected: Counter[str] = Counter()

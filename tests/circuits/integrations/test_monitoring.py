@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules of the docs: they ask for metrics and labels that exist."""
+"""The dashboard and the alert rules of the docs use metrics and labels that exist."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "
 
 
 def told() -> dict[str, set[str]]:
-    """The labels of each sample that the app tells, by its name."""
+    """Return the labels of each sample that the app exports, by its name."""
     families = [*metrics.COUNTED_HERE.describe(), *metrics.SHARED_STATE.describe()]
     return {
         family.name + suffix: {*family._labelnames, *(["le"] if suffix == "_bucket" else [])}  # type: ignore[attr-defined]
@@ -39,12 +39,12 @@ def told() -> dict[str, set[str]]:
 
 
 def rules() -> list[str]:
-    """Each rule as it stands in the file."""
+    """Return each rule as it is written in the file."""
     return (FOLDER / "alerts.yml").read_text().split("      - alert: ")[1:]
 
 
 def asked() -> Iterator[str]:
-    """Each expression of the rules and of the dashboard."""
+    """Yield each expression of the rules and of the dashboard."""
     for rule in rules():
         between = re.search(r"expr:(?: \|)?\s+(.*?)\n        (?:for|labels):", rule, re.DOTALL)
         assert between

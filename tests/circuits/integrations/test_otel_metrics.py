@@ -30,7 +30,7 @@ READER = InMemoryMetricReader()
 
 @pytest.fixture(scope="module", autouse=True)
 def _provided() -> None:
-    """A process has one meter provider, for as long as it lives."""
+    """Set the meter provider, of which a process has only one."""
     api.set_meter_provider(MeterProvider([READER], shutdown_on_exit=False))
 
 
@@ -43,12 +43,12 @@ def _counting() -> Iterator[None]:
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
-    """A circuit of the test's own, since counts last as long as the process."""
+    """Return the name of a circuit of the test's own, since counts live as long as the process."""
     return f"{request.node.name} {uuid4().hex[:8]}"
 
 
 def collected() -> dict[str, Any]:
-    """The metrics by name."""
+    """Collect the metrics, and return them by name."""
     data = READER.get_metrics_data()
     assert data is not None
     return {
@@ -60,7 +60,7 @@ def collected() -> dict[str, Any]:
 
 
 def points(metric: str, name: str) -> dict[tuple[Any, ...], Any]:
-    """The points of a metric about one circuit, by the values of their other attributes."""
+    """Return the points of a metric for one circuit, by the values of their other attributes."""
     found = {}
     for point in collected()[metric].data.data_points:
         attributes = dict(point.attributes)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("committed")
 
 @pytest.fixture
 def events() -> Iterator[list[Any]]:
-    """The events that would be sent."""
+    """Yield the list of events that would be sent."""
     sent: list[Any] = []
 
     class Kept(sentry_sdk.Transport):  # type: ignore[misc, name-defined]
@@ -57,7 +57,7 @@ def try_again() -> None:
 
 
 def a_long_incident() -> None:
-    """Open, try once in vain, and recover."""
+    """Open the circuit, let one trial fail, and let it recover."""
     for _ in range(5):
         fail()
     try_again()
@@ -70,7 +70,7 @@ def a_long_incident() -> None:
 def test_each_change_of_state_is_a_breadcrumb(events: list[Any]) -> None:
     sentry.connect(issues=False)
     a_long_incident()
-    circuits.get("payments").observe()  # a change of mode is none of state
+    circuits.get("payments").observe()  # changes the mode and not the state
     assert events == []
     sentry_sdk.capture_message("an error of the site's own")
     [event] = events

@@ -37,7 +37,7 @@ def _listeners() -> Iterator[None]:
 
 @pytest.fixture
 def config(settings: Settings) -> Any:
-    """Sets keys of CIRCUITS, and takes out those that are None."""
+    """Return a function that sets keys of CIRCUITS, and removes those that are None."""
 
     def change(**keys: Any) -> None:
         merged = {**settings.CIRCUITS, **keys}
@@ -47,9 +47,9 @@ def config(settings: Settings) -> Any:
 
 
 def started(**environment: str) -> list[list[Any]]:
-    """What a new process of the reference project observes, and the modules it has loaded.
+    """Start a process of the reference project; return what it observes and has loaded.
 
-    That is whether calls are counted, and how many observers there are.
+    That is whether calls are counted, how many observers there are, and the loaded modules.
     """
     answer = subprocess.run(
         [sys.executable, "-c", SCRIPT],

@@ -47,7 +47,7 @@ def _opened(committed: None) -> None:
 
 
 def attributes(exporter: InMemorySpanExporter) -> dict[str, Mapping[str, Any]]:
-    """The attributes of each finished span, by its name."""
+    """Return the attributes of each finished span, by its name."""
     return {span.name: dict(span.attributes or {}) for span in exporter.get_finished_spans()}
 
 
@@ -86,7 +86,7 @@ def test_a_refusal(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
 async def test_each_async_call_finds_its_own_span(
     tracer: Tracer, exporter: InMemorySpanExporter
 ) -> None:
-    """Failures are settled in another thread, and there too the span is the caller's."""
+    """Failures are settled in another thread, but it is the caller's span that they mark."""
 
     async def call(name: str, *, fails: bool) -> None:
         with tracer.start_as_current_span(name):

@@ -167,7 +167,7 @@ def test_a_database_that_does_not_answer_is_one_sentence(monkeypatch: pytest.Mon
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses made, none of which takes any time; in the second one comes Ctrl-C."""
+    """Collect the pauses, which take no time; Ctrl-C arrives in the second one."""
     made: list[float] = []
 
     def pause(seconds: float) -> None:
@@ -258,7 +258,7 @@ Manage = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def manage(tmp_path: Path) -> Manage:
-    """Start `manage.py` of the reference project, on databases of its own."""
+    """Return a function that starts `manage.py` of the reference project on its own databases."""
 
     return partial(start_manage, tmp_path)
 

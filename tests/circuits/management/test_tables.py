@@ -1,4 +1,4 @@
-"""Tables as they come out of a pipe and onto a terminal."""
+"""Tables as they look in a pipe and on a terminal."""
 
 from __future__ import annotations
 

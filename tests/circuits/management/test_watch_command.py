@@ -64,17 +64,17 @@ def once(*argv: str, out: StringIO | None = None) -> Ended:
 
 
 def plain(text: str) -> str:
-    """Return a text without what steers a terminal."""
+    """Return a text without its control sequences."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
 def left(text: str) -> list[str]:
-    """Return the lines that are left on a terminal once the second screen is gone."""
+    """Return the lines that stay on a terminal after the second screen is gone."""
     return plain(text.rpartition("\x1b[?1049l")[2]).splitlines()
 
 
 def names(lines: list[str]) -> list[str]:
-    """Return the names in a table of circuits that are each called by one word."""
+    """Return the names in a table of circuits whose names are single words."""
     return [line.split()[0] for line in lines[2:] if {"✓", "✕", "◌"} & set(line)]
 
 
@@ -243,7 +243,7 @@ Pauses = Callable[..., list[float]]
 
 @pytest.fixture
 def during(monkeypatch: pytest.MonkeyPatch) -> Pauses:
-    """Let each pause take no time, but do something; after the last one comes Ctrl-C."""
+    """Let each pause do something and take no time; Ctrl-C follows the last one."""
 
     def install(*acts: Callable[[], object]) -> list[float]:
         made: list[float] = []
@@ -347,7 +347,7 @@ def begin(outage: ExitStack) -> Callable[[], object]:
 
 
 def told(ended: Ended) -> list[str]:
-    """Return the first word of each line, but for the summary and the titles."""
+    """Return the first word of each line, except the summary and the titles."""
     words = [line.split()[0] for line in ended.lines if line]
     return [word for word in words if word not in ("✕", "Circuit")]
 
@@ -403,7 +403,7 @@ def test_what_cannot_be_read_at_the_start_is_an_error() -> None:
 
 
 class PseudoTerminal:
-    """A terminal of a given size, with everything that was written to it."""
+    """A terminal of a given size, which keeps everything that is written to it."""
 
     def __init__(self, lines: int, columns: int) -> None:
         self._ours, self.theirs = pty.openpty()

@@ -1,4 +1,4 @@
-"""Many threads and processes at one circuit."""
+"""Many threads and processes that call through one circuit."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_failures_of_many_processes_with_snapshots_open_the_circuit_once(
     row = Circuit.objects.get()
     assert openings() == Transition.objects.count() == 1
     assert row.state == "open"
-    # A process that has seen five in a row has opened it, and what comes later counts no more.
+    # A process that sees five failures in a row opens it, and later failures no longer count.
     assert 5 <= row.failure_count == row.total_failures <= 8 * 5
     assert sum(result["told"] for result in results) == 1
 

@@ -1,4 +1,4 @@
-"""What a process counts for metrics: everything once, nothing unless somebody reads it."""
+"""What a process counts for metrics: each call once, and nothing unless somebody reads it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _kept() -> Iterator[None]:
 
 
 def numbers(name: str) -> dict[CallOutcome, int]:
-    """The calls through a circuit by outcome."""
+    """Return the counted calls through a circuit, by outcome."""
     [found] = [each for each in counts.read() if each.name == name]
     return {outcome: sum(ended.calls) for outcome, ended in found.ended.items()}
 

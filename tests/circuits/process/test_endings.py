@@ -1,4 +1,4 @@
-"""The last work of a process is done however it ends itself, and never keeps it from ending."""
+"""The last work of a process is done however it ends, and never keeps it from ending."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that one thread does for another, and what becomes of it when nobody waits any more."""
+"""Work that one thread does for another, and what happens to it when nobody waits any more."""
 
 from __future__ import annotations
 

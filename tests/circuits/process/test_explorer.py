@@ -1,8 +1,8 @@
 """Every order of steps up to a bound, through the gates of three processes and the row they share.
 
-There are no threads: the explorer picks whose step is next, a call that begins or ends, a flush, a
-crash, or time that passes. In each state the promises are checked. A row that does without a guard
-must be found out.
+There are no threads: the explorer picks the next step, which is a call that begins or ends, a
+flush, a crash, or time that passes. In each state the promises are checked. With a row that lacks a
+guard, one of them must break.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ POLICY: Final = Policy(threshold=2, delay=10, lease_seconds=30)
 SNAPSHOT_SECONDS: Final = 0.2
 PROCESSES: Final = ("a", "b", "c")
 
-#: Seconds for which a success of another process speaks for the remote.
+#: Seconds for which a success of another process counts in favour of the remote.
 RECENT: Final = 10.0
 
 #: Seconds after which any circuit must let somebody through.
@@ -38,14 +38,14 @@ LONG: Final = 400.0
 
 
 class Event(NamedTuple):
-    """A step: what happens, and to which process."""
+    """A step: what happens, and in which process."""
 
     what: str
     whose: int = -1
 
 
 class Call(NamedTuple):
-    """A call under way, and how often the circuit had changed and what time it was at its begin."""
+    """A call under way, with the number of changes and the time when it began."""
 
     ticket: Ticket
     changes: int
@@ -57,20 +57,20 @@ class BrokenPromiseError(AssertionError):
 
 
 class RowWithout(SharedRow):
-    """A row that lacks some columns: whatever is written there, it reads as given."""
+    """A row in which some columns keep a given value, whatever is written to them."""
 
     def __init__(self, clock: clocks.Clock, lacks: Mapping[str, Any]) -> None:
         super().__init__(POLICY, clock)
         self._lacks = lacks
 
     def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
-        """Return the circuit, as far as the row has kept it."""
+        """Return the circuit, with the given values in those columns."""
         self.status = replace(self.status, **self._lacks)
         return super().read(name, known)
 
 
 class HeedlessRow(SharedRow):
-    """A row that counts failures of whatever generation."""
+    """A row that counts failures of any generation."""
 
     def __init__(self, clock: clocks.Clock) -> None:
         super().__init__(POLICY, clock)
@@ -83,22 +83,22 @@ class HeedlessRow(SharedRow):
         return super().count_failure(snapshot, present, failure, error)
 
 
-#: Makes the row of a world on its clock.
+#: Makes the row of a world, given its clock.
 MakeRow = Callable[[clocks.Clock], SharedRow]
 
 
 def whole(clock: clocks.Clock) -> SharedRow:
-    """Return a row as it should be."""
+    """Return a row that lacks nothing."""
     return SharedRow(POLICY, clock)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where to begin.
+    """The state in which exploring begins.
 
     Args:
-        status: What is in the row.
-        events: What happens first.
+        status: The contents of the row.
+        events: The steps that happen first.
     """
 
     status: Status
@@ -109,9 +109,9 @@ class World:
     """Three processes, their calls under way, and what really happened.
 
     Attributes:
-        failed: Who failed since anybody last succeeded.
+        failed: The processes that failed since the last success of any.
         succeeded: When each process last succeeded.
-        told: When each last succeeded as far as the row was told.
+        told: When each process last succeeded as far as the row knows.
     """
 
     def __init__(self, clock: clocks.Clock, start: Start, make_row: MakeRow) -> None:
@@ -129,7 +129,7 @@ class World:
             self.take(event)
 
     def events(self) -> Iterator[Event]:
-        """Yield what can happen next."""
+        """Yield the steps that can happen next."""
         for index, call in enumerate(self.calls):
             if not self.alive[index]:
                 continue
@@ -146,7 +146,7 @@ class World:
         yield Event("delay")
 
     def take(self, event: Event) -> None:
-        """Let something happen."""
+        """Let a step happen."""
         match event.what:
             case "begin":
                 self._begin(event.whose)
@@ -221,7 +221,7 @@ class World:
             raise BrokenPromiseError("More trials are under way than may be.")
 
     def check_that_it_goes_on(self) -> None:
-        """Check that somebody is let through at long last. The world ends with it."""
+        """Check that a call is let through in the end; the world cannot be used afterwards."""
         for index, gate in enumerate(self.gates):
             if self.alive[index]:
                 self.clock.pass_by(LONG)
@@ -233,7 +233,7 @@ class World:
         raise BrokenPromiseError("Nobody is ever let through again.")
 
     def state(self) -> tuple[Any, ...]:
-        """Return what tells this state from others; a token says no more than that there is one."""
+        """Return the key that identifies this state; of a token it says only that there is one."""
         gates = [
             (
                 gate.view.snapshot and (_plain(gate.view.snapshot.status), gate.view.snapshot.now),
@@ -267,21 +267,21 @@ def _set(values: list[Any], index: int, value: Any) -> list[Any]:
 
 
 def _plain(status: Status) -> Status:
-    """Return the status with tokens that are the same each time."""
+    """Return the status with its random tokens replaced by fixed ones."""
     leases = tuple(Lease("", lease.expires_at) for lease in status.leases)
     alone = tuple(replace(each, token="x" * bool(each.token)) for each in status.quarantines)
     return replace(status, leases=leases, quarantines=alone)
 
 
 def _decisive(status: Status) -> tuple[Any, ...]:
-    """Return what a late result must not touch; that somebody succeeded may become known."""
+    """Return the fields that a late outcome must not change; those about successes may change."""
     return status.state, status.generation, status.failure_count, status.leases, status.accuser
 
 
 def explore(clock: clocks.Clock, start: Start, depth: int, make_row: MakeRow = whole) -> int:
-    """Go through every order of steps; return how many states there are.
+    """Go through every order of steps, and return the number of states.
 
-    Each state is reached anew from the start, since a gate cannot be copied.
+    Each state is reached again from the start, since a gate cannot be copied.
     """
 
     def reached(events: tuple[Event, ...]) -> World:
@@ -315,7 +315,7 @@ WELL: Final = Start(
     )
 )
 
-#: One that b has opened a delay ago, while a call of a is under way from before.
+#: A circuit that b opened a delay ago, while an earlier call of a is under way.
 OPENED: Final = Start(
     Status(changed_at=NOW - 60),
     (
@@ -343,7 +343,7 @@ def test_the_promises_hold_in_every_order_of_steps(
     assert explore(clock, start, depth) > 500
 
 
-#: What tells a row that others succeed.
+#: The columns that tell of the successes of others, with the values of a row that knows none.
 SUCCESSES: Final = {"succeeded_by": "", "last_success_at": None, "other_succeeded_at": None}
 
 

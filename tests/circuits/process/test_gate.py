@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("committed")
 
 
 def process() -> Gate:
-    """The circuit as a new process sees it."""
+    """Return the gate of a new process."""
     return Gate("payments", DatabaseStore())
 
 
@@ -47,7 +47,7 @@ def row() -> Any:
 
 
 def columns() -> dict[str, Any]:
-    """All that is written in the row."""
+    """Return all columns of the row."""
     return {**Circuit.objects.filter(name="payments").values().get()}
 
 
@@ -59,7 +59,7 @@ def strict(settings: Settings) -> None:
 
 
 class WatchedStore(DatabaseStore):
-    """Counts its reads, and can hold them up."""
+    """A store that counts its reads, and can delay them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How many circuits a process keeps in memory, and what becomes of those it lets go."""
+"""How many circuits a process keeps in memory, and what happens to those that it lets go."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_those_used_last_are_kept(clock: Clock) -> None:
     use(clock, *names(10))
     use(clock, "circuit 0")
     use(clock, "one more")
-    # One had to go, and a tenth more for the next ones to come.
+    # One had to go, and a tenth more to make room for later ones.
     assert set(runtime.gates) == {*names(10), "one more"} - {"circuit 1", "circuit 2"}
 
 
@@ -154,11 +154,11 @@ def test_forgetting_forgets_those_let_go_too(clock: Clock) -> None:
     assert set(successes().values()) == {0}
 
 
-# One circuit's trouble is not the others'
+# A circuit that cannot be written does not disturb the others
 
 
 def with_a_senseless_row(*names: str) -> None:
-    """Let circuits have rows that no code of ours has written, so that a merge ends in an error."""
+    """Give circuits rows with impossible values, so that a merge raises an error."""
     for name in names:
         CircuitFactory.create(name=name, strategy="rate")
         succeed(name)
@@ -166,7 +166,7 @@ def with_a_senseless_row(*names: str) -> None:
 
 
 def heard() -> int:
-    """How many successes are in the window of the only circuit."""
+    """Return how many successes are in the window of the only circuit."""
     window: Any = Circuit.objects.get().window
     return sum(good for _start, good, *_ in window["buckets"])
 
@@ -216,7 +216,7 @@ def test_one_let_go_in_trouble_is_kept_and_the_others_let_go_are_written(clock: 
 
 
 class Held(FailSafeStore):
-    """A store in which somebody holds the rows of some circuits."""
+    """A store in which somebody has locked the rows of some circuits."""
 
     def __init__(self, *held: str) -> None:
         super().__init__(DatabaseStore(), MemoryStore())
@@ -239,7 +239,7 @@ def gates_of(store: Held, *names: str) -> Gates:
 
 
 def flushed(gates: Gates, store: Held) -> list[str]:
-    """Flush while writing fails; return which circuits were tried together, in turn."""
+    """Flush while writing fails; return the circuits of each attempt, in order."""
     store.asked = []
     with pytest.raises(OperationalError):
         write(gates, store)
@@ -262,7 +262,7 @@ def test_an_outage_is_not_waited_for_once_for_each_circuit() -> None:
     store = Held("a", "b", "c", "d", "e")
     gates = gates_of(store, "a", "b", "c", "d", "e")
     assert flushed(gates, store) == ["a b c d e", "a", "b"]
-    # And the next time those come first that had no turn.
+    # The next time, those that had no turn come first.
     assert flushed(gates, store) == ["c d e", "c", "d"]
     store.held = {"a"}
     assert flushed(gates, store) == ["e", "a", "b", "c", "d"]
@@ -284,7 +284,7 @@ def test_no_more_is_kept_of_those_let_go_than_there_is_room_for(
 
 
 def kept_bytes(count: int) -> int:
-    """The memory that a process uses to keep a number of circuits."""
+    """Return how many bytes a process uses to keep ``count`` circuits."""
     import tracemalloc
 
     tracemalloc.start()

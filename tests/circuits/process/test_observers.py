@@ -1,4 +1,4 @@
-"""Who listens hears of each call once, and harms nobody; who does not costs nothing."""
+"""Observers learn of each call once and harm no call; without observers, nothing is spent."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _opened(committed: None) -> None:
 
 
 def call(error: BaseException | None = None) -> None:
-    """A call that succeeds, or ends with the error, of which only ConnectionError is a failure."""
+    """Make a call that succeeds or raises an error, of which only ConnectionError is a failure."""
     with circuits.guard("payments", exceptions=ConnectionError):
         if error is not None:
             raise error
@@ -189,7 +189,7 @@ def test_with_one_too(ear: Ear) -> None:
 def test_how_plain_calls_ended_and_how_long_they_took(
     ear: Ear, error: BaseException | None, outcome: CallOutcome, settings: Settings
 ) -> None:
-    """Calls that share a ticket, which does not know when each of them began."""
+    """These calls share a ticket, which does not know when each of them began."""
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
 
     def work() -> None:

@@ -1,6 +1,6 @@
-"""When failures open a circuit, over processes that each see only a part of them.
+"""When failures open a circuit, if each process sees only some of them.
 
-Two gates on one row are what two processes are: each with a snapshot and a run of its own.
+Two gates on one row act as two processes, each with a snapshot and a run of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ THRESHOLD = 5
 
 @pytest.fixture(autouse=True)
 def _slow_snapshots(settings: Settings) -> None:
-    """Let no snapshot age and no run become old by itself while a test runs."""
+    """Keep snapshots fresh and runs young while a test runs."""
     _set_snapshot_seconds(settings, 60)
 
 
@@ -40,7 +40,7 @@ def _set_snapshot_seconds(settings: Settings, seconds: float) -> None:
 
 
 def process() -> Gate:
-    """The circuit as a new process sees it."""
+    """Return the gate of a new process."""
     return Gate("payments", DatabaseStore())
 
 
@@ -96,7 +96,7 @@ def test_a_process_whose_run_a_success_elsewhere_has_cleared_is_alone_with_it(
 
 
 def others_succeed() -> None:
-    """Let another process have had a success, and written it down."""
+    """Let another process have a success, and flush it."""
     other = process()
     succeed(other)
     flushing.flush([other], other.store)
@@ -302,7 +302,7 @@ def test_without_snapshots_a_success_anywhere_ends_the_run(settings: Settings) -
 
 
 def rate_process() -> Gate:
-    """A process of a circuit that was closed again a second ago."""
+    """Return the gate of a process, for a circuit that was closed again a second ago."""
     return Gate("searches", DatabaseStore())
 
 

@@ -1,4 +1,4 @@
-"""How long a caller waits for a database that does not answer, and what becomes of the work."""
+"""How long a caller waits for a database that does not answer, and what happens to its work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.concurrency import PATIENCE, in_threads, wait_until
 
 @pytest.fixture
 def go() -> Iterator[Event]:
-    """An event that the work waits for; it is set at the end of the test."""
+    """Yield an event that the work waits for; it is set at the end of the test."""
     event = Event()
     yield event
     event.set()

@@ -20,7 +20,7 @@ from tests.factories import CircuitFactory
 
 pytestmark = pytest.mark.usefixtures("committed")
 
-#: Longer than any test may take: who waits that long waits for something else.
+#: Seconds that no test may take, for callers that wait until something else happens.
 LONG = 60.0
 
 
@@ -32,7 +32,7 @@ def limited(max_wait_seconds: float = LONG, **values: Any) -> None:
 
 
 class Queue:
-    """Callers that wait for a place, in threads and tasks, and what becomes of them in order."""
+    """Callers that wait for a place, in threads and tasks, and their results in order."""
 
     def __init__(self) -> None:
         self.came: list[str] = []
@@ -81,7 +81,7 @@ async def until_waiting(number: int) -> None:
 
 @contextmanager
 def taken() -> Iterator[None]:
-    """Take the only place for the block."""
+    """Take the only place while the block runs."""
     ticket = entry.admit("pdf")
     try:
         yield
@@ -90,7 +90,7 @@ def taken() -> Iterator[None]:
 
 
 def is_free() -> bool:
-    """Whether a call finds a place at once, and nobody is left in the queue."""
+    """Return whether a call finds a place at once, with nobody left in the queue."""
     gate = runtime.gate("pdf")
     return (gate.places.taken, gate.places.waiting) == (0, 0)
 
@@ -214,7 +214,7 @@ async def test_tasks_wait_without_a_thread_and_without_blocking_the_loop() -> No
     await in_thread(limited)
     ticket = await entry.aadmit("pdf")
     queue = Queue()
-    # More than there are threads for async code, and the loop goes on meanwhile.
+    # There are more callers than threads for async code, and the loop goes on meanwhile.
     tasks = [asyncio.create_task(queue.call(str(number))) for number in range(20)]
     await until_waiting(20)
     assert await in_thread(lambda: "a thread is free") == "a thread is free"

@@ -1,4 +1,4 @@
-"""The policies beyond failures in a row, through whole calls on a real database."""
+"""Policies other than failures in a row, tested by calls on a real database."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_several_processes_open_it_once_and_none_runs_ahead() -> None:
     healthy = in_processes(4, "mixed_calls", name=name, count=100, every=4)
     assert all(each == {"failed": 25, "refused": 0} for each in healthy)
     assert row(name).state == "closed"
-    # They may have begun in one bucket and ended in the next.
+    # The calls may have begun in one bucket and ended in the next.
     buckets = (row(name).window or {})["buckets"]
     assert [sum(counts) for counts in zip(*buckets, strict=True)][1:3] == [400, 100]
 

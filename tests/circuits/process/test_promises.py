@@ -51,7 +51,7 @@ def row() -> Any:
 
 
 def lock_the_row(index: int = 0) -> bool:
-    """Lock the circuit from a connection that waits for nobody; on SQLite, lock all."""
+    """Lock the circuit's row, or SQLite's whole file, on a connection that does not wait."""
     with transaction.atomic(using="circuits"):
         return Circuit.objects.select_for_update(nowait=True).filter(name="payments").exists()
 
@@ -109,7 +109,7 @@ def test_an_opening_outlives_the_rollback_of_the_callers_transaction() -> None:
     assert Transition.objects.count() == 1
 
 
-# 3. A call on a healthy circuit, and a refusal, lock nothing, write nothing and ask nothing
+# 3. A call on a healthy circuit, and a refusal, takes no lock, writes nothing and asks nothing
 
 
 class Queries(ExitStack):
@@ -128,7 +128,7 @@ class Queries(ExitStack):
 
 
 class Stay(Mapping[int, int]):
-    """No refusals, which who counts them finds out only when the block ends."""
+    """An empty mapping of refusals, which holds whoever reads it until the block ends."""
 
     def __init__(self) -> None:
         self.entered, self._over = Semaphore(0), Event()
@@ -153,7 +153,7 @@ class Stay(Mapping[int, int]):
 
 @contextmanager
 def others_in_every_section() -> Iterator[None]:
-    """Let another thread stay in each section of the circuit that one at a time may enter."""
+    """Keep another thread in each section of the circuit that only one at a time may enter."""
     gate, stay = runtime.gate("payments"), Stay()
 
     def change(row: Snapshot) -> Step:
@@ -189,7 +189,7 @@ def others_in_every_section() -> Iterator[None]:
 
 
 def in_their_midst(work: Callable[[], object]) -> list[str]:
-    """Do the work while others are in every section, and return its queries."""
+    """Do some work while other threads are in every section, and return its queries."""
 
     def counted() -> list[str]:
         with Queries() as queries:
@@ -212,7 +212,7 @@ def test_a_refusal_on_a_fresh_snapshot_asks_and_locks_nothing(clock: Clock) -> N
 
 
 def test_what_needs_a_section_waits_for_who_is_in_it(clock: Clock) -> None:
-    """The two above can fail: a failure waits."""
+    """This shows that the two tests above can fail: a failure waits."""
     succeed("payments")
     with others_in_every_section(), pytest.raises(TimeoutError):
         in_time(lambda: fail("payments"), Meeting.SECONDS)
@@ -246,7 +246,7 @@ def test_a_failure_that_opens_nothing_costs_one_update(settings: Settings, count
 
 
 def test_a_change_of_state_is_one_transaction_of_four_round_trips() -> None:
-    """Of four beside the one by which some drivers begin a transaction."""
+    """Some drivers need another round trip to begin a transaction, which does not count here."""
     CircuitFactory(name="payments", threshold=1, delay=0)
     succeed("payments")
     with Queries() as opening:

@@ -107,7 +107,7 @@ def test_it_goes_on_after_a_bug_and_logs_it(caplog: pytest.LogCaptureFixture) ->
 
     with running(flush=lambda: flushing.flush_in_background(flush)):
         wait_until(lambda: len(flushed) >= 3)
-    [record] = caplog.records  # once a minute, not each time
+    [record] = caplog.records  # one line a minute, not one each time
     assert record.levelno == logging.ERROR
     assert "ZeroDivisionError" in caplog.text
     assert "in flush" in caplog.text, "its traceback"

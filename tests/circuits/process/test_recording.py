@@ -1,4 +1,4 @@
-"""A recording: begun for a while, written by every process in batches, bounded and forgotten."""
+"""A recording: it lasts for a while, and every process writes to it in batches, up to a limit."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_recording_ends_by_itself(circuit: Circuit, database: DatabaseClock) -
     recording.record("payments", seconds=60)
     succeed("payments")
     database.jump(61)
-    circuits.get("payments").observe()  # so that this process looks anew
+    circuits.get("payments").observe()  # makes this process read the row again
     succeed("payments")
     runtime.flush()
     assert recorded() == [GOOD]
@@ -106,7 +106,7 @@ def test_two_processes_write_their_own_batches_and_are_read_by_time(circuit: Cir
 
 
 def test_what_processes_do_at_once_is_recorded_whole(circuit: Circuit) -> None:
-    """Each of them learns of the recording by itself, and writes its calls beside the others."""
+    """Each process learns of the recording by itself, and writes its calls beside the others'."""
     recording.record("payments")
     in_processes(3, "call_and_flush", name="payments", times=10)
     assert recorded() == [GOOD] * 30

@@ -1,4 +1,4 @@
-"""What one thread at a time may do: here threads meet inside, or try to."""
+"""Sections that only one thread at a time may enter: here threads try to meet inside."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_view_that_is_being_changed_never_replaces_a_newer_one() -> None:
 
     def slowly(view: View[Ticket]) -> View[Ticket]:
         changing.set()
-        taken.wait(Meeting.SECONDS)  # which it is only where nothing keeps the other out
+        taken.wait(Meeting.SECONDS)  # it is set only if nothing keeps the other thread out
         return view.without_run()
 
     def work(index: int) -> None:
@@ -74,7 +74,7 @@ def test_of_two_gates_for_one_name_the_first_is_kept() -> None:
 
 
 class Used:
-    """The part of a gate that is used to make room for others."""
+    """The part of a gate that decides which gates make room for others."""
 
     is_troubled = True  # so that it is kept until it is written
 

@@ -1,4 +1,4 @@
-"""The calls under way are looked after: a trial whose process lives keeps its lease."""
+"""The process watches its calls under way: a trial keeps its lease while its process lives."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def row(name: str = "payments") -> Any:
 
 
 class Process:
-    """A process whose background thread the test plays.
+    """A process in which the test does the work of the background thread.
 
     Args:
-        store: Its store; by default the database.
+        store: The store of the process; the database by default.
     """
 
     def __init__(self, name: str = "payments", store: Any = None) -> None:
@@ -63,7 +63,7 @@ class Process:
 
 
 class Outside:
-    """The world of one circuit in memory: calls come all the time, and each takes a while."""
+    """The callers of one circuit in memory: calls keep coming, and each takes a while."""
 
     def __init__(self, clock: Clock, settings: Settings, **policy: Any) -> None:
         settings.CIRCUITS = {**settings.CIRCUITS, "CIRCUITS": {"payments": policy}}
@@ -74,7 +74,7 @@ class Outside:
         self.store.memory.put("payments", opened)
         self.processes = [Process(store=self.store) for _ in range(3)]
         self.under_way: list[tuple[float, Ticket]] = []
-        #: How many trials were under way at once, at most.
+        #: The most trials that were under way at once.
         self.most = 0
 
     @property
@@ -84,11 +84,11 @@ class Outside:
     def go_on(
         self, seconds: float, report: Callable[[Ticket], object], *, is_tended: bool = True
     ) -> int:
-        """Let calls come until the circuit is half open no more; return how many ended.
+        """Let calls come until the circuit is no longer half open; return how many ended.
 
         Args:
             seconds: How long each call takes.
-            report: Reports how a call ended.
+            report: Settles a call with its outcome.
         """
         ended = 0
         for _ in range(10_000):
@@ -202,7 +202,7 @@ def test_a_trial_whose_generation_is_over_asks_for_nothing(clock: Clock) -> None
 
 
 def test_a_trial_within_a_transaction_of_the_caller_is_left_alone(clock: Clock) -> None:
-    """Another connection would wait for the row until the caller is done."""
+    """Another connection would wait for the row until the caller's transaction ends."""
     CircuitFactory(name="payments", expired=True, lease_seconds=30)
     process = Process()
     with transaction.atomic(using="circuits"):
@@ -257,7 +257,7 @@ def test_an_outage_is_nothing_to_log_again(clock: Clock, caplog: pytest.LogCaptu
 
 @pytest.fixture
 def told() -> Iterator[list[str]]:
-    """The calls that observers were told about."""
+    """Yield a list of the calls that observers learn of."""
     outcomes: list[str] = []
 
     def observe(name: str, outcome: CallOutcome, seconds: float) -> None:
@@ -306,7 +306,7 @@ def test_a_call_counts_once_whatever_it_ends_with(clock: Clock, told: list[str])
 
 
 def three_hang(clock: Clock) -> tuple[list[Process], list[Ticket]]:
-    """Let a call hang in each of three processes, overdue at a time when the run is too young."""
+    """Let a call in each of three processes become overdue while the run is too young."""
     CircuitFactory(name="payments", slow_call_seconds=0.5, threshold=3)
     processes = [Process() for _ in range(3)]
     tickets = [asking.admit(process.gate) for process in processes]
@@ -320,7 +320,7 @@ def three_hang(clock: Clock) -> tuple[list[Process], list[Ticket]]:
 def test_calls_that_hang_in_many_processes_open_it_once_the_run_is_old_enough(
     clock: Clock,
 ) -> None:
-    """No further failure comes that would show the run to be old."""
+    """There is no further failure by which the run would be found old enough."""
     processes, _ = three_hang(clock)
     process = processes[-1]
     assert process.underway.next_look() == clock.now + 0.2
@@ -415,7 +415,7 @@ def test_what_a_caller_does_between_two_reads_of_a_body_is_left_out(
 
 
 def test_a_body_that_a_caller_goes_on_with_too_late_is_looked_at_soon(clock: Clock) -> None:
-    """Not at once: the background thread would be woken by each part of a body."""
+    """It is not checked at once, or each part of a body would wake the background thread."""
     CircuitFactory(name="payments", slow_call_seconds=0.5)
     process = Process()
     ticket = asking.admit(process.gate)
@@ -494,7 +494,7 @@ def test_a_look_takes_on_so_many_calls_and_leaves_the_rest_to_the_next(clock: Cl
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_the_pulse_wakes_up_for_the_earliest_look(share: float) -> None:
-    """A later moment told afterwards does not put it off."""
+    """A later moment that is added afterwards does not postpone it."""
     seen: list[float] = []
 
     def tend() -> float:

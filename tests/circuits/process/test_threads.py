@@ -19,7 +19,7 @@ from tests.concurrency import PATIENCE, wait_until
 
 
 class Work:
-    """Work in a thread that waits until it is let go."""
+    """Work for a thread, which waits until the test lets it go."""
 
     def __init__(self, result: Any = None) -> None:
         self.began, self.go, self.done = Event(), Event(), Event()
@@ -37,7 +37,7 @@ class Work:
 
 
 async def begun(work: Work, **how: Any) -> asyncio.Task[Any]:
-    """Start the work, and return when it is under way."""
+    """Start some work, and return its task once it is under way."""
     task = asyncio.create_task(in_thread(work, **how))
     await asyncio.to_thread(wait_until, work.began.is_set)
     return task
@@ -157,7 +157,7 @@ async def test_what_is_said_elsewhere_is_not_said_here(
 
 
 async def all_threads_idle() -> None:
-    """Return when all that was asked of the threads has been done."""
+    """Wait until the threads have done all their work."""
     works = [Work() for _ in range(THREADS)]
     tasks = [await begun(work) for work in works]
     for work in works:
@@ -165,11 +165,11 @@ async def all_threads_idle() -> None:
     await asyncio.gather(*tasks)
 
 
-# Once for all who ask meanwhile
+# Work that is done once for all who ask meanwhile
 
 
 async def all_waiting(number: int, work: Work, key: str = "same") -> list[asyncio.Task[Any]]:
-    """Ask a number of times, and return when the work is under way."""
+    """Ask for some work several times, and return the tasks once it is under way."""
     tasks = [asyncio.create_task(in_thread_for_all(key, work)) for _ in range(number)]
     await asyncio.to_thread(wait_until, work.began.is_set)
     return tasks
@@ -240,7 +240,7 @@ async def test_many_callers_share_a_few_threads() -> None:
 
 
 async def in_each_thread(work: Callable[[], Any]) -> dict[Thread, Any]:
-    """Run the work once in each of the threads, and return the results."""
+    """Run some work once in each of the threads, and return the results by thread."""
     all_at_once = Barrier(THREADS)
 
     def run() -> tuple[Thread, Any]:
@@ -251,7 +251,7 @@ async def in_each_thread(work: Callable[[], Any]) -> dict[Thread, Any]:
 
 
 def connection() -> Any:
-    """Use the thread's connection and return it."""
+    """Use this thread's connection, and return it."""
     connections["circuits"].ensure_connection()
     return connections["circuits"].connection
 

@@ -1,4 +1,4 @@
-"""The set of the calls under way: when to look, and who reports."""
+"""The set of the calls under way: when they are checked, and who settles them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answers that a snapshot allows without a query: a pure function, tested as a table."""
+"""The answers that a snapshot gives without a query: a pure function, tested by a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from circuits.core.windows import Bucket, Window
 from circuits.process.view import NEVER, View, view_of
 from circuits.storage.contract import Snapshot
 
-#: The store's clock when it answered, and this process's at that moment.
+#: The time on the store's clock when it answered, and on the clock of this process.
 NOW, READ_AT = 5_000.0, 1_000.0
 
 SECONDS = 0.2
@@ -54,7 +54,7 @@ def failed(number: int, at: float = NOW) -> Window:
     return Window(buckets=(Bucket(at - at % 6, 100, number, 0),))
 
 
-#: What is known, and until when calls pass, are timed, are refused, and succeed plainly.
+#: What is known, and until when calls pass, are timed, are refused, and succeed without a query.
 TABLE = {
     "closed": (snapshot(), (FRESH, NEVER, NEVER, FRESH)),
     "closed, counting": (snapshot(failure_count=2), (FRESH, NEVER, NEVER, NEVER)),

@@ -1,4 +1,4 @@
-"""The history as CSV: whole, harmless, and of any length."""
+"""The history as CSV: complete, harmless in a spreadsheet, and of any length."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOMENT = datetime(2026, 3, 1, 12, 30, 15, tzinfo=UTC)
 
 
 def downloaded(client: Client, **query: Any) -> list[dict[str, str]]:
-    """Return the rows of a download by their headings."""
+    """Download the history, and return its rows, each by heading."""
     response: Any = client.get(EXPORT, query)
     assert response.status_code == 200
     content = b"".join(response.streaming_content)
@@ -124,7 +124,7 @@ def test_no_cell_is_a_formula_to_a_spreadsheet(ann: Client, start: str) -> None:
     ],
 )
 def test_nor_is_what_a_spreadsheet_makes_of_it(ann: Client, text: str, kept: str) -> None:
-    """One that separates by semicolons sees other cells, and some skip what cannot be seen."""
+    """Some spreadsheets separate cells by semicolons, and some skip invisible characters."""
     TransitionFactory.create(detail=text, actor=text)
     [row] = downloaded(ann)
     assert (row["detail"], row["actor"]) == (kept, kept)
@@ -146,7 +146,7 @@ def test_all_is_there_though_the_list_is_cut(ann: Client, monkeypatch: pytest.Mo
 
 
 def test_it_is_read_bit_by_bit() -> None:
-    """The first lines come before all are read, and many take no more memory than few."""
+    """The first lines are sent before all are read, and many take no more memory than few."""
     circuit = CircuitFactory.create()
     Transition.objects.bulk_create(
         TransitionFactory.build(circuit=circuit, generation=generation, detail="x" * 200)
@@ -170,7 +170,7 @@ def test_it_is_read_bit_by_bit() -> None:
 async def test_an_asynchronous_server_sends_it_bit_by_bit_too(
     ann: Client, async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Django would read all of it first, into memory, if it were not asynchronous itself."""
+    """Django would first read all of a synchronous response into memory."""
     monkeypatch.setattr(export, "CHUNK", 4)
     async_client.cookies = ann.cookies
     await sync_to_async(histories)(10)
@@ -194,7 +194,7 @@ def downloaded_bytes(client: Client) -> bytes:
 
 
 def test_a_history_of_many_circuits_comes_whole(ann: Client) -> None:
-    """On SQLite too, which takes no more than a thousand conditions in one query."""
+    """This includes SQLite, which allows no more than a thousand conditions in one query."""
     made = Circuit.objects.bulk_create(Circuit(name=f"host-{n}") for n in range(1_500))
     Transition.objects.bulk_create(
         TransitionFactory.build(circuit=circuit, generation=1) for circuit in made

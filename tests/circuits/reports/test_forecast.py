@@ -1,4 +1,4 @@
-"""A policy and its forecast in plain sentences, from the minutes that are kept."""
+"""A policy and its forecast in plain sentences, based on the minutes that are kept."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def told(plan: Plan, *, rate: float, share: float = 0.0, days: int = 1, **traffi
     return "\n".join([of_traffic(found), *sentences(plan, found)]).replace("\xa0", " ")
 
 
-# What it goes by
+# The traffic that it is based on
 
 
 def test_a_day_with_calls_enough_is_what_it_goes_by() -> None:

@@ -1,4 +1,4 @@
-"""The health page: who may read it, what it says, and whether beat lives."""
+"""The health page: who may read it, what it says, and whether beat runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _no_token(settings: Settings) -> None:
 
 
 def log_in(client: Client, kind: str) -> None:
-    """Log a user of the kind in; nobody for ``anonymous``."""
+    """Log in a user of some kind; log in nobody for ``anonymous``."""
     if kind != "anonymous":
         user = get_user_model().objects.create(
             username=kind, is_staff="staff" in kind, is_active="inactive" not in kind
@@ -60,7 +60,7 @@ def log_in(client: Client, kind: str) -> None:
 
 @pytest.fixture
 def staff(client: Client) -> Client:
-    """The browser of somebody who may view circuits."""
+    """Return a test client of somebody who may view circuits."""
     log_in(client, "viewing staff")
     return client
 
@@ -72,7 +72,7 @@ def health(client: Client, **headers: str) -> Any:
 
 
 def fails(*args: Any) -> None:
-    """A database that does not answer."""
+    """Raise the error of a database that does not answer."""
     raise OperationalError(f"cannot connect with password {TOKEN}")
 
 
@@ -277,7 +277,7 @@ def test_however_many_circuits_it_is_three_queries(client: Client, who: str) -> 
         answer = client.get(PAGES[0], headers=BEARER if who == "token" else None)
     assert len(answer.json()["circuits"]) == 30
     assert len(asked) == 3
-    # The session, its user, and the permissions of that and of its groups.
+    # The queries for the session, its user, the user's permissions and those of its groups.
     assert len(of_site) == (0 if who == "token" else 4)
 
 
@@ -292,7 +292,7 @@ def test_of_many_those_that_are_down_first_are_listed_and_all_are_counted(client
 
 @pytest.mark.usefixtures("_token")
 def test_one_that_is_not_listed_counts_for_the_status(client: Client) -> None:
-    """Forced closed comes before half open, which refuses nearly all."""
+    """A forced closed circuit is listed before a half open one, which refuses nearly all calls."""
     CircuitFactory.create_batch(150, mode=Mode.FORCED_CLOSED)
     assert health(client, **BEARER)["status"] == "ok"
     CircuitFactory.create(name="zebra", opened=True, state=State.HALF_OPEN)
@@ -339,7 +339,7 @@ def test_a_beat_just_now_and_long_ago(staff: Client) -> None:
     beat = health(staff)["beat"]
     assert beat["status"] == "late"
     assert 60 <= beat["seconds_ago"] < 65
-    # Nothing depends on beat, so nothing is out of order without it.
+    # Nothing depends on beat, so the status is fine without it.
     assert health(staff)["status"] == "ok"
     half_open_expired()
     assert health(staff)["beat"]["status"] == "ok"
@@ -381,7 +381,7 @@ def test_a_beat_by_local_time(settings: Settings) -> None:
 
 
 def check_beat(*arguments: str) -> tuple[int, str]:
-    """The exit status of the command and what it says."""
+    """Run the command, and return its exit status and its output."""
     out = StringIO()
     try:
         call_command("check_beat", *arguments, stdout=out)

@@ -1,4 +1,4 @@
-"""Incidents: how they are read, their permanent URLs, and their pages."""
+"""Incidents: how they are read from the history, their permanent URLs, and their pages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ THEN = (timezone.now() - timedelta(hours=1)).replace(microsecond=0)
 def lived(
     states: Iterable[State], *, since: datetime = THEN, refusals: int = 0, name: str = "payments"
 ) -> Circuit:
-    """Make a circuit that went through states, from closed on, a minute in each."""
+    """Make a circuit that went through some states, one minute in each, starting with closed."""
     path = [CLOSED, *states]
     circuit: Circuit = CircuitFactory.create(name=name, generation=len(path) - 1)
     for generation, (before, after) in enumerate(pairwise(path), start=1):
@@ -64,7 +64,7 @@ def lived(
 
 
 def generations(circuit: Circuit, number: int = 10) -> list[tuple[int, int, bool]]:
-    """Return where each of the last incidents begins and ends, and whether it is over."""
+    """Return the first and last generation of each recent incident, and whether it is over."""
     return [
         (each.opening.generation, each.last_generation, each.is_over)
         for each in incidents.recent(circuit, number)

@@ -21,7 +21,7 @@ LONG_AGO, SOON = 1.0, 4_000_000_000.0
 
 
 def alone(name: str = "payments", until: float = SOON, tries: int = 1) -> Circuit:
-    """A circuit that worker 4711 on web-3 alone cannot reach."""
+    """Make a circuit whose remote only worker 4711 on web-3 cannot reach."""
     entry = ["web-3:4711:9f3a01c2", LONG_AGO, until, tries, ""]
     return CircuitFactory.create(name=name, quarantines=[entry])
 

@@ -1,4 +1,4 @@
-"""The counts of each minute: written with the flush, read for the charts, and let go."""
+"""The counts of each minute: written by the flush, read for the charts, and deleted in time."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def minutes_in_all() -> Calls:
 
 
 def refused() -> list[tuple[str, int]]:
-    """Return how many calls each change of the history has refused."""
+    """Return how many refused calls each transition has counted."""
     return list(Transition.objects.order_by("generation").values_list("to_state", "refusals"))
 
 
@@ -84,7 +84,7 @@ def test_a_flush_counts_what_calls_came_to_in_the_minute_it_is(database: Databas
 
 
 def timed() -> Histogram:
-    """Return how long the calls took that are counted; of one circuit."""
+    """Return how long the counted calls of the only circuit took."""
     return latency.added(*Minute.objects.values_list(*BUCKETS))
 
 
@@ -225,7 +225,7 @@ def test_what_is_gathered_of_a_deleted_circuit_goes_with_it() -> None:
 
 
 def test_the_minutes_of_a_deleted_circuit_are_left_to_their_time() -> None:
-    """A week of them would be ten thousand rows to list, and to delete in one go."""
+    """A week of minutes would be ten thousand rows to list, and to delete at once."""
     circuit = CircuitFactory.create()
     now = int(DatabaseStore().now() // 60)
     count(circuit, now, 1, 1, 1)
@@ -276,7 +276,7 @@ def test_what_no_change_refused_is_counted_all_the_same() -> None:
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 5), st.just("take")), max_size=40))
 def test_no_refusal_is_lost_or_counted_for_another(events: list[Any]) -> None:
-    """None is a refusal, a number the generation that begins, and some takes are given back."""
+    """None is a refusal, a number the generation that begins; some batches are returned."""
     tallies, expected, taken, generation = Tallies(), Counter[int](), Counter[int](), 0
     for number, event in enumerate(events):
         if event is None:

@@ -61,7 +61,7 @@ def trial_fails(database: DatabaseClock) -> None:
     """Let the delay pass and the trial after it fail."""
     (reading,) = read_circuits()
     database.jump((reading.retry_in or 0) + 0.1)
-    runtime.forget()  # a process knows the time by its own clock
+    runtime.forget()  # the process reads the database's time again
     fail("payments")
 
 
@@ -117,7 +117,7 @@ def test_each_place_tells_the_incident(ann: Client) -> None:
 
 @pytest.fixture
 def db_at_opening(committed: None, database: DatabaseClock) -> None:
-    """A circuit that went down a quarter of an hour ago, and failed its last trial just now."""
+    """Make a circuit that went down a quarter of an hour ago and failed its last trial just now."""
     database.set(timezone.now().timestamp())
     now = timezone.now()
     CircuitFactory.create(

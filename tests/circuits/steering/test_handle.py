@@ -1,4 +1,4 @@
-"""``circuits.get``: a circuit for people and scripts, to look at and to steer."""
+"""``circuits.get``: a handle by which people and scripts inspect and steer a circuit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def row() -> Any:
 
 
 def restart() -> None:
-    """Know as little as a process that has just begun, or as any other."""
+    """Forget everything, as a process that has just started."""
     runtime.forget()
 
 
@@ -101,7 +101,7 @@ def test_it_sees_what_others_did(payments: CircuitHandle) -> None:
     assert payments.mode == "forced_closed"
 
 
-# Every operation: who asked for it and what they said, once
+# Every operation: who asked for it and the words they gave, recorded once
 
 OPERATIONS: dict[str, tuple[dict[str, Any], Operation, tuple[str, str]]] = {
     "try now": ({"opened": True}, CircuitHandle.try_now, ("half_open", "automatic")),
@@ -162,7 +162,7 @@ def _let_through() -> bool:
     return True
 
 
-# A name that is none
+# Names that are not allowed
 
 
 @pytest.mark.parametrize("case", OPERATIONS.values(), ids=OPERATIONS)
@@ -400,7 +400,7 @@ def test_one_that_has_seen_another_mode_does_nothing() -> None:
     assert circuits.get("payments").mode is Mode.FORCED_OPEN
 
 
-# Being told of
+# The signal
 
 
 def test_what_somebody_does_is_told_by_a_signal_and_a_line_of_the_log(

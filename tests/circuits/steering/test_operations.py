@@ -1,4 +1,4 @@
-"""The operations on circuits, which admin, commands and handle have in common."""
+"""The operations on circuits that the admin, the commands and the handle share."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_the_handle_probes(remote: str) -> None:
 
 
 def test_what_would_do_nothing_is_known_beforehand() -> None:
-    """A button that does nothing is not offered, and the page before it says so."""
+    """A button that would do nothing is not offered, and the confirmation page says so."""
     useless = {
         key
         for key, operation in OPERATIONS.items()

@@ -1,6 +1,6 @@
 """Permissions for single circuits: one that a site's admin hides is shown and steered nowhere.
 
-The addresses are found by looking, so a page that forgets to ask fails here.
+The tests find the addresses by themselves, so a page that forgets to check fails here.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ LIVE = reverse("admin:circuits_circuit_live")
 EXPORT = reverse("admin:circuits_transition_export")
 HEALTH, METRICS = "/circuits/health/", "/circuits/metrics/"
 
-#: What only pages of the hidden circuit hold, and those of the other.
+#: The texts that only pages of the hidden circuit contain, and those of the other.
 SECRETS, WORDS = ("hidden-circuit", "hidden words"), ("shown-circuit", "shown words")
 
 
 def known(name: str) -> Circuit:
-    """Make an open circuit with a history, all of it with a name of its own in its texts."""
+    """Make an open circuit with a history whose texts all contain the circuit's name."""
     circuit: Circuit = CircuitFactory.create(
         name=f"{name}-circuit",
         opened=True,
@@ -70,14 +70,14 @@ def hidden() -> Circuit:
 
 @pytest.fixture
 def ruled(settings: Settings) -> None:
-    """A site whose admin asks for each circuit."""
+    """Set up a site whose admin checks permissions for each circuit."""
     settings.ROOT_URLCONF = RULED
     settings.CIRCUITS = {**settings.CIRCUITS, "PROMETHEUS": True}
 
 
 @pytest.fixture(params=[RULED, NARROWED], ids=["ruled", "narrowed"])
 def site(request: pytest.FixtureRequest, settings: Settings) -> AdminSite:
-    """Such a site, and one that leaves circuits out of its query."""
+    """Return such a site, and one whose admin leaves circuits out of its query."""
     settings.ROOT_URLCONF = request.param
     settings.CIRCUITS = {**settings.CIRCUITS, "PROMETHEUS": True}
     return import_module(request.param).site  # type: ignore[no-any-return]
@@ -100,9 +100,9 @@ PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
 def addresses(site: AdminSite, circuit: Circuit) -> Iterator[str]:
-    """Every address of the app, filled in with a circuit or its change where it is of one.
+    """Yield every URL of the app, with the circuit or its transition in its parameters.
 
-    One with a parameter that is not known here fails: it has to be thought about.
+    A URL with a parameter that is unknown here fails, so that somebody thinks about it.
     """
     for model, key in ((Circuit, circuit.pk), (Transition, circuit.transitions.get().pk)):
         start = reverse(f"admin:circuits_{model._meta.model_name}_changelist")
@@ -118,7 +118,7 @@ def addresses(site: AdminSite, circuit: Circuit) -> Iterator[str]:
 
 
 def filled(route: str, values: dict[str, list[Any]]) -> Iterator[str]:
-    """The addresses of a route, one for each of the values of its parameters."""
+    """Yield the URLs of a route, one for each combination of values of its parameters."""
     found = PARAMETER.search(route)
     if found is None:
         yield route
@@ -134,7 +134,7 @@ def test_no_address_shows_what_is_hidden(
     hidden: Circuit,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nor changes it: by GET or POST, with whatever is asked for in the query or the form."""
+    """Nor does any change it, by GET or POST, whatever the query or the form contains."""
     monkeypatch.setattr(live, "RATE", Rate(1_000_000))
     before = rows()
     tried = list(addresses(site, hidden))
@@ -161,7 +161,7 @@ def test_no_address_shows_what_is_hidden(
 
 
 def test_every_address_shows_what_is_not(site: AdminSite, ann: Client, shown: Circuit) -> None:
-    """The test above looks at pages that do show circuits."""
+    """This shows that the test above looks at pages that do show circuits."""
     found = {url: content(ann.get(url, follow=True)) for url in addresses(site, shown)}
     silent = [url for url, text in found.items() if not holds(text, WORDS)]
     # Adding names no circuit; a selection comes by POST; and the metrics take the token.
@@ -205,7 +205,7 @@ def test_one_that_may_not_be_steered_is_seen_without_buttons(ann: Client) -> Non
 
 @pytest.mark.usefixtures("ruled")
 def test_one_that_may_only_be_seen_can_be_steered(ann: Client) -> None:
-    """To steer is apart from editing the policy."""
+    """The permission to steer is separate from the permission to edit the policy."""
     circuit = known("fixed")
     assert ann.post(page(circuit), {"threshold": 9}).status_code == 403
     assert ann.post(operate(circuit, "force_open")).status_code == 302
@@ -250,8 +250,10 @@ def test_a_selection_is_asked_about_as_far_as_it_may_be_steered(
 
 @pytest.mark.usefixtures("ruled")
 def test_a_list_that_is_edited_asks_for_each(ann: Client, shown: Circuit) -> None:
-    """A form sent by hand could hold any of the rows. Django 6.1 leaves out those that it may not
-    change; earlier versions ask for none in particular, and then all of it is refused.
+    """A form that is sent by hand can contain any of the rows.
+
+    Django 6.1 leaves out those that the user may not change. Earlier versions do not check single
+    rows, and then the whole form is refused.
     """
     asks_itself = django.VERSION >= (6, 1)
     for name in ("hidden", "fixed"):
@@ -334,7 +336,7 @@ def test_metrics_of_all_circuits_take_the_token(
 
 @pytest.mark.parametrize("url", [LIST, LIVE, HISTORY, EXPORT, HEALTH])
 def test_where_there_is_no_rule_nothing_more_is_asked(ann: Client, url: str) -> None:
-    """No list of keys is made, and no query of circuits goes into that of the history."""
+    """No list of keys is built, and the query of the history contains no query of circuits."""
     TransitionFactory.create(circuit=CircuitFactory.create(opened=True))
     with CaptureQueriesContext(connections["circuits"]) as asked:
         content(ann.get(url))

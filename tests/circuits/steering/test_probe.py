@@ -30,7 +30,7 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 @pytest.fixture
 def answering() -> Iterator[Callable[[Answer], str]]:
-    """Start a remote whose every answer is given by a function; return its address."""
+    """Yield a function that starts a remote, which takes its answers from a function."""
     servers = []
 
     def start(answer: Answer) -> str:
@@ -180,7 +180,7 @@ def test_what_cannot_be_probed(name: str, url: str | None, message: str) -> None
 
 @pytest.fixture
 def anywhere(settings: Settings) -> None:
-    """Let probes go anywhere, and name no host: the default."""
+    """Allow probes to any public host, without naming one, which is the default."""
     settings.CIRCUITS = {**settings.CIRCUITS, "PROBE_HOSTS": ["*"]}
 
 

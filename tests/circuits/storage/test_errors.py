@@ -16,12 +16,12 @@ from tests.factories import CircuitFactory
 
 pytestmark = pytest.mark.usefixtures("committed")
 
-#: What makes a server raise an error with a code.
+#: The statement that makes a server raise an error with a given code.
 RAISING = {
     "postgresql": "DO $$ BEGIN RAISE EXCEPTION 'told to' USING ERRCODE = '{}'; END $$",
     "mysql": "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {}, MESSAGE_TEXT = 'told to'",
 }
-#: SQLite has no word for that, only ways.
+#: SQLite cannot raise a given error; these statements cause some.
 SQLITE = {1: "SELECT * FROM no_such_table", 18: "SELECT zeroblob(2000000000)"}
 
 CONFLICT, BAD_VALUE, OUTAGE = "conflict", "bad value", "outage"

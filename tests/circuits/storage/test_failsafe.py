@@ -1,4 +1,4 @@
-"""The site goes on while the circuits' database is gone, and comes back to the shared state."""
+"""The site goes on while the circuits' database is gone, and returns to the shared state."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_a_batch_for_the_rate_that_met_the_outage_is_merged_after_it(
 
 
 class CountingStore(DatabaseStore):
-    """Counts how often it is tried: by a read, and by a write to see whether it is back."""
+    """A store that counts its reads, and the writes that check whether it is back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -293,7 +293,7 @@ def test_a_failed_database_is_tried_again_by_one_thread_at_a_time(clock: Clock) 
         assert shared.tries == 2
 
 
-# What is said of it
+# What is logged about it
 
 
 def test_an_outage_is_logged_once_a_minute_and_its_end_once(
@@ -345,7 +345,7 @@ def test_a_flush_that_failed_does_not_keep_the_error_from_being_raised(
             succeed("payments")
 
 
-# A statement that fails, the rest of the database being well
+# A statement that fails while the database is well
 
 
 def test_a_failure_that_cannot_be_written_fails_no_call(clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""Families: a member is made as its family is, follows its policy, and nothing else of it."""
+"""Families: a member is made like its family and follows its policy, and nothing else of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A flood of new names: the least used idle circuits make room, and nothing that matters goes."""
+"""A flood of new names: idle circuits make room, and no circuit that matters is deleted."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_the_policy_of_new_circuits_is_no_wish(settings: Settings) -> None:
 
 
 def test_a_circuit_that_was_deleted_in_use_is_made_anew() -> None:
-    """A process that knew it goes on: its failures count from then on."""
+    """A process that knew the circuit goes on, and its failures count from then on."""
     succeed("payments")
     Circuit.objects.update(last_attempt_at=LONG_AGO, created_at=LONG_AGO)
     for number in range(3):
@@ -148,7 +148,7 @@ def test_a_circuit_that_was_deleted_in_use_is_made_anew() -> None:
 
 
 def test_a_flood_costs_a_few_queries_each(settings: Settings) -> None:
-    """A hundredth goes at once, so that not every new name has to look for one."""
+    """One in a hundred is deleted at a time, so that not every new name has to make room."""
     settings.CIRCUITS = {**settings.CIRCUITS, "MAX_CIRCUITS": 500}
     Circuit.objects.bulk_create(
         CircuitFactory.build(name=f"host-{number}", last_attempt_at=LONG_AGO)

@@ -1,4 +1,4 @@
-"""Reading rows, also those with impossible values."""
+"""Reading rows, including those with impossible values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.factories import CircuitFactory
 
 pytestmark = pytest.mark.usefixtures("committed")
 
-#: A limit and something beyond it, for each number of a policy.
+#: For each number of a policy, a limit and a value beyond it.
 BEYOND = [
     *((name, limits.least - 1) for name, limits in POLICY_LIMITS.items()),
     *((name, limits.most + 1) for name, limits in POLICY_LIMITS.items()),
@@ -36,7 +36,7 @@ _numbers = count()
 
 
 def spoil(**values: Any) -> str:
-    """Write values past every check, and return the name of a circuit never complained about."""
+    """Write unchecked values to a new circuit, and return its name, which no log line has named."""
     name = f"payments {next(_numbers)}"
     CircuitFactory.create(name=name)
     Circuit.objects.update(**values)

@@ -1,4 +1,4 @@
-"""Queries compiled once: they say what Django's own would, and are not compiled again."""
+"""Queries that are compiled once: they equal Django's own, and are not compiled again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALIAS = "circuits"
 
 @pytest.fixture
 def full() -> Circuit:
-    """A circuit with something in every column."""
+    """Make a circuit with a value in every column."""
     return CircuitFactory.create(
         name="payments",
         opened=True,
@@ -42,7 +42,7 @@ def full() -> Circuit:
 
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The statements that Django has compiled."""
+    """Collect the statements that Django compiles."""
     seen: list[str] = []
     for kind in (SQLCompiler, SQLUpdateCompiler):
         original = kind.as_sql

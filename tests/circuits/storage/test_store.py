@@ -280,12 +280,12 @@ def test_a_receiver_may_call_through_the_same_circuit() -> None:
     assert len(refused) == 1
 
 
-# In a transaction of the site's, on an alias that is shared with it
+# In a transaction of the site, on an alias that it shares with the circuits
 
 
 @pytest.fixture
 def told() -> Iterator[list[str]]:
-    """The states that the signal has announced."""
+    """Yield a list of the states that the signal announces."""
     states: list[str] = []
 
     def receive(transition: Transition, **kwargs: Any) -> None:

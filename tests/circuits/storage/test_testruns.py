@@ -1,6 +1,6 @@
 """Tallies are written to the database that they were gathered for, and to no other.
 
-What else a test run asks for is tried with whole projects: tests/projects/test_isolation.py.
+tests/projects/test_isolation.py checks the isolation of test runs with whole projects.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("committed")
 
 @contextmanager
 def another_database() -> Iterator[None]:
-    """Let the circuits' alias lead elsewhere, as a test runner does."""
+    """Let the circuits' alias lead to another database, as a test runner does."""
     settings = connections["circuits"].settings_dict
     kept = settings["NAME"]
     settings["NAME"] = f"{kept}_of_others"
@@ -51,7 +51,7 @@ def test_what_was_known_of_it_is_forgotten_at_the_next_look(settings: Settings) 
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 0}
     CircuitFactory.create(name="payments")
     with another_database():
-        # By way of a connection that was open before; what is known is of that other database.
+        # These use a connection that was open before; what the process knows is of that database.
         succeed("payments", 3)
     succeed("payments", 2)
     circuits.flush()

@@ -1,4 +1,4 @@
-"""People are told of each opening and closing: once, and not too often."""
+"""People are notified of each opening and closing once, and not too often."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_a_change_after_a_try_that_half_failed_is_told_everywhere(told: Settings
 
 
 def in_an_hour() -> Any:
-    """A moment that was near before the database's clock was set back."""
+    """Return a moment in an hour, as one that was near before the database's clock was set back."""
     return to_datetime(DatabaseStore().now() + 3600)
 
 
@@ -273,7 +273,7 @@ def test_who_forced_it_is_told() -> None:
 
 
 def with_webhook(told: Settings, url: str) -> dict[str, Any]:
-    """The settings with a webhook too."""
+    """Return the settings with a webhook added."""
     return {**told.CIRCUITS, "NOTIFY": {**told.CIRCUITS["NOTIFY"], "SECRET_WEBHOOK": url}}
 
 
@@ -380,7 +380,7 @@ def test_a_webhook_that_has_moved_has_not_been_told(
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a webhook take no longer than a test may."""
+    """Give webhooks a timeout that is short enough for a test."""
     monkeypatch.setattr(notifications, "WEBHOOK_TIMEOUT", SHORT)
 
 

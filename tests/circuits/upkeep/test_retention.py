@@ -1,4 +1,4 @@
-"""The history is kept for as long as the settings say, and those who write are let through."""
+"""The history is kept as long as the settings say, and deleting it does not hold up writers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def circuit() -> Circuit:
-    """A circuit whose last change is none of those in the test."""
+    """Make a circuit whose last change is not one of those in the test."""
     return CircuitFactory.create(generation=1_000_000)
 
 
@@ -139,7 +139,7 @@ def test_there_need_be_no_history() -> None:
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many rows go at once."""
+    """Set how many rows are deleted at once, and return the number."""
     monkeypatch.setattr(retention, "BATCH", 4)
     return 4
 

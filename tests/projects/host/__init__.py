@@ -1,4 +1,4 @@
-"""A host: the app `shop` of a small project, whose own tests a test run of ours runs.
+"""A host: the app `shop` of a small project, whose own tests are run by tests of ours.
 
 These modules are copied into the project; nothing here imports them.
 """

@@ -13,6 +13,6 @@ class ShopConfig(AppConfig):
     name = "shop"
 
     def ready(self) -> None:
-        """Look at a circuit, as some sites do when they start."""
+        """Read a circuit, as some sites do when they start."""
         if "migrate" not in sys.argv:
             assert circuits.get("payments").state == "closed"

@@ -1,6 +1,6 @@
-"""The same where Django puts back after each test what the database held at first.
+"""The same tests where Django restores the original contents of the database after each test.
 
-Apart from the others: Django cannot do that after a class that does not want it.
+They have a module of their own, since Django cannot do that after a class that does not want it.
 """
 
 from __future__ import annotations

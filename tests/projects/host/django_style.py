@@ -1,7 +1,7 @@
-"""Tests of a site that keep its circuits in the test database, in each of Django's classes.
+"""Tests of a site that keep its circuits in the test database, for each of Django's test classes.
 
-Every test begins by finding the circuits untouched and ends by having broken them, so whichever
-comes second fails if anything leaks.
+Every test first checks that the circuits are untouched, and then changes them. So if anything
+leaks, whichever test runs second fails.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django.test import LiveServerTestCase, SimpleTestCase, TestCase, Transactio
 import circuits
 from circuits.models import Circuit
 
-#: Lives for the whole run, as a pool of a site's own does.
+#: Lives for the whole run, like a thread pool of a site.
 POOL = ThreadPoolExecutor(2)
 
 
@@ -51,7 +51,7 @@ async def afail(name: str) -> None:
 
 
 if "pytest" not in sys.modules:
-    # While the runner gathers the tests there are no databases for them yet.
+    # While the runner collects the tests, their databases do not exist yet.
     for _ in range(3):
         fail("payments")
         succeed("rates")
@@ -98,7 +98,7 @@ else:
 
 
 class Kinds(_Case):
-    """The same tests for each class of Django's."""
+    """The tests, which each of Django's classes inherits."""
 
     databases = {"default", "circuits"}
 
@@ -172,7 +172,7 @@ class InATestCase(Kinds, TestCase):
 
 
 class InATestCaseWithData(Kinds, TestCase):
-    """Whose class has called through the circuits too; that is no test's either."""
+    """A class that calls through the circuits in its set-up, which must not leak into tests."""
 
     @classmethod
     def setUpTestData(cls) -> None:

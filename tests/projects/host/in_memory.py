@@ -1,7 +1,7 @@
-"""Tests of a site that knows nothing of circuits: as they were before the install.
+"""Tests of a site that do not mention circuits, as they were before the app was installed.
 
-Its views call through circuits now. All of it passes with one line that keeps circuits in memory,
-and each test finds them as new; so whichever comes second fails if anything leaks.
+The site's views call through circuits now. All tests pass with one line that keeps circuits in
+memory. Each test finds new circuits, so if anything leaks, whichever test runs second fails.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BROKEN = [502, 502, 502, 503]
 
 
 class Kinds(_Case):
-    """The same tests for each class there is."""
+    """The tests, which each class inherits."""
 
     def setUp(self) -> None:
         assert circuits.get("payments").state == "closed"
@@ -150,7 +150,7 @@ class EveryAlias(TestCase):
 
 
 class BothAliases(TestCase):
-    """As Django's hint has it; each class loads its fixture on every alias."""
+    """A class with the databases that Django's hint names; it loads its fixture on every alias."""
 
     databases = {"default", "circuits"}
     fixtures = ["users.json"]

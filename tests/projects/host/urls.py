@@ -1,4 +1,4 @@
-"""The addresses of the host."""
+"""The URLs of the host."""
 
 from __future__ import annotations
 
