@@ -8,8 +8,11 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # TEST_OPTIONS holds further options for pytest.
 PYTEST := $(BIN)/pytest -n 4 --dist worksteal $(TEST_OPTIONS)
 ON_SQLITE := -m "not services" --ignore=tests/projects
-# What the tests in a browser check does not depend on the database.
-ON_SERVERS := -m "not browser" --hypothesis-profile brief
+# What the tests in a browser check does not depend on the database, nor does what these check.
+SAME_ON_EACH := tests/circuits/calls tests/circuits/integrations tests/circuits/management \
+	tests/circuits/steering/test_permissions.py tests/circuits/test_translations.py \
+	tests/faults/test_permissions.py tests/test_docs.py
+ON_SERVERS := -m "not browser" --hypothesis-profile brief $(SAME_ON_EACH:%=--ignore=%)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help

@@ -43,6 +43,14 @@ ON_THE_NEWEST: Final = (
     "tests/test_packaging.py",
 )
 
+#: Tests of what uses Django and hardly any other package. They run on each Django, the oldest being
+#: the one of the pins.
+OF_DJANGO: Final = ("tests/circuits/console", "tests/circuits/reports", "tests/circuits/steering")
+
+#: Tests of what uses other packages and hardly Django. They run on the newest and the lowest
+#: versions of those, and on the pins.
+OF_OTHERS: Final = ("tests/circuits/calls", "tests/circuits/integrations")
+
 #: The warnings that are errors in processes that tests start; in pytest itself, all are.
 NO_DEPRECATIONS: Final = "error::DeprecationWarning,error::PendingDeprecationWarning"
 
@@ -175,25 +183,24 @@ def suite(session: nox.Session, *options: str, **environment: str) -> None:
     session.run("pytest", *IN_PARALLEL, *ignored, *options, *session.posargs, env=environment)
 
 
-SHORTER: Final = (
-    "-m",
-    "not services and not browser",
-    *(f"--ignore={path}" for path in ON_THE_NEWEST),
-)
+def shorter(*elsewhere: str) -> list[str]:
+    """Return options that leave out the tests that run in other sessions."""
+    ignored = (f"--ignore={path}" for path in (*ON_THE_NEWEST, *elsewhere))
+    return ["-m", "not services and not browser", *ignored]
 
 
 @nox.session(name="django-5.2", python=found("3.11") or "3.11")
 def long_term(session: nox.Session) -> None:
     """Run on the oldest Python and on Django's release with long-term support."""
     install(session, *declared(*EXTRAS), "Django==5.2.*")
-    suite(session, *SHORTER)
+    suite(session, *shorter())
 
 
 @nox.session(name="django-6.0", python=found("3.12") or "3.12")
 def between(session: nox.Session) -> None:
     """Run on the versions between the oldest and the newest."""
     install(session, *declared(*EXTRAS), "Django==6.0.*")
-    suite(session, *SHORTER)
+    suite(session, *shorter(*OF_OTHERS))
 
 
 @nox.session(name="newest", python=found(NEWEST) or NEWEST)
@@ -207,7 +214,7 @@ def latest(session: nox.Session) -> None:
 def oldest(session: nox.Session) -> None:
     """Run on the lowest versions that the ranges admit."""
     install(session, *map(lowest, declared(*EXTRAS)))
-    suite(session, *SHORTER)
+    suite(session, *shorter(*OF_DJANGO))
 
 
 # With servers: tests that depend on drivers and on the SQL that Django writes for each database

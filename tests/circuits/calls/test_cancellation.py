@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("committed")
 NAME = "payments"
 
 #: Seconds after which a call is overdue, and a time that is surely longer.
-OVERDUE, LONGER = 0.2, 2.5
+OVERDUE, LONGER = 0.2, 1.5
 
 #: Seconds that no test takes.
 NEVER = 600.0
