@@ -20,11 +20,15 @@ from django.test.utils import override_settings
 
 from circuits.core.policy import Policy, Strategy
 from circuits.core.status import State
+from circuits.process import gate
 from tests import clock as clocks
 from tests.faults.fleet import Counter, Fleet, Perfect
 
 #: Seconds after the opening in which calls of processes that have not noticed it are counted.
 AFTERMATH: Final = 1.0
+
+#: Seconds without failures before a part of the remote goes down: more than a window lasts.
+HEALTHY: Final = 65.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +39,8 @@ class Setting:
         failure_share: The share of the calls that fail.
         call_seconds: How long a call takes. A process makes one call at a time; a call that finds
             no idle process is not made.
-        strategy: The strategy of the policy, by which the circuit opens.
+        strategy: The strategy of the policy.
+        failure_rate: The limit of the policy to the share of failures.
         snapshot_seconds: The site's ``SNAPSHOT_SECONDS``.
         flush_seconds: The site's ``FLUSH_SECONDS``.
         delay: The delay of the policy, in seconds.
@@ -47,6 +52,7 @@ class Setting:
     failure_share: float = 0.0
     call_seconds: float = 0.0
     strategy: Strategy = Strategy.CONSECUTIVE
+    failure_rate: float = 0.5
     snapshot_seconds: float = 0.2
     flush_seconds: float = 5.0
     delay: float = 10.0
@@ -83,6 +89,19 @@ class Alone(NamedTuple):
     let_through: float
 
 
+class Partial(NamedTuple):
+    """What became of the calls to a remote of which a part is down.
+
+    Args:
+        good_lost: The share of the calls that would have succeeded, and were refused; None if no
+            call would have.
+        bad_made: The share of the calls that would have failed, and were made.
+    """
+
+    good_lost: float | None
+    bad_made: float
+
+
 class Outage(NamedTuple):
     """How a circuit opened in a full outage.
 
@@ -108,7 +127,9 @@ class Site:
     """A site with a clock of its own, and a perfect counter that gets the same calls."""
 
     def __init__(self, setting: Setting, clock: clocks.Clock, chance: Random) -> None:
-        policy = Policy(strategy=setting.strategy, delay=setting.delay)
+        policy = Policy(
+            strategy=setting.strategy, failure_rate=setting.failure_rate, delay=setting.delay
+        )
         self.clock = clock
         self.ours = Fleet(setting.processes, policy, clock, chance)
         self.perfect = Perfect(policy, clock)
@@ -119,6 +140,8 @@ class Site:
         self._under_way: deque[_Call] = deque()
         #: The calls asked for and those let through, of the broken processes and of the others.
         self.asked, self.passed = [0, 0], [0, 0]
+        #: The same for the calls that would succeed, and for those that would fail.
+        self.asked_for, self.made = [0, 0], [0, 0]
 
     def play(self, calls: int, failure_share: float) -> None:
         """Let ``calls`` calls come, of which a share fails."""
@@ -140,8 +163,11 @@ class Site:
         ]
         is_well = process >= self._setting.broken
         fails = fails or not is_well
+        passes = any(counter is self.ours for counter, _ in leaves)
         self.asked[is_well] += 1
-        self.passed[is_well] += any(counter is self.ours for counter, _ in leaves)
+        self.passed[is_well] += passes
+        self.asked_for[fails] += 1
+        self.made[fails] += passes
         ends_at = self.clock.now + self._setting.call_seconds
         self._under_way.append(_Call(ends_at, process, fails, leaves))
 
@@ -161,6 +187,7 @@ def site(setting: Setting, seed: int) -> Iterator[Site]:
         pytest.MonkeyPatch.context() as patch,
         override_settings(CIRCUITS={**settings.CIRCUITS, **keys}),
     ):
+        gate.random.seed(seed)
         yield Site(setting, clocks.install(patch), Random(seed))
 
 
@@ -186,6 +213,18 @@ def alone(setting: Setting, seconds: float, seed: int = 1) -> Alone:
             refused=1 - played.passed[True] / played.asked[True],
             let_through=played.passed[False] / setting.broken,
         )
+
+
+def partial(setting: Setting, share: float, seconds: float = 300.0, seed: int = 1) -> Partial:
+    """Let a share of the calls fail for a while, after a time in which none did."""
+    with site(setting, seed) as played:
+        played.play(int(HEALTHY * setting.calls_per_second), failure_share=0)
+        asked, made = played.asked_for[:], played.made[:]
+        played.play(int(seconds * setting.calls_per_second), share)
+        asked = [after - before for before, after in zip(asked, played.asked_for, strict=True)]
+        made = [after - before for before, after in zip(made, played.made, strict=True)]
+        lost = 1 - made[False] / asked[False] if asked[False] else None
+        return Partial(lost, made[True] / asked[True])
 
 
 def outages(setting: Setting, healthy_seconds: float, seed: int = 1) -> tuple[Outage, Outage]:

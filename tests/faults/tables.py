@@ -12,7 +12,16 @@ from typing import Any, Final
 from circuits.core.policy import Strategy
 from tests.faults import markers
 from tests.faults.retrying import FAILED_SHARES, Client, Sent, blips, outage
-from tests.faults.sites import Openings, Outage, Setting, alone, openings, outages
+from tests.faults.sites import (
+    Openings,
+    Outage,
+    Partial,
+    Setting,
+    alone,
+    openings,
+    outages,
+    partial,
+)
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 
@@ -151,6 +160,39 @@ def _rate_outage_table(pool: Executor) -> str:
     return markers.table(["processes", "calls/s", "seconds", "perfect counter"], rows)
 
 
+#: The policies of the sites whose remote is down in part, and the shares of calls that fail there.
+PARTIAL_POLICIES: Final = {
+    "failures in a row": (Strategy.CONSECUTIVE, 0.5),
+    "rate, limit 50 %": (Strategy.RATE, 0.5),
+    "rate, limit 20 %": (Strategy.RATE, 0.2),
+    "throttle, limit 50 %": (Strategy.THROTTLE, 0.5),
+    "throttle, limit 20 %": (Strategy.THROTTLE, 0.2),
+}
+PARTS: Final = {"one of four": 0.25, "two of four": 0.5, "three of four": 0.75, "all four": 1.0}
+
+
+def _partial_table(pool: Executor) -> str:
+    cells = {
+        (part, name): pool.submit(
+            partial,
+            Setting(processes=8, calls_per_second=100, strategy=strategy, failure_rate=limit),
+            share,
+        )
+        for part, share in PARTS.items()
+        for name, (strategy, limit) in PARTIAL_POLICIES.items()
+    }
+    rows = [
+        [part, *(_lost_and_made(cells[part, name].result()) for name in PARTIAL_POLICIES)]
+        for part in PARTS
+    ]
+    return markers.table(["shards down", *PARTIAL_POLICIES], rows)
+
+
+def _lost_and_made(found: Partial) -> str:
+    lost = "-" if found.good_lost is None else f"{found.good_lost:.0%}"
+    return f"{lost} / {found.bad_made:.0%}"
+
+
 #: Processes and calls a second of the sites whose calls are retried.
 RETRYING_SITES: Final = tuple(product((8, 64), (1, 10, 100)))
 
@@ -221,12 +263,16 @@ TABLES: Final[Mapping[str, Callable[[Executor], str]]] = {
     "outages": _outage_table,
     "rate openings": _rate_openings_table,
     "rate outages": _rate_outage_table,
+    "partial": _partial_table,
     "retries": retries_table,
     "blips": blips_table,
 }
 
 #: The pages of those that are not in docs/faults.md.
-_ELSEWHERE: Final = dict.fromkeys(("retries", "blips"), DOCS / "retries.md")
+_ELSEWHERE: Final = {
+    **dict.fromkeys(("retries", "blips"), DOCS / "retries.md"),
+    "partial": DOCS / "policies.md",
+}
 
 
 def write(pool: Executor, names: Iterable[str] = TABLES) -> None:

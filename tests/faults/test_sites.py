@@ -16,7 +16,7 @@ from circuits.core.policy import Strategy
 from circuits.models import Transition
 from tests.concurrency import in_processes
 from tests.factories import CircuitFactory
-from tests.faults.sites import Setting, alone, openings, outages
+from tests.faults.sites import Setting, alone, openings, outages, partial
 
 #: The simulated row is on no database, so one run on any database is enough.
 simulated = pytest.mark.skipif(
@@ -50,6 +50,32 @@ SITES = {
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "circuits")
+
+
+@simulated
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_throttling_loses_less_of_what_a_remote_in_part_still_answers(share: float) -> None:
+    found = {
+        strategy: partial(
+            Setting(processes=4, calls_per_second=20, strategy=strategy), share, seconds=120
+        )
+        for strategy in Strategy
+    }
+    throttled = found.pop(Strategy.THROTTLE)
+    assert throttled.good_lost is not None
+    assert throttled.bad_made > 1 - share  # it makes some calls, whatever fails
+    for other in found.values():
+        assert other.good_lost is not None
+        assert throttled.good_lost <= other.good_lost + 0.01
+
+
+@simulated
+def test_one_broken_process_throttles_none_of_the_others() -> None:
+    site = Setting(processes=8, broken=1, calls_per_second=100, strategy=Strategy.THROTTLE)
+    found = alone(replace(site, failure_rate=0.05), seconds=120)
+    assert found.openings == 0
+    # By the fleet's window alone it would be 8 %. A process has to make some calls before it knows.
+    assert found.refused < 0.01
 
 
 @simulated
