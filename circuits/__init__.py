@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .exceptions import (
     CircuitBusyError,
     CircuitOpenError,
+    InjectedFailureError,
     InvalidInputError,
     RemoteCallFailedException,
     TooManyCircuitsError,
@@ -37,6 +38,7 @@ __all__ = [
     "CircuitBusyError",
     "CircuitOpenError",
     "CircuitTransport",
+    "InjectedFailureError",
     "InvalidInputError",
     "RemoteCallFailedException",
     "TooManyCircuitsError",

@@ -54,16 +54,27 @@ def check_deployment(
     raw = getattr(settings, "CIRCUITS", {})
     if any(conf.problems(raw)):
         return []  # check_settings reports it
-    if 0 < len(conf.load(raw).health_token) < TOKEN_LENGTH:
-        return [
+    config = conf.load(raw)
+    found: list[CheckMessage] = []
+    if 0 < len(config.health_token) < TOKEN_LENGTH:
+        found.append(
             checks.Warning(
                 f"CIRCUITS['HEALTH_TOKEN'] has fewer than {TOKEN_LENGTH} characters, so it can be "
                 "guessed.",
                 hint="Take one from python -c 'import secrets; print(secrets.token_urlsafe(32))'.",
                 id="circuits.W009",
             )
-        ]
-    return []
+        )
+    if config.allow_injection:
+        found.append(
+            checks.Warning(
+                "CIRCUITS['ALLOW_INJECTION'] is on: whoever may operate a circuit can let its "
+                "calls fail on purpose.",
+                hint="Leave it out in production, unless you try out your fallbacks there.",
+                id="circuits.W010",
+            )
+        )
+    return found
 
 
 def check_webhook(raw: Mapping[str, Any]) -> list[CheckMessage]:

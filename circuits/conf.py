@@ -95,6 +95,7 @@ class Config:
         health_token: A token that opens the health and metrics pages; empty for staff only.
         site_url: Where the site is found, such as ``https://site.example``: mails, logs and
             exceptions link to its admin. Empty for no links.
+        allow_injection: Whether faults may be injected into calls, to try out fallbacks.
         test_in_memory: Whether the site's tests keep the circuits in memory, new for each test.
     """
 
@@ -123,6 +124,7 @@ class Config:
     redact: Sequence[re.Pattern[str]] = ()
     health_token: str = field(default="", repr=False)
     site_url: str = ""
+    allow_injection: bool = False
     test_in_memory: bool = False
 
     def circuit(self, name: str, shared: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -342,6 +344,7 @@ _CHECKS: Final[dict[str, Check]] = {
     "REDACT": _check_redact,
     "HEALTH_TOKEN": _check_token,
     "SITE_URL": _check_site_url,
+    "ALLOW_INJECTION": _check_switch,
     "TEST_IN_MEMORY": _check_switch,
 }
 

@@ -186,6 +186,27 @@ class CircuitBusyError(CircuitOpenError):
     )
 
 
+class InjectedFailureError(Worded, ConnectionError):
+    """The call was not made, because somebody injects faults into the calls of its circuit.
+
+    It counts as a failure of the circuit, whatever exceptions the caller names.
+
+    Args:
+        name: The circuit's name.
+        is_timeout: Whether the call was to be late, and its timeout has passed.
+    """
+
+    plain = gettext_noop("Injected failure: the call to %(name)s was not made.")
+    late = gettext_noop("Injected delay: the call to %(name)s was not made before its timeout.")
+
+    def __init__(self, name: str, is_timeout: bool = False) -> None:
+        # Not the parent's __init__, which would take two arguments for an errno and its text.
+        self.args = (name, is_timeout)
+        self.name = name
+        self.is_timeout = is_timeout
+        self.sentence = self.late if is_timeout else self.plain
+
+
 class InvalidInputError(Worded, ValueError):
     """A name, URL or policy value cannot be used. The message names it and the fix."""
 

@@ -59,6 +59,7 @@ REASONS = [
     (Reason.RESET.value, _("reset")),
     (Reason.MODE.value, _("mode changed")),
     (Reason.MODE_OVER.value, _("time was up")),
+    (Reason.INJECTION.value, _("injected faults")),
 ]
 
 #: The fields that people may set. A form writes no others.
@@ -348,6 +349,28 @@ class Circuit(models.Model):
         editable=False,
         help_text=_("Until then each process records its calls, to replay them later."),
     )
+    # See circuits.core.injection.
+    injected_failures = models.FloatField(
+        _("injected failures"),
+        default=0.0,
+        db_default=0.0,
+        editable=False,
+        help_text=_("Share of calls that fails without reaching the remote, from 0 to 1."),
+    )
+    injected_delay = models.FloatField(
+        _("injected delay"),
+        default=0.0,
+        db_default=0.0,
+        editable=False,
+        help_text=_("Seconds by which the other calls are late."),
+    )
+    injected_until = models.DateTimeField(
+        _("faults injected until"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("When the injected faults end by themselves; also once that is past."),
+    )
     created_at = MadeAtField(_("created at"), default=timezone.now, editable=False)
 
     # Computed by the database, since state is written by UPDATE statements. An index on the
@@ -409,7 +432,7 @@ class Circuit(models.Model):
 
 
 class Transition(models.Model):
-    """One change of a circuit's state or mode."""
+    """One change of a circuit's state or mode, or the begin or end of injected faults."""
 
     circuit = models.ForeignKey(
         Circuit, models.CASCADE, related_name="transitions", verbose_name=_("circuit")
@@ -434,10 +457,10 @@ class Transition(models.Model):
     generation = models.PositiveBigIntegerField(_("generation"))
     at = models.DateTimeField(_("at"), db_index=True)
     until = models.DateTimeField(
-        _("mode ends"),
+        _("ends"),
         null=True,
         blank=True,
-        help_text=_("When the mode it led to ends by itself; empty for never."),
+        help_text=_("When the mode or the faults end by themselves; empty for never."),
     )
     refusals = models.BigIntegerField(
         _("refusals"),

@@ -9,11 +9,12 @@ from typing import Any
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 
-from ..exceptions import CircuitBusyError, CircuitOpenError
+from ..exceptions import CircuitBusyError, CircuitOpenError, InjectedFailureError
 from ..process.entry import begin_own
 from .answers import judge
 from .bodies import settle_with_body
 from .http import FAILURES
+from .injected import of_requests, to_read
 from .naming import Name, check_naming, name_of
 from .refusals import also
 from .settle import settle_error
@@ -108,9 +109,11 @@ class CircuitAdapter(BaseAdapter):
         if name is None:
             return send()
         try:
-            ticket = begin_own(name)
+            ticket = begin_own(name, to_read(timeout))
         except CircuitOpenError as refusal:
             raise _as_connection_error(refusal, request) from None
+        except InjectedFailureError as injected:
+            raise of_requests(injected, request) from injected
         try:
             with watching(request):
                 response = send()

@@ -11,7 +11,8 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from .. import conf
 from ..core.policy import Policy
-from ..exceptions import CircuitOpenError, InvalidInputError
+from ..exceptions import CircuitOpenError, InjectedFailureError, InvalidInputError
+from ..process import faults
 from ..process.entry import (
     abegin,
     admit_anywhere,
@@ -51,6 +52,7 @@ class guard:  # noqa: N801 - a context manager, used like a function
 
     Raises:
         CircuitOpenError: On entering, when the circuit refuses calls.
+        InjectedFailureError: On entering, when somebody injects faults and this call is to fail.
         InvalidInputError: The name cannot be a circuit's.
     """
 
@@ -147,6 +149,8 @@ def protect(
 
     Raises:
         CircuitOpenError: By the decorated function, when the circuit refuses the call.
+        InjectedFailureError: By the decorated function, when somebody injects faults and this
+            call is to fail. Its fallback is called as for any failure.
         InvalidInputError: The name cannot be a circuit's.
         TypeError: The function is a generator, whose work is not done by calling it; it is a
             property; or the fallback is async and the function is not.
@@ -239,11 +243,24 @@ def _going_on(ticket: Ticket) -> Ticket | None:
 
 
 async def _awaited(
-    name: str, awaitable: Awaitable[Any], failures: Failures, ticket: Ticket | None
+    name: str,
+    awaitable: Awaitable[Any],
+    failures: Failures,
+    ticket: Ticket | None,
+    *,
+    with_faults: bool = False,
 ) -> Any:
-    """Await the result of a function that is not async, as one call through the circuit."""
+    """Await the result of a function that is not async, as one call through the circuit.
+
+    Args:
+        with_faults: Whether faults are injected now, since none were before the function was
+            called.
+    """
     try:
-        ticket = ticket or begin_in_memory(name) or await abegin(name)
+        if ticket is None:
+            ticket = begin_in_memory(name) or await abegin(name, with_faults=with_faults)
+        elif with_faults:
+            await faults.asuffer(ticket)
         try:
             result = await awaitable
         except BaseException as error:
@@ -307,9 +324,14 @@ def _with_async_fallback(
 
 
 def _falls_back(name: str, error: Exception, failures: Failures) -> bool:
-    if isinstance(error, CircuitOpenError):
+    if isinstance(error, CircuitOpenError) or _is_injected(name, error):
         return True
     return failures.judge(error, gate(name).view.failure_statuses) is CallOutcome.FAILURE
+
+
+def _is_injected(name: str, error: Exception) -> bool:
+    """Return whether a failure was injected into the calls of this very circuit."""
+    return isinstance(error, InjectedFailureError) and error.name == name
 
 
 class CircuitBreaker:
@@ -352,6 +374,7 @@ class CircuitBreaker:
                 "use `with circuits.guard(...):` inside it."
             )
         self.func = func
+        self._is_async = is_async(func)
         self.failures = Failures(exceptions, exclude)
         self.name = check_name(_name_of(func) if name is None else name)
         policy = Policy(threshold=threshold, delay=delay)
@@ -367,7 +390,11 @@ class CircuitBreaker:
             RemoteCallFailedException: The call failed; its cause is the function's exception.
         """
         began_at = monotonic()
-        ticket = begin(self.name, began_at, admit_anywhere)
+        try:
+            # An async function does its work only when it is awaited.
+            ticket = begin(self.name, began_at, admit_anywhere, with_faults=not self._is_async)
+        except InjectedFailureError as error:
+            raise failed(self.name, error) from error
         try:
             result = self.func(*args, **kwargs)
         except BaseException as error:
@@ -382,11 +409,16 @@ class CircuitBreaker:
 
     async def _awaited(self, awaitable: Awaitable[Any], ticket: Ticket | None) -> Any:
         try:
-            return await _awaited(self.name, awaitable, self.failures, ticket)
+            return await _awaited(
+                self.name, awaitable, self.failures, ticket, with_faults=self._is_async
+            )
         except Exception as error:
-            outcome = self.failures.judge(error, gate(self.name).view.failure_statuses)
-            if isinstance(error, CircuitOpenError) or outcome is not CallOutcome.FAILURE:
+            if isinstance(error, CircuitOpenError):
                 raise
+            if not _is_injected(self.name, error):
+                outcome = self.failures.judge(error, gate(self.name).view.failure_statuses)
+                if outcome is not CallOutcome.FAILURE:
+                    raise
             raise failed(self.name, error) from error
 
 

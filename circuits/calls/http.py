@@ -11,7 +11,7 @@ import requests
 import urllib3
 from requests.exceptions import InvalidHeader
 
-from ..exceptions import RemoteCallFailedException
+from ..exceptions import InjectedFailureError, RemoteCallFailedException
 from ..process.entry import abegin, begin_own
 from ..validation import check_url
 from . import hooks, sessions
@@ -19,6 +19,7 @@ from .answers import ajudge, judge
 from .bodies import settle_with_body
 from .callables import check_fallback
 from .failures import Failures
+from .injected import of_httpx, of_requests, to_read
 from .settle import asettle_error, failed, settle_error
 
 if TYPE_CHECKING:
@@ -120,7 +121,11 @@ def call_by(
             call through.
         url: A URL that :func:`~circuits.validation.check_url` accepts, without space around it.
     """
-    ticket = begin_own(name)
+    try:
+        ticket = begin_own(name, to_read(timeout, None))
+    except InjectedFailureError as injected:
+        cause: Exception = of_requests(injected)
+        raise failed(name, cause) from cause
     try:
         seconds = _ended(timeout, ticket.gate.view.timeout)
         response, by_hook = hooks.send(session(), method, url, timeout=seconds, **requests_kwargs)
@@ -205,7 +210,11 @@ async def _acall(
 
     from . import clients, transports
 
-    ticket = await abegin(name)
+    try:
+        ticket = await abegin(name, None if timeout is None else httpx.Timeout(timeout).read)
+    except InjectedFailureError as injected:
+        cause: Exception = of_httpx(injected, httpx.Request(method, url))
+        raise failed(name, cause) from cause
     try:
         client = await clients.of_loop()
         seconds = _aended(timeout, ticket.gate.view.timeout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..exceptions import RemoteCallFailedException
+from ..exceptions import InjectedFailureError, RemoteCallFailedException
 from ..process import nesting, results, threads
 from ..process.entry import asucceed
 from ..process.gate import Ticket
@@ -64,7 +64,8 @@ def _was_counted(ticket: Ticket, error: BaseException) -> bool:
     An exception that names this circuit was counted where it was raised, even in another thread,
     which is not inside this call.
     """
-    if isinstance(error, RemoteCallFailedException) and error.name == ticket.gate.name:
+    is_named = isinstance(error, RemoteCallFailedException | InjectedFailureError)
+    if is_named and error.name == ticket.gate.name:
         return True
     return ticket.is_plain and nesting.told(ticket.gate) is CallOutcome.FAILURE
 

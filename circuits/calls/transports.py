@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, closing
+from math import inf
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
 import httpx
 
-from ..exceptions import CircuitBusyError, CircuitOpenError, InvalidInputError
+from ..exceptions import (
+    CircuitBusyError,
+    CircuitOpenError,
+    InjectedFailureError,
+    InvalidInputError,
+)
 from ..process.entry import abegin, begin_own
 from ..process.gate import Ticket
 from .answers import ajudge, judge
 from .bodies import Pending
 from .failures import Failures
+from .injected import of_httpx
 from .naming import Name, check_naming, name_of
 from .refusals import also
 from .settle import asettle_error, settle_error
@@ -104,9 +111,11 @@ class CircuitTransport(httpx.BaseTransport):
         if name is None:
             return self._inner.handle_request(request)
         try:
-            ticket = begin_own(name)
+            ticket = begin_own(name, _to_read(request))
         except CircuitOpenError as refusal:
             raise _as_connect_error(refusal, request) from None
+        except InjectedFailureError as injected:
+            raise of_httpx(injected, request) from injected
         response = None
         try:
             watch_upload(request)
@@ -174,9 +183,11 @@ class AsyncCircuitTransport(httpx.AsyncBaseTransport):
         if name is None:
             return await self._inner.handle_async_request(request)
         try:
-            ticket = await abegin(name)
+            ticket = await abegin(name, _to_read(request))
         except CircuitOpenError as refusal:
             raise _as_connect_error(refusal, request) from None
+        except InjectedFailureError as injected:
+            raise of_httpx(injected, request) from injected
         response = None
         try:
             watch_upload(request)
@@ -222,6 +233,12 @@ def _as_connect_error(refusal: CircuitOpenError, request: httpx.Request) -> Circ
     is_busy = isinstance(refusal, CircuitBusyError)
     kind = CircuitBusyConnectError if is_busy else CircuitOpenConnectError
     return also(kind, refusal)(refusal.name, refusal.retry_after, request, refusal.is_alone)
+
+
+def _to_read(request: httpx.Request) -> float:
+    """Return for how many seconds the client waits for an answer."""
+    seconds = request.extensions.get("timeout", {}).get("read")
+    return inf if seconds is None else float(seconds)
 
 
 def _checked(transport: T) -> T:

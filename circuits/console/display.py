@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
-from ..core.status import Mode, State
+from ..core.status import Mode, Reason, State
 from ..models import MODES, REASONS, STATES, Circuit, Transition
 from ..moments import aware, to_datetime, to_seconds
 from ..reports import quarantines
@@ -22,6 +22,7 @@ from ..reports.verdict import NO_EVIDENCE, Evidence, verdict
 from ..reports.words import (
     DAY,
     HOUR,
+    INJECTED,
     OBSERVED,
     SIGNS,
     UNSTEADY,
@@ -32,6 +33,7 @@ from ..reports.words import (
     moment_of_day,
     number_words,
 )
+from ..storage.rows import injection_of
 
 #: Shown where there is no value.
 NOTHING: Final = "—"
@@ -57,7 +59,7 @@ def badge(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> SafeString:
     kind, state = verdict(reading, evidence).kind, reading.circuit.state
     if kind == OBSERVED and state != State.CLOSED:
         return _badge(OBSERVED, _("would be %(state)s") % {"state": _STATES[state]})
-    return _badge(kind if kind == UNSTEADY else state, _STATES[state])
+    return _badge(kind if kind in (INJECTED, UNSTEADY) else state, _STATES[state])
 
 
 def observed_badge() -> SafeString:
@@ -99,6 +101,8 @@ def mode_and_end(reading: Reading) -> str:
 
 def announcement(circuit: Circuit) -> str:
     """Return the announcement of a change: ``payments is now open.``"""
+    if injection_of(circuit) is not None and circuit.state == State.CLOSED:
+        return _("Faults are injected into the calls of %(name)s.") % {"name": str(circuit)}
     text = {
         Mode.AUTOMATIC: _("%(name)s is now %(state)s."),
         Mode.OBSERVE: _("%(name)s is now %(state)s and refuses nothing."),
@@ -112,6 +116,8 @@ def announcement(circuit: Circuit) -> str:
 
 def change(transition: Transition) -> str:
     """Return what changed: ``closed → open``; if only the end of the mode changed, the mode."""
+    if transition.reason == Reason.INJECTION:
+        return _("faults injected") if transition.until else _("no more faults")
     sides = (
         (_STATES, transition.from_state, transition.to_state),
         (_MODES, transition.from_mode, transition.to_mode),
@@ -153,7 +159,7 @@ def _by_mode(reading: Reading) -> str:
     }[Mode(circuit.mode)]
     if seconds is None or circuit.mode_until is None:
         return for_good
-    moment = _moment_of_day(circuit.mode_until, reading.now)
+    moment = minute_of_day(circuit.mode_until, reading.now)
     return filled(for_a_while, moment=moment, time=duration(seconds))
 
 
@@ -291,7 +297,7 @@ def since(reading: Reading) -> SafeString:
     """Return when the circuit went down, or else last changed, and how long ago that was."""
     return filled(
         _("%(moment)s (%(time)s)"),
-        moment=_moment_of_day(reading.since, reading.now),
+        moment=minute_of_day(reading.since, reading.now),
         time=duration(reading.down_for),
     )
 
@@ -305,7 +311,7 @@ def standing(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> str:
 def sentence(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> SafeString:
     """Return the verdict on a circuit as HTML, with its time as a time element."""
     found = verdict(reading, evidence)
-    moment = "" if found.since is None else _moment_of_day(found.since, reading.now)
+    moment = "" if found.since is None else minute_of_day(found.since, reading.now)
     return SafeString(
         found._replace(lead=escape(found.lead), rest=tuple(map(escape, found.rest))).sentence(
             moment
@@ -313,7 +319,8 @@ def sentence(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> SafeString:
     )
 
 
-def _moment_of_day(moment: datetime, now: float) -> SafeString:
+def minute_of_day(moment: datetime, now: float) -> SafeString:
+    """Return a time to the minute, which a script rewrites in the browser's time zone."""
     return format_html(
         '<time datetime="{}" title="{}"{}>{}</time>',
         aware(moment).isoformat(),

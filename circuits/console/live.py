@@ -30,7 +30,7 @@ from ..models import Circuit
 from ..reports.readings import reading_of
 from ..steering.permissions import may_see
 from ..unavailable import logged, note_unreadable
-from . import display, folding
+from . import banner, display, folding
 from .changelist import CircuitList
 from .rates import Rate
 
@@ -44,6 +44,7 @@ RATE: Final = Rate(5)
 LIST_ADDRESS: Final = "circuits_circuit_live"
 
 SUMMARY: Final = "admin/circuits/circuit/summary.html"
+BANNER: Final = "admin/circuits/banner.html"
 
 Payload: TypeAlias = dict[str, Any]
 
@@ -135,7 +136,10 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         shown: Any = self.get_changelist_instance(request)
         shown.formset = None
         return {
-            "parts": {"summary": render_to_string(SUMMARY, {"cl": shown}, request)},
+            "parts": {
+                "summary": render_to_string(SUMMARY, {"cl": shown}, request),
+                **_banner_now(request),
+            },
             "circuits": [
                 {**_announcement(circuit), "cells": list(cells)}
                 for circuit, cells in zip(shown.result_list, results(shown), strict=True)
@@ -150,7 +154,7 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             raise Http404
         context = self.page_context(request, display.shown_by_name(circuit))
         return {
-            "parts": dict(self._rendered(context, request)),
+            "parts": {**dict(self._rendered(context, request)), **_banner_now(request)},
             "fields": dict(self._fields(request, circuit)),
             "circuits": [_announcement(circuit)],
         }
@@ -165,6 +169,10 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         for name in self.get_readonly_fields(request, circuit):
             field = AdminReadonlyField(form, name, is_first=False, model_admin=self)
             yield field.field["name"], str(field.contents())
+
+
+def _banner_now(request: HttpRequest) -> dict[str, str]:
+    return {"banner": render_to_string(BANNER, banner.of_request(request), request)}
 
 
 def _announcement(circuit: Circuit) -> Payload:

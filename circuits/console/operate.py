@@ -28,7 +28,7 @@ from ..exceptions import ModeChangedError
 from ..models import Circuit
 from ..redaction import redact_line
 from ..reports.readings import reading_of
-from ..steering.operations import OPERATIONS
+from ..steering.operations import OPERATIONS, offered
 from ..steering.permissions import has_perm, may_operate, seen, username_of
 from . import display, results
 from .confirm import ConfirmationForm, mode_seen, several
@@ -67,6 +67,12 @@ class OperatingAdmin(LoggedAdmin):
         """
         return has_perm(request, "circuits.operate_circuit")
 
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the actions of the list, without operations that the settings do not allow."""
+        left_out = OPERATIONS.keys() - offered().keys()
+        found: dict[str, Any] = super().get_actions(request)
+        return {name: action for name, action in found.items() if name not in left_out}
+
     def get_urls(self) -> list[URLPattern]:
         """Add the URLs of the confirmation pages."""
         one = self.admin_site.admin_view(self.operate_view)
@@ -82,7 +88,7 @@ class OperatingAdmin(LoggedAdmin):
     ) -> None:
         if not may_operate(self, request, circuit):
             raise PermissionDenied
-        if key not in OPERATIONS:
+        if key not in offered():
             raise Http404
 
     # Not atomic, since a probe waits for a remote, and no transaction must be open meanwhile.

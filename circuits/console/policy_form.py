@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from ..core.policy import POLICY_LIMITS
+from ..core.policy import POLICY_LIMITS, Limits
 from ..exceptions import TooManyCircuitsError
 from ..fields import validate_number
 from ..models import Circuit
@@ -20,15 +20,16 @@ from ..storage.database import DatabaseStore
 #: The name of the button that asks for a forecast of the values in the form.
 PREVIEW: Final = "_preview"
 
-_SECONDS: Final = pgettext_lazy("unit", "seconds")
+#: The unit of a duration.
+SECONDS: Final = pgettext_lazy("unit", "seconds")
 _CALLS: Final = pgettext_lazy("unit", "calls")
 _TRIALS: Final = pgettext_lazy("unit", "trials")
 
 #: The unit of each field that has one. Shares are entered in percent.
 UNITS: Final[dict[str, Any]] = {
-    **dict.fromkeys(("timeout", "delay", "max_delay", "lease_seconds"), _SECONDS),
-    **dict.fromkeys(("ramp_up_seconds", "window_seconds", "slow_call_seconds"), _SECONDS),
-    "max_wait_seconds": _SECONDS,
+    **dict.fromkeys(("timeout", "delay", "max_delay", "lease_seconds"), SECONDS),
+    **dict.fromkeys(("ramp_up_seconds", "window_seconds", "slow_call_seconds"), SECONDS),
+    "max_wait_seconds": SECONDS,
     **dict.fromkeys(("window_calls", "minimum_calls", "max_concurrent"), _CALLS),
     **dict.fromkeys(("half_open_max_calls", "success_threshold"), _TRIALS),
     "threshold": pgettext_lazy("unit", "failures"),
@@ -78,8 +79,7 @@ class UnitWidget(forms.Widget):
 class PercentField(forms.FloatField):
     """A share from 0 to 1, which people see and enter in percent."""
 
-    def __init__(self, *, name: str, **kwargs: Any) -> None:
-        limits = POLICY_LIMITS[name]
+    def __init__(self, *, limits: Limits, **kwargs: Any) -> None:
         least, most = (round(100 * limit, 6) for limit in limits)
         super().__init__(**kwargs)
         self._checks: list[Any] = [
@@ -110,7 +110,7 @@ def form_field(name: str, field: Any) -> Any:
     """Return a field of the policy's form with its unit, and a share as a field in percent."""
     if name in SHARES:
         asked: Any = PercentField(
-            name=name,
+            limits=POLICY_LIMITS[name],
             label=field.label,
             help_text=SHARES[name],
             required=field.required,

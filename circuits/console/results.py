@@ -15,7 +15,7 @@ from ..core.status import Mode
 from ..exceptions import InvalidInputError
 from ..redaction import describe
 from ..reports.readings import Reading
-from ..steering.operations import OPERATIONS, Result
+from ..steering.operations import OPERATIONS, Result, offered
 
 _LEVELS: Final[dict[Result, int]] = {
     "changed": messages.SUCCESS,
@@ -60,7 +60,7 @@ def buttons(reading: Reading, suggested: str = "") -> Iterator[Button]:
     Args:
         suggested: The key of the suggested operation, if any.
     """
-    for key, operation in OPERATIONS.items():
+    for key, operation in offered().items():
         is_in_vain = key == "probe" and _refuses_a_probe(reading)
         if operation.has_effect(reading.circuit) and not is_in_vain:
             text = operation.help_for(reading.circuit)
@@ -81,23 +81,22 @@ def steer(
     key: str,
     *,
     actor: str,
-    reason: str = "",
-    seconds: int | None = None,
     seen: Mode | None = None,
+    **asked: Any,
 ) -> Report:
     """Perform an operation on a circuit.
 
     Args:
-        reason: The actor's reason, for the history.
-        seconds: How long the mode lasts; None until somebody sets it back.
         seen: The mode that the circuit was in when the actor saw it.
+        **asked: What else the operation takes, such as the actor's ``reason`` for the history, and
+            for how many ``seconds``.
 
     Raises:
         ModeChangedError: The circuit is in another mode by now; nothing was done.
     """
     operation = OPERATIONS[key]
     try:
-        done = operation.perform(name, actor=actor, reason=reason, seconds=seconds, seen=seen)
+        done = operation.perform(name, actor=actor, seen=seen, **asked)
         return Report(name, _LEVELS[done.result], done.message, done.reason)
     except InvalidInputError as error:
         sentence = error.worded(_)

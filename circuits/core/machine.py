@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from . import conviction, throttle, windows
 from .conviction import opens
+from .injection import Injection, under_way
 from .policy import Policy, Strategy
 from .status import (
     NOBODY,
@@ -595,6 +596,21 @@ def set_mode(status: Status, mode: Mode, now: float, until: float | None = None)
     return _move(status, now, Reason.MODE, **new)
 
 
+def inject(status: Status, injection: Injection | None, now: float) -> Step:
+    """Inject faults into the calls of a circuit, or end that.
+
+    Outcomes of calls from before do not count any more.
+
+    Args:
+        injection: The faults, which end by themselves; None ends those that are under way.
+    """
+    if injection is None and under_way(status.injection, now) is None:
+        return Step(status)
+    step = _move(status, now, Reason.INJECTION, injection=injection)
+    until = None if injection is None else injection.until
+    return Step(step.status, step.change and replace(step.change, until=until))
+
+
 def in_memory(status: Status, shift: float) -> Status:
     """Return the status with which one process continues alone while the database is down.
 
@@ -605,6 +621,7 @@ def in_memory(status: Status, shift: float) -> Status:
     def moved(at: float | None) -> float | None:
         return None if at is None else at + shift
 
+    injection = status.injection
     return replace(
         status,
         generation=MEMORY_GENERATION,
@@ -624,6 +641,7 @@ def in_memory(status: Status, shift: float) -> Status:
         last_success_at=None,
         succeeded_by="",
         other_succeeded_at=None,
+        injection=injection and replace(injection, until=injection.until + shift),
     )
 
 
@@ -659,7 +677,7 @@ def _close(status: Status, now: float, reason: Reason, **new: Any) -> Step:
 
 
 def _move(status: Status, now: float, reason: Reason, evidence: str = "", **new: Any) -> Step:
-    """Change the state or the mode, and begin a new generation without leases.
+    """Change the state, the mode or the faults, and begin a new generation without leases.
 
     No other function does.
     """

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from . import windows
+from .injection import Injection
 from .windows import Counts, Window
 
 
@@ -24,7 +25,7 @@ class Mode(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a state or mode changed."""
+    """Why a state or mode changed, or injected faults began or ended."""
 
     FAILURES = "failures"
     FAILURE_RATE = "failure_rate"
@@ -38,6 +39,7 @@ class Reason(StrEnum):
     RESET = "reset"
     MODE = "mode"
     MODE_OVER = "mode_over"
+    INJECTION = "injection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class Status:
         last_success_at: When a call last succeeded, as far as it was told.
         succeeded_by: The process that made this last successful call.
         other_succeeded_at: When a call of any other process last succeeded.
+        injection: The faults that were last injected, whether or not that is over; None once
+            somebody has ended it.
     """
 
     state: State = State.CLOSED
@@ -114,6 +118,7 @@ class Status:
     last_success_at: float | None = None
     succeeded_by: str = ""
     other_succeeded_at: float | None = None
+    injection: Injection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +139,10 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of state or mode, as the history records it.
+    """One change of state or mode, or of injected faults, as the history records it.
 
-    ``until`` is when the new mode ends by itself; None if it does not. ``evidence`` says what the
-    decision was based on, if the error alone does not.
+    ``until`` is when the new mode, or the faults, end by themselves; None if they do not.
+    ``evidence`` says what the decision was based on, if the error alone does not.
     """
 
     from_state: State

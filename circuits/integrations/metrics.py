@@ -161,13 +161,15 @@ class SharedState(Collector):
         except Error:
             yield _with_value(families["up"], 0)
             return
-        for name, state, mode, kept, now in circuits:
-            families["alone"].add_metric([name], _number_alone(kept, now / 1_000_000))
-            _add_choice(families["state"], name, state, State)
-            _add_choice(families["mode"], name, mode, Mode)
+        for each in circuits:
+            alone = _number_alone(each.quarantines, each.now / 1_000_000)
+            families["alone"].add_metric([each.name], alone)
+            families["injected"].add_metric([each.name], each.is_injected)
+            _add_choice(families["state"], each.name, each.state, State)
+            _add_choice(families["mode"], each.name, each.mode, Mode)
         yield _with_value(families["up"], 1)
         yield _with_value(families["left_out"], left_out)
-        yield from (families["state"], families["mode"], families["alone"])
+        yield from (families[name] for name in ("state", "mode", "alone", "injected"))
 
 
 def _number_alone(kept: Any, now: float) -> int:
@@ -194,6 +196,11 @@ def _families() -> dict[str, GaugeMetricFamily]:
         "alone": GaugeMetricFamily(
             "circuits_processes_alone",
             "Processes that alone cannot reach the remote of a circuit.",
+            labels=["circuit"],
+        ),
+        "injected": GaugeMetricFamily(
+            "circuits_injected",
+            "1 while faults are injected into the calls of a circuit.",
             labels=["circuit"],
         ),
         "mode": GaugeMetricFamily(

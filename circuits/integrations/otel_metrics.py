@@ -9,7 +9,7 @@ the sum are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from math import inf, nextafter
 from threading import RLock
@@ -57,16 +57,26 @@ def _transitions(options: CallbackOptions) -> Iterator[Observation]:
 
 
 def _states(options: CallbackOptions) -> Iterable[Observation]:
+    return [
+        Observation(
+            int(told.state == each), {"circuit.name": told.name, "circuit.state": each.value}
+        )
+        for told in _told()
+        for each in State
+    ]
+
+
+def _injected(options: CallbackOptions) -> Iterable[Observation]:
+    return [Observation(int(told.is_injected), {"circuit.name": told.name}) for told in _told()]
+
+
+def _told() -> Sequence[states.Told]:
     """Read the circuits, in a thread whose connection to the database is looked after."""
     try:
         rows, _left_out = threads.wait_in_thread(states.most_urgent, conf.get().metrics_circuits)
     except Error:
         return []
-    return [
-        Observation(int(state == each), {"circuit.name": name, "circuit.state": each.value})
-        for name, state, *_ in rows
-        for each in State
-    ]
+    return rows
 
 
 class Durations:
@@ -163,6 +173,12 @@ def durations() -> Durations:
         [_states],
         unit="1",
         description="1 for the state a circuit is in, 0 for the others.",
+    )
+    meter.create_observable_up_down_counter(
+        "circuits.injected",
+        [_injected],
+        unit="1",
+        description="1 while faults are injected into the calls of a circuit.",
     )
     made = Durations(
         meter.create_histogram(

@@ -6,7 +6,7 @@ import re
 from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Callable
 from contextlib import suppress
-from math import isnan
+from math import inf, isnan
 from typing import Final
 
 from django.core.management.base import CommandParser
@@ -56,6 +56,17 @@ def whole_number(text: str) -> int:
     with suppress(ValueError):
         return int(text)
     raise ArgumentTypeError(_("it must be a whole number, not %r") % text)
+
+
+def share(text: str) -> float:
+    """Parse a share, such as ``50%`` or ``0.5``, and return it as a number from 0 to 1."""
+    typed = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)", text)
+    value = float(typed[1]) / (100 if typed[2] else 1) if typed else inf
+    if value > 1:
+        raise ArgumentTypeError(
+            _("it must be a share from 0%% to 100%%, such as 50%%, not %s") % shown(text)
+        )
+    return value
 
 
 def yes_or_no(text: str) -> bool:

@@ -17,6 +17,7 @@ from ..reports.verdict import NO_EVIDENCE, Evidence, verdict
 from ..reports.words import (
     DAY,
     FORCED,
+    INJECTED,
     OBSERVED,
     SIGNS,
     UNSTEADY,
@@ -36,6 +37,9 @@ _COLOURS: Final[dict[str, str]] = {
     State.CLOSED: "green",
 }
 
+#: The colours of closed circuits that need attention all the same.
+_SPECIAL: Final = {INJECTED: "red", UNSTEADY: _COLOURS[UNSTEADY]}
+
 #: The bars of a chart of calls, and the sign for a slot without calls.
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _NO_CALLS: Final = "·"
@@ -46,8 +50,8 @@ def standing_cell(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> Cell:
     kind, state = verdict(reading, evidence).kind, reading.circuit.state
     if kind == OBSERVED and state != State.CLOSED:
         return Cell(f"{SIGNS[OBSERVED]} {_('would be %(state)s') % {'state': dict(STATES)[state]}}")
-    if kind == UNSTEADY:
-        return Cell(f"{SIGNS[UNSTEADY]} {dict(STATES)[state]}", _COLOURS[UNSTEADY])
+    if kind in (INJECTED, UNSTEADY):
+        return Cell(f"{SIGNS[kind]} {dict(STATES)[state]}", _SPECIAL[kind])
     return state_cell(state)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -14,7 +15,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from .. import conf
 from ..storage.contract import Snapshot
-from . import asking, forks, nesting, results, threads
+from . import asking, faults, forks, nesting, results, threads
 from .gate import Gate, PlacesTakenError, Ticket
 from .nesting import held
 from .runtime import gate, gates
@@ -66,7 +67,14 @@ def admit_now(name: str) -> Ticket:
     return (gate and gate.admit_in_memory()) or _admit_by_store(name)
 
 
-def begin(name: str, now: float, admit: Callable[[str], Ticket] = admit) -> Ticket:
+def begin(
+    name: str,
+    now: float,
+    admit: Callable[[str], Ticket] = admit,
+    timeout: float | None = inf,
+    *,
+    with_faults: bool = True,
+) -> Ticket:
     """Begin a sync call through the circuit, and return its ticket.
 
     A call inside another one through the same circuit rides on the outer one's permit; see
@@ -76,8 +84,13 @@ def begin(name: str, now: float, admit: Callable[[str], Ticket] = admit) -> Tick
         now: The present time on the monotonic clock. The caller keeps it for the report of the
             outcome, since the ticket that plain calls share has no start.
         admit: The function to ask if memory cannot answer, such as :func:`admit_anywhere`.
+        timeout: Seconds for which the caller waits for an answer; None for the circuit's own
+            timeout. An injected delay does not take longer.
+        with_faults: Whether faults are injected here. The caller does so later if not.
 
     Raises:
+        InjectedFailureError: The call fails, which has been reported; see
+            :mod:`circuits.process.faults`.
         CircuitOpenError: The circuit refuses calls for now.
         InvalidInputError: The name is not valid for a circuit.
         TooManyCircuitsError: The circuit is new, and ``MAX_CIRCUITS`` exist already.
@@ -96,25 +109,42 @@ def begin(name: str, now: float, admit: Callable[[str], Ticket] = admit) -> Tick
         return ticket
     ticket = admit(name)
     ticket.gate.share()  # once this call is timed, as a sample
-    return nesting.enter(ticket)
+    ticket = nesting.enter(ticket)
+    if with_faults and ticket.gate.view.injection is not None:
+        faults.suffer(ticket, timeout)
+    return ticket
 
 
-def begin_own(name: str) -> Ticket:
+def begin_own(name: str, timeout: float | None = inf) -> Ticket:
     """Begin a sync call as :func:`begin` does, but always with a ticket of its own.
 
     This is for calls that take so long that the extra cost does not matter.
     """
-    ticket = begin(name, monotonic())
+    ticket = begin(name, monotonic(), timeout=timeout)
     return nesting.enter(ticket) if ticket.is_plain else ticket
 
 
-async def abegin(name: str) -> Ticket:
+async def abegin(
+    name: str,
+    timeout: float | None = inf,  # noqa: ASYNC109 - that of the call, which is yet to be made
+    *,
+    with_faults: bool = True,
+) -> Ticket:
     """Begin an async call as :func:`begin_own` does, without blocking the event loop."""
-    return begin_in_memory(name) or nesting.enter(await aadmit(name))
+    ticket = begin_in_memory(name)
+    if ticket is not None:
+        return ticket
+    ticket = nesting.enter(await aadmit(name))
+    if with_faults and ticket.gate.view.injection is not None:
+        await faults.asuffer(ticket, timeout)
+    return ticket
 
 
 def begin_in_memory(name: str) -> Ticket | None:
-    """Begin an async call; return None if memory alone cannot decide, or if it has to wait."""
+    """Begin an async call; return None if memory alone cannot decide, or if it has to wait.
+
+    No fault is injected into a call that memory lets through.
+    """
     known = _known(name)
     if known is None:
         return None

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from .. import conf
 from ..core import budget, conviction, machine
+from ..core.injection import Fault
 from ..core.policy import Strategy
 from ..core.status import Admission, Permit, Witness
 from ..exceptions import CircuitBusyError, CircuitOpenError
@@ -331,6 +332,8 @@ class Gate:
             raise self.refused(view.retry_at - now, is_alone=view.is_alone)
         if view.snapshot is None or now >= view.fresh_until:
             return None
+        if view.injection is not None:
+            return None  # memory is only for calls that go straight to their remote
         return self.admit_by(view.snapshot)
 
     def admit_by(self, snapshot: Snapshot) -> Ticket | None:
@@ -350,6 +353,13 @@ class Gate:
         if admission.status is not snapshot.status:
             return None
         return self.answer(admission, snapshot)
+
+    def fault(self) -> Fault | None:
+        """Return the fault that is injected into a call that begins now, if any."""
+        view = self.view
+        if view.injection is None or view.snapshot is None:
+            return None
+        return view.injection.fault(view.snapshot.time(monotonic()), random.random())
 
     def answer(self, admission: Admission, snapshot: Snapshot) -> Ticket:
         """Return the ticket that the machine's answer allows.

@@ -73,6 +73,16 @@ async def wait_for(event: asyncio.Event | trio.Event, seconds: float) -> None:
         await event.wait()
 
 
+async def sleep(seconds: float) -> None:
+    """Wait for ``seconds`` without blocking the event loop."""
+    if _is_trio():
+        import trio
+
+        await trio.sleep(seconds)
+    else:
+        await asyncio.sleep(seconds)
+
+
 def soon(loop: Any, function: Callable[[], object]) -> bool:
     """Have a loop run a function soon; return whether it still runs. Any thread may call this."""
     try:

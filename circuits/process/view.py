@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from .. import conf
 from ..core import conviction, machine
+from ..core.injection import Injection, under_way
 from ..core.status import NOBODY, Permit, Witness
 from ..storage.contract import Snapshot
 
@@ -38,6 +39,7 @@ class View(Generic[L]):
         is_counting: Whether there is a run of failures that a success would clear.
         needs_each: Whether each success matters by itself, because it is timed or in a window.
         is_alone: Whether calls are refused because this process is in quarantine.
+        injection: The faults to inject into calls. Each call is then weighed by itself.
     """
 
     leave: L
@@ -52,6 +54,7 @@ class View(Generic[L]):
     is_counting: bool = False
     needs_each: bool = False
     is_alone: bool = False
+    injection: Injection | None = None
 
     @property
     def timeout(self) -> float:
@@ -135,6 +138,7 @@ def view_of(
         plain_until=NEVER if needs_each or is_alone or snapshot.is_counting else fresh_until,
         is_counting=snapshot.is_counting or is_alone,
         needs_each=needs_each,
+        injection=injected(snapshot),
     )
     if admission.status is not status:
         return view  # time has changed the circuit, or the call would be a trial
@@ -146,7 +150,7 @@ def view_of(
             refuses_until=min(fresh_until, retry_at),
             is_alone=admission.is_alone,
         )
-    if admission.retry_after is not None or _weighs_each(snapshot):
+    if admission.retry_after is not None or view.injection or _weighs_each(snapshot):
         return view
     if is_timed:
         return replace(view, times_until=fresh_until)
@@ -157,3 +161,10 @@ def _weighs_each(snapshot: Snapshot) -> bool:
     """Return whether a call may be refused while its neighbour passes."""
     status, policy = snapshot.status, snapshot.policy
     return policy.max_concurrent > 0 or machine.passing_share(status, policy, snapshot.now) < 1
+
+
+def injected(snapshot: Snapshot) -> Injection | None:
+    """Return the faults to inject into calls, if the settings allow any."""
+    if not conf.get().allow_injection:
+        return None
+    return under_way(snapshot.status.injection, snapshot.now)

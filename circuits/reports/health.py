@@ -13,6 +13,7 @@ from ..models import UNSTEADY_URGENCY, WOULD_BE_DOWN_URGENCY, Circuit
 from ..moments import aware
 from ..storage.database import EXPIRY, DatabaseStore
 from ..storage.rows import status_of
+from . import injections
 from .quarantines import quarantined_processes
 from .readings import Reading, most_urgent
 from .verdict import verdict
@@ -52,7 +53,7 @@ _REFUSING: Final = Q(mode=Mode.FORCED_OPEN.value) | (
 
 
 def report(circuits: QuerySet[Any] | None = None, *, with_errors: bool) -> dict[str, Any]:
-    """Return the health of the circuits, in three queries.
+    """Return the health of the circuits, in three queries; four where faults may be injected.
 
     Args:
         circuits: The circuits to report on; all by default.
@@ -62,7 +63,8 @@ def report(circuits: QuerySet[Any] | None = None, *, with_errors: bool) -> dict[
         django.db.Error: The circuits' database cannot be read.
     """
     rows = Circuit.objects.all() if circuits is None else circuits
-    found = rows.filter(_OUT_OF_ORDER)
+    injected = [each.reading.circuit.pk for each in injections.under_way(rows)]
+    found = rows.filter(_OUT_OF_ORDER | Q(pk__in=injected) if injected else _OUT_OF_ORDER)
     numbers = found.aggregate(total=Count("pk"), refusing=Count("pk", filter=_REFUSING))
     return {
         "status": "degraded" if numbers["refusing"] else "ok",
@@ -117,6 +119,13 @@ def _entry(reading: Reading, with_errors: bool) -> dict[str, Any]:
     link = incident_link(circuit.pk, machine.opening_of(status_of(circuit)))
     if link and circuit.state != State.CLOSED:
         entry["url"] = link
+    faults = injections.of(reading)
+    if faults is not None:
+        entry["injected"] = {
+            "failures": circuit.injected_failures,
+            "delay": circuit.injected_delay,
+            "until": aware(faults.until),
+        }
     alone = [each._asdict() for each in quarantined_processes(reading)]
     entry |= {"alone": alone} if alone else {}
     return {**entry, "last_error": circuit.last_error} if with_errors else entry

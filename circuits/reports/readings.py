@@ -10,11 +10,12 @@ from django.db.models import Q, QuerySet
 
 from ..core import budget, machine
 from ..core.budget import Spending
+from ..core.injection import Injection
 from ..core.status import Mode, State
 from ..fields import with_clock
 from ..models import Circuit, Transition
 from ..moments import aware, to_seconds
-from ..storage.rows import policy_of, status_of, window_of
+from ..storage.rows import injection_of, policy_of, status_of, window_of
 
 _HIDDEN: Final = frozenset({"id", "leases", "refusals_before", "retry_window"})
 
@@ -69,6 +70,11 @@ class Reading:
         """Seconds until the mode ends by itself; None if it does not."""
         until = status_of(self.circuit).mode_until
         return None if until is None else max(0.0, until - self.now)
+
+    @property
+    def injection(self) -> Injection | None:
+        """The faults that are injected into its calls at present; None if there are none."""
+        return injection_of(self.circuit)
 
     @property
     def trials_under_way(self) -> int:

@@ -16,9 +16,10 @@ from ..core.status import Mode, State, Status
 from ..models import Circuit, Transition
 from ..moments import to_datetime, to_seconds
 from ..storage.rows import policy_of, status_of
+from . import injections
 from .readings import Reading
 from .statistics import Calls, last_hour, last_hour_slots
-from .words import FORCED, OBSERVED, UNSTEADY, duration, grouped, moment_of_day, percent
+from .words import FORCED, INJECTED, OBSERVED, UNSTEADY, duration, grouped, moment_of_day, percent
 
 #: A circuit that opens this many times in an hour is said to flap.
 FLAPPING: Final = 3
@@ -103,6 +104,23 @@ NO_EVIDENCE: Final = Evidence()
 
 def verdict(reading: Reading, evidence: Evidence = NO_EVIDENCE) -> Verdict:
     """Return the verdict on a circuit."""
+    injected = injections.of(reading)
+    if injected is None:
+        return _of_itself(reading, evidence)
+    return _injected(reading, evidence, injected)
+
+
+def _injected(reading: Reading, evidence: Evidence, injected: injections.Injected) -> Verdict:
+    """Return the verdict on a circuit whose calls fail or are late on purpose."""
+    found = _of_itself(reading, evidence)
+    if found.kind not in (State.CLOSED, UNSTEADY):
+        text = _("injected faults: %s") % injected.words
+        return found._replace(rest=(*found.rest, text))
+    rest = (injected.words, *(found.rest if found.kind == UNSTEADY else ()))
+    return Verdict(INJECTED, _("Injected faults until %(since)s"), rest, injected.until)
+
+
+def _of_itself(reading: Reading, evidence: Evidence) -> Verdict:
     circuit = reading.circuit
     if circuit.mode == Mode.FORCED_CLOSED:
         return Verdict(FORCED, _("Forced closed since %(since)s"), since=reading.since)

@@ -24,6 +24,8 @@ FORCED: Final = "forced"
 OBSERVED: Final = "observed"
 #: Closed, and yet refusing calls: it ramps up, is at its limit, or was down within the hour.
 UNSTEADY: Final = "unsteady"
+#: Its calls fail or are late because somebody injects faults.
+INJECTED: Final = "injected"
 
 #: A sign for each kind. Their shapes differ, so that nobody depends on colours.
 SIGNS: Final[dict[str, str]] = {
@@ -33,6 +35,7 @@ SIGNS: Final[dict[str, str]] = {
     FORCED: "!",
     OBSERVED: "◌",
     UNSTEADY: "▲",
+    INJECTED: "↯",
 }
 
 
@@ -80,6 +83,11 @@ def duration(seconds: float) -> str:
     if seconds < MINUTE:
         return ngettext("%d second", "%d seconds", int(seconds)) % int(seconds)
     return timesince(to_datetime(0), to_datetime(seconds))
+
+
+def seconds_in_words(seconds: float) -> str:
+    """Return a short time with its unit: ``2 s``, ``0.25 s``."""
+    return f"{number_format(round(seconds, 3))} s"
 
 
 def clock(seconds: float) -> str:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from .. import conf
 from ..core import machine
+from ..core.injection import (
+    DELAY_LIMITS,
+    FAILURES_LIMITS,
+    INJECTION_SECONDS,
+    Injection,
+    under_way,
+)
 from ..core.policy import LONGEST, Limits, check_number
 from ..core.status import Mode, State, Step
-from ..exceptions import ModeChangedError
+from ..exceptions import InvalidInputError, ModeChangedError
+from ..exceptions import gettext_noop as _
 from ..models import ACTOR_LENGTH
 from ..process.runtime import gates, store
 from ..redaction import one_line, redact_line
@@ -17,6 +26,8 @@ from ..storage.contract import Note, Snapshot
 from ..storage.database import new_circuit
 from ..validation import check_name
 from .probe import ProbeResult, probe
+
+NOTHING_INJECTED: Final = _("Give failures, a delay or both: nothing would be injected.")
 
 #: How long a mode may be set for, in seconds.
 MODE_SECONDS: Final = Limits(1, LONGEST)
@@ -63,6 +74,15 @@ class CircuitHandle:
         return self._read().status.mode
 
     @property
+    def injection(self) -> Injection | None:
+        """The faults that are injected at present, with the database's time at which they end.
+
+        None if there are none.
+        """
+        now = self._read()
+        return under_way(now.status.injection, now.now)
+
+    @property
     def retry_after(self) -> float:
         """Seconds until a call may be let through; 0 if one would be now."""
         now = self._read()
@@ -96,6 +116,51 @@ class CircuitHandle:
     def automatic(self, *, actor: str = "", reason: str = "") -> bool:
         """Let the state machine decide again."""
         return self._set_mode(Mode.AUTOMATIC, actor, reason)
+
+    def inject(
+        self,
+        *,
+        failures: float = 0.0,
+        delay: float = 0.0,
+        seconds: float = 600,
+        actor: str = "",
+        reason: str = "",
+    ) -> bool:
+        """Let calls fail or be late for ``seconds``, to try out what the site then does::
+
+            circuits.get("payments").inject(failures=0.5, delay=2, seconds=300)
+
+        A call that fails does not reach its remote. The faults take the place of those that were
+        injected before, and end by themselves.
+
+        Args:
+            failures: The share of calls that fails, from 0 to 1.
+            delay: Seconds by which the other calls are late, up to 60.
+            seconds: For how long, up to 3600.
+
+        Raises:
+            InvalidInputError: The settings do not allow it, a value is out of range, or nothing
+                would be injected.
+        """
+        check_may_inject()
+        check_number("failures", failures, FAILURES_LIMITS, whole=False)
+        check_number("delay", delay, DELAY_LIMITS, whole=False)
+        check_number("seconds", seconds, INJECTION_SECONDS, whole=False)
+        if not failures and not delay:
+            raise InvalidInputError(NOTHING_INJECTED)
+
+        def faults(now: float) -> Injection:
+            return Injection(float(failures), float(delay), now + seconds)
+
+        said = ": ".join(filter(None, [faults(0.0).words, reason]))
+        return self._operate(
+            lambda row: machine.inject(row.status, faults(row.now), row.now), actor, said
+        )
+
+    def stop_injection(self, *, actor: str = "", reason: str = "") -> bool:
+        """End the injected faults at once."""
+        said = ": ".join(filter(None, ["ended", reason]))
+        return self._operate(lambda row: machine.inject(row.status, None, row.now), actor, said)
 
     def probe(self, url: str | None = None) -> ProbeResult:
         """Make a GET request through the circuit at once; it counts like any other call.
@@ -133,6 +198,21 @@ class CircuitHandle:
             known.expire()
         announce(changed)
         return changed.happened
+
+
+def check_may_inject() -> None:
+    """Check that the settings allow faults to be injected.
+
+    Raises:
+        InvalidInputError: They do not.
+    """
+    if not conf.get().allow_injection:
+        raise InvalidInputError(
+            _(
+                "No faults may be injected here. Set CIRCUITS['ALLOW_INJECTION'] to True where "
+                "calls may fail on purpose, such as in staging."
+            )
+        )
 
 
 def get(name: str) -> CircuitHandle:

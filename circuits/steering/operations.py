@@ -11,9 +11,11 @@ from typing import Any, Final, Literal, NamedTuple
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from .. import conf
 from ..core.status import Mode, State
 from ..exceptions import InvalidInputError
 from ..models import Circuit
+from ..storage.rows import injection_of
 from .handle import CircuitHandle
 from .probe import ProbeResult
 
@@ -43,13 +45,17 @@ class Operation(ABC):
         label: The label of its button.
         help: A sentence on what it does.
         takes_reason: Whether the actor may give a reason for the history.
+        takes_faults: Whether the actor says which faults to inject, and for how long.
         mode: The mode that it sets, if it sets one.
+        is_of_injection: Whether it is only there if the settings allow faults to be injected.
     """
 
     label: Any
     help: Any
     takes_reason: bool = True
+    takes_faults: bool = False
     mode: Mode | None = None
+    is_of_injection: bool = False
 
     @property
     def may_end(self) -> bool:
@@ -202,6 +208,63 @@ class Trying(Steering):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Injecting(Operation):
+    """Injects faults into the calls of a circuit for a while."""
+
+    takes_faults: bool = True
+    is_of_injection: bool = True
+
+    def help_for(self, circuit: Circuit) -> str:
+        """Return what it does, or that other faults are injected already."""
+        is_under_way = injection_of(circuit) is not None
+        return str(_INJECTED_ALREADY if is_under_way else self.help)
+
+    def consequences(self, name: str, circuit: Circuit | None = None) -> list[str]:
+        """Return what will happen to calls, and that it ends by itself."""
+        return [str(sentence % {"name": name}) for sentence in _INJECTING]
+
+    def perform(
+        self,
+        name: str,
+        *,
+        actor: str = "",
+        reason: str = "",
+        seconds: int | None = None,
+        seen: Mode | None = None,
+        failures: float = 0.0,
+        delay: float = 0.0,
+    ) -> Done:
+        """Inject the faults.
+
+        Args:
+            seconds: For how long; :data:`INJECTED_SECONDS` if it is None.
+            failures: The share of calls that fails, from 0 to 1.
+            delay: Seconds by which the other calls are late.
+
+        Raises:
+            InvalidInputError: The settings do not allow it, or a value cannot be used.
+        """
+        lasts = INJECTED_SECONDS if seconds is None else seconds
+        CircuitHandle(name, seen=seen).inject(
+            failures=failures, delay=delay, seconds=lasts, actor=actor, reason=reason
+        )
+        text = _("%(name)s: faults are injected for %(time)s.")
+        return Done("changed", str(text % {"name": name, "time": spoken(lasts)}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending(Steering):
+    """Ends the injected faults before they end by themselves."""
+
+    run: Callable[..., bool] = field(default=CircuitHandle.stop_injection)
+    is_of_injection: bool = True
+
+    def has_effect(self, circuit: Circuit) -> bool:
+        """Return whether faults are injected at present."""
+        return injection_of(circuit) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probing(Operation):
     """Calls the probe URL at once."""
 
@@ -280,6 +343,18 @@ _PROBED: Final[dict[str, tuple[Result, Any]]] = {
     "refused": ("refused", _("Probe of %(name)s refused: %(detail)s")),
 }
 
+_INJECTED_ALREADY: Final = _("Faults are injected already: change which, or for how long.")
+_INJECTING: Final = (
+    _(
+        "Calls to %(name)s will fail without reaching the remote, or will be late, as chosen "
+        "below. They count like any others, so it may open."
+    ),
+    _("This ends by itself, after an hour at the latest."),
+)
+
+#: For how many seconds faults are injected, unless the actor says otherwise.
+INJECTED_SECONDS: Final = 600
+
 #: The operations by the name of the handle's method, in the order in which they are offered.
 OPERATIONS: Final[dict[str, Operation]] = {
     "try_now": Trying(
@@ -347,4 +422,21 @@ OPERATIONS: Final[dict[str, Operation]] = {
         changed=_("%(name)s: automatic."),
         unchanged=_("%(name)s: already automatic."),
     ),
+    "inject": Injecting(
+        label=_("Inject faults"),
+        help=_("Let calls fail or be late for a while, to try out what the site then does."),
+    ),
+    "stop_injection": Ending(
+        label=_("Stop injecting faults"),
+        help=_("Let its calls go to the remote as they are, at once."),
+        consequence=_("Calls to %(name)s will go to the remote again, and on time."),
+        changed=_("%(name)s: no more faults are injected."),
+        unchanged=_("%(name)s: no faults were injected."),
+    ),
 }
+
+
+def offered() -> dict[str, Operation]:
+    """Return the operations that the settings allow, in the same order."""
+    may_inject = conf.get().allow_injection
+    return {key: each for key, each in OPERATIONS.items() if may_inject or not each.is_of_injection}

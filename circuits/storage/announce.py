@@ -40,12 +40,16 @@ def announce(changed: Changed[Any]) -> None:
 
 
 def log_change(changed: Changed[Any], change: Transition | Change) -> None:
-    """Log a change of state, mode or both: what changed, why, and how long the circuit is down.
+    """Log a change of state, mode or both, or of injected faults: what changed, and why.
+
+    If the circuit is down, the line says for how long.
 
     Args:
         change: The change, as the history or the machine has it.
     """
     name, about = changed.before.name, "; ".join(_about(changed, change))
+    if change.reason == Reason.INJECTION:
+        logger.warning("Changed the injected faults (%s): %s", name, about)
     if change.from_mode != change.to_mode:
         logger.warning(
             "Changed mode from %s to %s (%s): %s", change.from_mode, change.to_mode, name, about

@@ -15,8 +15,10 @@ from typing import Any, Final
 from django.db.models import Case, F, Model, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
+from .. import conf
 from ..conf import DEFAULT_TIMEOUT, TIMEOUT_LIMITS
 from ..core.conviction import MANY
+from ..core.injection import Injection, under_way
 from ..core.policy import POLICY_NAMES, Limits, Policy, check_number, check_policy_value
 from ..core.status import Lease, Mode, Quarantine, State, Status
 from ..core.windows import EMPTY, Bucket, Window
@@ -69,11 +71,34 @@ def status_of(row: Any) -> Status:
         last_success_at=past(row.last_success_at),
         succeeded_by=row.succeeded_by,
         other_succeeded_at=past(row.other_succeeded_at),
+        injection=_injection(row, changed_at),
     )
+
+
+def _injection(row: Any, changed_at: float | None) -> Injection | None:
+    if row.injected_until is None:
+        return None
+    until = to_seconds(row.injected_until, since=-inf if changed_at is None else changed_at)
+    return Injection(row.injected_failures, row.injected_delay, until)
+
+
+def injection_of(row: Any) -> Injection | None:
+    """Return the faults that are injected into the calls of a circuit at present.
+
+    Args:
+        row: A row or model instance, which was read with ``db_now``.
+
+    Returns:
+        None if there are none, or if the settings do not allow any.
+    """
+    if row.injected_until is None or not conf.get().allow_injection:
+        return None
+    return under_way(status_of(row).injection, row.db_now / 1_000_000)
 
 
 def columns_of(status: Status) -> dict[str, Any]:
     """Return a status as values of the row's columns, by name."""
+    faults = status.injection
     return {
         "state": status.state.value,
         "mode": status.mode.value,
@@ -95,6 +120,9 @@ def columns_of(status: Status) -> dict[str, Any]:
         "quarantines": [list(astuple(each)) for each in status.quarantines] or None,
         "succeeded_by": status.succeeded_by,
         "other_succeeded_at": _optional(to_datetime, status.other_succeeded_at),
+        "injected_failures": 0.0 if faults is None else faults.failures,
+        "injected_delay": 0.0 if faults is None else faults.delay,
+        "injected_until": None if faults is None else to_datetime(faults.until),
     }
 
 

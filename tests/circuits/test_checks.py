@@ -282,6 +282,15 @@ def test_w009_tells_of_a_token_that_can_be_guessed(
     assert "q" * 8 not in str(warnings)
 
 
+@pytest.mark.parametrize("is_on", [False, True])
+def test_w010_tells_of_faults_that_may_be_injected(settings: Settings, is_on: bool) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "ALLOW_INJECTION": is_on}
+    assert found() == [], "it is for where others rely on the site"
+    messages = run_checks(include_deployment_checks=True)
+    about = [message for message in messages if "ALLOW_INJECTION" in str(message)]
+    assert [message.id for message in about] == ["circuits.W010"] * is_on
+
+
 def test_a_setting_that_is_wrong_is_told_once_where_deployment_is_checked(
     settings: Settings,
 ) -> None:

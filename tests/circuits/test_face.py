@@ -19,6 +19,7 @@ NAMES = {
     "CircuitBusyError",
     "CircuitOpenError",
     "CircuitTransport",
+    "InjectedFailureError",
     "InvalidInputError",
     "RemoteCallFailedException",
     "TooManyCircuitsError",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from getpass import getuser
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
@@ -20,21 +21,21 @@ from ...core.policy import WHOLE_NUMBERS, Limits, check_number
 from ...core.status import Mode, State
 from ...exceptions import InvalidInputError
 from ...models import ACTOR_LENGTH, POLICY_FIELDS, Circuit, history_of
-from ...redaction import ERROR_LENGTH
 from ...reports import replay
 from ...reports.forecast import basis_of
 from ...reports.readings import read_circuits, read_most_urgent, transition_values
 from ...reports.trying import with_changes
 from ...reports.verdict import gather, verdict
 from ...steering import recording
-from ...steering.operations import OPERATIONS, Operation
+from ...steering.operations import OPERATIONS
 from ...storage.database import DatabaseStore
 from ...storage.families import in_family, values_of_new
 from ...storage.nearness import near_misses
 from ...validation import check_name
-from ..arguments import add_base_options, add_json, line, mode_time, number, whole_number, yes_or_no
+from ..arguments import add_base_options, add_json, number, whole_number, yes_or_no
 from ..base import CircuitsCommand
 from ..forecasting import add_forecast_arguments, as_values, forecast_lines
+from ..operating import add_inject_arguments, add_operation_arguments
 from ..overview import read_overview
 from ..replaying import add_record_arguments, add_replay_arguments, lines_of_recording, replay_table
 from ..reports import fields_table, history_table, list_table, overview_table
@@ -92,9 +93,13 @@ class Command(CircuitsCommand):
                 self._replay,
             )
         )
+        inject = OPERATIONS["inject"]
+        add_inject_arguments(action("inject", inject.help, self._inject), inject)
         for key, operation in OPERATIONS.items():
+            if operation.is_of_injection:
+                continue
             added = action(_dashed(key), operation.help, self._operate)
-            _add_operation_arguments(added, operation)
+            add_operation_arguments(added, operation)
         _add_create_arguments(action("create", _("Make a circuit."), self._create))
         _add_delete_arguments(
             action("delete", _("Delete circuits with their history."), self._delete)
@@ -195,6 +200,7 @@ class Command(CircuitsCommand):
         reason: str = "",
         actor: str | None = None,
         seconds: int | None = None,
+        faults: Mapping[str, float] = MappingProxyType({}),
         **options: Any,
     ) -> None:
         names = list(dict.fromkeys([*names, *chain.from_iterable(map(_members, families))]))
@@ -205,11 +211,19 @@ class Command(CircuitsCommand):
         who = _system_user() if actor is None else actor
         not_done = False
         for name in names:
-            done = operation.perform(name, actor=who, reason=reason, seconds=seconds)
+            done = operation.perform(name, actor=who, reason=reason, seconds=seconds, **faults)
             self.say(done.message)
             not_done |= done.result in ("refused", "failed")
         if not_done:
             sys.exit(NOT_DONE)
+
+    def _inject(
+        self, action: str, stop: bool, failures: float, delay: float, **options: Any
+    ) -> None:
+        if stop:
+            self._operate("stop_injection", **{**options, "seconds": None})
+        else:
+            self._operate(action, faults={"failures": failures, "delay": delay}, **options)
 
     def _create(self, name: str, **options: Any) -> None:
         given = {field: options[field] for field in POLICY_FIELDS if options[field] is not None}
@@ -268,36 +282,6 @@ def _add_filters(parser: CommandParser) -> None:
 def _add_show_arguments(parser: CommandParser) -> None:
     parser.add_argument("name", help=_("the circuit"))
     add_json(parser)
-
-
-def _add_operation_arguments(parser: CommandParser, operation: Operation) -> None:
-    parser.add_argument("names", nargs="*", metavar="name", help=_("the circuits"))
-    parser.add_argument(
-        "--family",
-        action="append",
-        default=[],
-        dest="families",
-        metavar="NAME",
-        help=_("all circuits of a family; may be given more than once"),
-    )
-    if not operation.takes_reason:
-        return
-    parser.add_argument(
-        "--reason", type=line(ERROR_LENGTH), default="", help=_("why; it goes into the history")
-    )
-    parser.add_argument(
-        "--actor",
-        type=line(ACTOR_LENGTH),
-        help=_("who asks for it; the user of the operating system by default"),
-    )
-    if operation.may_end:
-        parser.add_argument(
-            "--for",
-            type=mode_time,
-            dest="seconds",
-            metavar="TIME",
-            help=_("go back to automatic after so long, such as 90s, 30m, 2h or 1d"),
-        )
 
 
 def _add_create_arguments(parser: CommandParser) -> None:
