@@ -52,6 +52,7 @@ from .console.paging import (
 )
 from .console.policy_form import PREVIEW, CircuitForm, form_field
 from .console.replay import ReplayAdmin
+from .console.sites import view_of
 from .core.policy import Strategy
 from .fields import with_clock
 from .models import POLICY_FIELDS, Circuit, Opening, Transition
@@ -315,7 +316,7 @@ class CircuitAdmin(LiveAdmin, ReplayAdmin, OperatingAdmin, FamilyAdmin, SteadyAd
 
     def get_urls(self) -> list[URLPattern]:
         """Add the permanent URLs of incidents."""
-        view = self.admin_site.admin_view(self.incident_view)
+        view = view_of(self, self.incident_view)
         address = "<path:object_id>/incident/<int:generation>/"
         return [url_path(address, view, name="circuits_circuit_incident"), *super().get_urls()]
 
@@ -463,7 +464,7 @@ class TransitionAdmin(HistoryAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Add the URL of the download."""
-        view = self.admin_site.admin_view(self.export_view)
+        view = view_of(self, self.export_view)
         return [url_path("export/", view, name="circuits_transition_export"), *super().get_urls()]
 
     @method_decorator(require_safe)

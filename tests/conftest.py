@@ -19,6 +19,7 @@ from django.db import connections
 from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
 from django.utils import translation
+from pytest_django import Settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from circuits import conf
@@ -108,6 +109,12 @@ def _empty_tables() -> None:
     of_circuits = (Recording, Minute, Transition, Circuit, Heartbeat)
     for model in (*of_circuits, LogEntry, Session, get_user_model()):
         model._default_manager.all().delete()
+
+
+@pytest.fixture
+def faults_allowed(settings: Settings) -> None:
+    """Allow faults to be injected, as a site does in staging."""
+    settings.CIRCUITS = {**settings.CIRCUITS, "ALLOW_INJECTION": True}
 
 
 @pytest.fixture

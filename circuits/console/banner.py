@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from django.contrib import admin
 from django.db import Error
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, resolve, reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -17,9 +16,10 @@ from django.utils.translation import ngettext
 from ..reports import injections
 from ..reports.injections import Injected
 from ..reports.words import grouped
-from ..steering.permissions import circuits_on, may_see, seen
+from ..steering.permissions import circuits_on, may_see
 from ..unavailable import note_unreadable
 from . import display
+from .sites import site_of
 
 #: The most circuits that the banner names.
 NAMED: Final = 5
@@ -30,16 +30,17 @@ def of_request(request: HttpRequest) -> dict[str, Any]:
 
     A page that cannot read the circuits says so itself, so the banner leaves it at that.
     """
-    site = getattr(resolve(request.path_info).func, "admin_site", admin.site)
-    circuits = circuits_on(site)
+    site = site_of(request)
+    circuits = None if site is None else circuits_on(site)
     if circuits is None or not may_see(circuits, request):
         return {}
     try:
-        found = injections.under_way(seen(circuits, request, circuits.get_queryset(request)))
+        found = injections.under_way(circuits.get_queryset(request))
     except Error as error:
         note_unreadable(error)
         return {}
-    return {"faults": list(_sentences(found, site.name))}
+    visible = [each for each in found if may_see(circuits, request, each.reading.circuit)]
+    return {"faults": list(_sentences(visible, circuits.admin_site.name))}
 
 
 def _sentences(found: list[Injected], site: str) -> Iterator[str]:

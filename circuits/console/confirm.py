@@ -68,7 +68,7 @@ class ConfirmationForm(forms.Form):
         operation, times = OPERATIONS[key], cast(Any, self.fields["seconds"])
         if operation.takes_faults:
             times.choices = [(each, spoken(each)) for each in INJECTION_TIMES]
-            times.initial = INJECTED_SECONDS
+            times.initial, times.required = INJECTED_SECONDS, True
         else:
             times.choices = [
                 ("", _("until somebody sets it back")),

@@ -22,6 +22,7 @@ from ..storage.families import in_family
 from ..validation import NAME_LENGTH
 from .folding import toggled
 from .paging import BoundedPaginator
+from .sites import view_of
 
 #: The name of the URL that unfolds or folds a family.
 UNFOLD_ADDRESS: Final = "circuits_circuit_unfold"
@@ -35,7 +36,7 @@ class FamilyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_urls(self) -> list[URLPattern]:
         """Add the URL to which the row of a family links."""
-        view = self.admin_site.admin_view(self.unfold_view)
+        view = view_of(self, self.unfold_view)
         return [url_path("unfold/<str:family>/", view, name=UNFOLD_ADDRESS), *super().get_urls()]
 
     @method_decorator(require_safe)

@@ -33,6 +33,7 @@ from ..unavailable import logged, note_unreadable
 from . import banner, display, folding
 from .changelist import CircuitList
 from .rates import Rate
+from .sites import view_of
 
 #: The script that keeps pages up to date, and rewrites times in the browser's time zone.
 SCRIPT: Final = Script("circuits/live.js", defer=True)
@@ -67,12 +68,11 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_urls(self) -> list[URLPattern]:
         """Add the URLs that the script of a page requests."""
-        wrap = self.admin_site.admin_view
         return [
-            url_path("live/", wrap(self.live_view), name=LIST_ADDRESS),
+            url_path("live/", view_of(self, self.live_view), name=LIST_ADDRESS),
             url_path(
                 "<path:object_id>/live/",
-                wrap(self.live_one_view),
+                view_of(self, self.live_one_view),
                 name="circuits_circuit_live_one",
             ),
             *super().get_urls(),

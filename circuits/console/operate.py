@@ -34,6 +34,7 @@ from . import display, results
 from .confirm import ConfirmationForm, mode_seen, several
 from .journal import LoggedAdmin
 from .paging import BoundedPaginator
+from .sites import view_of
 
 #: Seconds after which no further circuit of a selection is steered, so that the page is answered.
 OPERATE_SECONDS: Final = 20.0
@@ -75,8 +76,8 @@ class OperatingAdmin(LoggedAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Add the URLs of the confirmation pages."""
-        one = self.admin_site.admin_view(self.operate_view)
-        many = self.admin_site.admin_view(self.operate_many_view)
+        one = view_of(self, self.operate_view)
+        many = view_of(self, self.operate_many_view)
         return [
             url_path("operate/<slug:key>/", many, name="circuits_circuit_operate_many"),
             url_path("<path:object_id>/operate/<slug:key>/", one, name="circuits_circuit_operate"),

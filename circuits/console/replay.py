@@ -30,6 +30,7 @@ from . import display
 from .charts import outcome_chart, timeline_chart
 from .journal import LoggedAdmin
 from .page import rate_limit, slots_over
+from .sites import view_of
 
 #: The most calls that are replayed while somebody waits for the page.
 MOST_CALLS: Final = 50_000
@@ -43,7 +44,7 @@ class ReplayAdmin(LoggedAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Add the URL of the page."""
-        view = self.admin_site.admin_view(self.replay_view)
+        view = view_of(self, self.replay_view)
         address = url_path("<path:object_id>/replay/", view, name="circuits_circuit_replay")
         return [address, *super().get_urls()]
 

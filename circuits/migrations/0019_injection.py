@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("circuits", "0016_recordings"),
+        ("circuits", "0018_retry_budget"),
     ]
 
     operations = [

@@ -87,7 +87,8 @@ def duration(seconds: float) -> str:
 
 def seconds_in_words(seconds: float) -> str:
     """Return a short time with its unit: ``2 s``, ``0.25 s``."""
-    return f"{number_format(round(seconds, 3))} s"
+    is_whole = seconds == int(seconds)
+    return f"{number_format(int(seconds) if is_whole else round(seconds, 3))} s"
 
 
 def clock(seconds: float) -> str:

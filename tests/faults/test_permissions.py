@@ -21,7 +21,7 @@ from circuits.models import POLICY_FIELDS, Circuit, Recording, Transition
 from circuits.steering.operations import OPERATIONS
 from tests.factories import CircuitFactory, TransitionFactory
 
-pytestmark = pytest.mark.usefixtures("committed")
+pytestmark = pytest.mark.usefixtures("committed", "faults_allowed")
 
 TOKEN = "only-for-tests"
 
@@ -116,6 +116,9 @@ ACTIONS = {
     "delete_selected": Deed("", {"post": "yes"}, SUPERUSER, OPERATING),
 }
 
+#: What the operations need to be told that do nothing otherwise.
+ASKED: dict[str, dict[str, Any]] = {"inject": {"failures": 50, "delay": 0, "seconds": 600}}
+
 _DEEDS = [
     Deed("circuits_circuit_add", FORM | {"name": "new"}, SUPERUSER, frozenset({CIRCUITS, LOG})),
     Deed(
@@ -128,7 +131,7 @@ _DEEDS = [
     Deed("circuits_circuit_delete", {"post": "yes"}, SUPERUSER, OPERATING),
     Deed("circuits_circuit_replay", {}, OPERATORS, frozenset({CIRCUITS, RECORDINGS, LOG}), STATE),
     *(
-        Deed(f"circuits_circuit_{view} {key}", {}, OPERATORS, OPERATING, STATE)
+        Deed(f"circuits_circuit_{view} {key}", ASKED.get(key, {}), OPERATORS, OPERATING, STATE)
         for view in ("operate", "operate_many")
         for key in OPERATIONS
     ),

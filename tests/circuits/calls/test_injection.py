@@ -37,12 +37,7 @@ from tests.clock import database_clock
 from tests.concurrency import wait_until
 from tests.factories import CircuitFactory
 
-pytestmark = pytest.mark.usefixtures("committed", "allowed")
-
-
-@pytest.fixture
-def allowed(settings: Settings) -> None:
-    settings.CIRCUITS = {**settings.CIRCUITS, "ALLOW_INJECTION": True}
+pytestmark = pytest.mark.usefixtures("committed", "faults_allowed")
 
 
 @pytest.fixture

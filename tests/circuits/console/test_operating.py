@@ -40,7 +40,7 @@ from tests.staff import (
     text,
 )
 
-pytestmark = pytest.mark.usefixtures("committed")
+pytestmark = pytest.mark.usefixtures("committed", "faults_allowed")
 
 HOSTILE = "a/b \"c\" 'd' <script>alert(1)</script>?x=1#y & \\"
 
@@ -87,6 +87,9 @@ def test_how_long_is_asked_of_what_may_end(ann: Client, key: str) -> None:
     may_end = key in ("force_open", "force_closed", "observe")
     assert ("This lasts until somebody sets it back, or for the time chosen" in html) == may_end
     times = re.findall(r'<option value="(\d+)">([^<]*)', html)
+    if key == "inject":
+        assert (times[0], times[-1]) == (("60", "1 minute"), ("3600", "1 hour"))
+        return
     assert bool(times) == may_end
     if may_end:
         assert times[0] == ("300", "5 minutes")
@@ -562,7 +565,8 @@ def test_many_at_once_end_in_time_and_can_be_gone_on_with(
 
 @pytest.mark.parametrize("key", OPERATIONS)
 def test_one_that_goes_just_before_it_is_steered_stays_gone_and_that_is_said(key: str) -> None:
-    said = steer("payments", key, actor="ann")
+    asked = {"delay": 1.0} if key == "inject" else {}
+    said = steer("payments", key, actor="ann", **asked)
     assert (said.level, said.text) == (WARNING, "There is no circuit named payments.")
     assert not Circuit.objects.exists()
 

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from django.db import OperationalError, connections
 from django.db.models import F
 from django.test import Client
+from django.utils import timezone
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import DjangoAssertNumQueries, Settings
@@ -145,6 +147,22 @@ def test_the_state_is_the_databases(state: State, mode: Mode) -> None:
         each: each == mode for each in Mode
     }
     assert found["circuits_database_up",] == 1
+
+
+@pytest.mark.usefixtures("faults_allowed")
+def test_injected_faults_are_told_while_they_last(name: str, settings: Settings) -> None:
+    def told() -> float:
+        return samples()["circuits_injected", name]
+
+    succeed(name)
+    assert told() == 0
+    circuits.get(name).inject(failures=0.5)
+    assert told() == 1
+    settings.CIRCUITS = {**settings.CIRCUITS, "ALLOW_INJECTION": False}
+    assert told() == 0
+    settings.CIRCUITS = {**settings.CIRCUITS, "ALLOW_INJECTION": True}
+    Circuit.objects.update(injected_until=timezone.now() - timedelta(seconds=1))
+    assert told() == 0
 
 
 def test_a_scrape_is_one_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:

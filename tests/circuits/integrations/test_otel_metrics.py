@@ -163,6 +163,16 @@ def test_without_the_database_the_rest_is_told(name: str, monkeypatch: pytest.Mo
     assert "circuits.state" not in collected()
 
 
+@pytest.mark.usefixtures("faults_allowed")
+def test_injected_faults_are_told_while_they_last(name: str) -> None:
+    succeed(name)
+    assert values("circuits.injected", name) == {(): 0}
+    circuits.get(name).inject(failures=0.5)
+    assert values("circuits.injected", name) == {(): 1}
+    circuits.get(name).stop_injection()
+    assert values("circuits.injected", name) == {(): 0}
+
+
 def test_names_and_units(name: str) -> None:
     succeed(name)
     fail(f"{name} failing")
@@ -175,6 +185,7 @@ def test_names_and_units(name: str) -> None:
         "circuits.call.duration": "s",
         "circuits.transitions": "{transition}",
         "circuits.state": "1",
+        "circuits.injected": "1",
     }
 
 
