@@ -65,7 +65,7 @@ def names(remote: str) -> Iterator[dict[str, Any]]:
     state_changed.sender_receivers_cache.clear()
 
 
-@pytest.mark.usefixtures("committed")
+@pytest.mark.usefixtures("committed", "faults_allowed")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # a session left to the collector
 @pytest.mark.parametrize(
     ("page", "example"),

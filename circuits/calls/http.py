@@ -211,7 +211,7 @@ async def _acall(
     from . import clients, transports
 
     try:
-        ticket = await abegin(name, None if timeout is None else httpx.Timeout(timeout).read)
+        ticket = await abegin(name, _ato_read(timeout))
     except InjectedFailureError as injected:
         cause: Exception = of_httpx(injected, httpx.Request(method, url))
         raise failed(name, cause) from cause
@@ -242,6 +242,13 @@ def _aended(timeout: AsyncTimeout, default: float) -> httpx.Timeout:
     return httpx.Timeout(
         **{name: default if seconds is None else seconds for name, seconds in parts.items()}
     )
+
+
+def _ato_read(timeout: AsyncTimeout) -> float | None:
+    """Return for how many seconds a call waits for its answer; None for the circuit's timeout."""
+    import httpx
+
+    return None if timeout is None else httpx.Timeout(cast(Any, timeout)).read
 
 
 @cache

@@ -64,8 +64,8 @@ def _was_counted(ticket: Ticket, error: BaseException) -> bool:
     An exception that names this circuit was counted where it was raised, even in another thread,
     which is not inside this call.
     """
-    is_named = isinstance(error, RemoteCallFailedException | InjectedFailureError)
-    if is_named and error.name == ticket.gate.name:
+    named = RemoteCallFailedException, InjectedFailureError
+    if isinstance(error, named) and error.name == ticket.gate.name:
         return True
     return ticket.is_plain and nesting.told(ticket.gate) is CallOutcome.FAILURE
 

@@ -56,7 +56,7 @@ def under_way(circuits: QuerySet[Any] | None = None) -> list[Injected]:
 def of(reading: Reading) -> Injected | None:
     """Return what is injected into the calls of a circuit at present; None if nothing is."""
     found = reading.injection
-    return found and Injected(reading, words(found), to_datetime(found.until))
+    return None if found is None else Injected(reading, words(found), to_datetime(found.until))
 
 
 def words(injection: Injection) -> str:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ from django.contrib.auth import get_user_model
 from django.core import mail
 from django.test import Client
 from django.urls import reverse
-from django.utils import translation
+from django.utils import timezone, translation
 from pytest_django import Settings
 
 from circuits import tasks
@@ -187,6 +188,12 @@ def _circuit() -> Circuit:
     for reason in Reason:
         TransitionFactory.create(circuit=circuit, reason=reason, actor="42", detail="7")
     CircuitFactory.create(name="2", mode=Mode.OBSERVE)
+    CircuitFactory.create(
+        name="5",
+        injected_failures=0.5,
+        injected_delay=1,
+        injected_until=timezone.now() + timedelta(minutes=9),
+    )
     CircuitFactory.create(name="3", mode=Mode.FORCED_OPEN, state=State.HALF_OPEN)
     CircuitFactory.create(name="4", mode=Mode.FORCED_CLOSED)
     return circuit
@@ -225,7 +232,11 @@ def _done(key: str) -> Callable[[Client, Circuit], str]:
             # The error of a call is in whatever language its author used.
             Circuit.objects.filter(pk=circuit.pk).update(probe_url="")
         url = _address("circuit_operate", circuit.pk, key)
-        return client.post(url, {"seconds": "3600"}, follow=True).content.decode()
+        asked = {"seconds": "3600", "failures": "50", "delay": "1"}
+        answer = client.post(url, asked)
+        # What the history keeps of a change is in English, as a call's error is.
+        history_of(circuit).filter(reason=Reason.INJECTION).update(detail="7")
+        return client.get(answer["Location"]).content.decode()
 
     return show
 
@@ -302,7 +313,7 @@ def dutch() -> Client:
 
 
 @each_page
-@pytest.mark.usefixtures("committed")
+@pytest.mark.usefixtures("committed", "faults_allowed")
 def test_a_dutch_page_has_no_english_of_ours(
     dutch: Client, page: Callable[[Client, Circuit], str]
 ) -> None:
@@ -361,7 +372,7 @@ def unmarked(text: str) -> list[str]:
 
 
 @each_page
-@pytest.mark.usefixtures("committed", "marked")
+@pytest.mark.usefixtures("committed", "faults_allowed", "marked")
 def test_every_word_of_a_page_can_be_translated(
     dutch: Client, page: Callable[[Client, Circuit], str]
 ) -> None:
@@ -390,7 +401,7 @@ TECHNICAL: Final = {
 
 
 @pytest.mark.parametrize("argv", COMMANDS.values(), ids=COMMANDS.keys())
-@pytest.mark.usefixtures("committed", "marked")
+@pytest.mark.usefixtures("committed", "faults_allowed", "marked")
 def test_every_word_of_a_command_can_be_translated(argv: tuple[str, ...]) -> None:
     _circuit()
     with translation.override("nl"):
@@ -399,7 +410,7 @@ def test_every_word_of_a_command_can_be_translated(argv: tuple[str, ...]) -> Non
     assert "⟦" in ended.out + ended.err
 
 
-@pytest.mark.usefixtures("committed", "marked")
+@pytest.mark.usefixtures("committed", "faults_allowed", "marked")
 def test_every_word_of_a_notification_can_be_translated(settings: Settings) -> None:
     settings.CIRCUITS = settings.CIRCUITS | {"NOTIFY": {"EMAILS": ["1@example.org"]}}
     _circuit()

@@ -200,7 +200,7 @@ class Command(CircuitsCommand):
         reason: str = "",
         actor: str | None = None,
         seconds: int | None = None,
-        faults: Mapping[str, float] = MappingProxyType({}),
+        faults: Mapping[str, Any] = MappingProxyType({}),
         **options: Any,
     ) -> None:
         names = list(dict.fromkeys([*names, *chain.from_iterable(map(_members, families))]))

@@ -326,8 +326,10 @@ def test_fallbacks_run_as_for_any_failure(name: str, remote: str) -> None:
     circuits.get(name).inject(failures=1)
     url = f"{remote}/success"
     assert circuits.call(name, url, fallback=lambda error: "spare") == "spare"
-    protect = circuits.protect(name, fallback=lambda error: "spare", exceptions=SdkError)
-    assert protect(requests.get)(url, timeout=5) == "spare"
+    protected: Any = circuits.protect(name, fallback=lambda error: "spare", exceptions=SdkError)(
+        requests.get
+    )
+    assert protected(url, timeout=5) == "spare"
     assert row(name).state == "open"
 
 
@@ -493,8 +495,8 @@ def test_it_is_injected_into_circuits_in_memory_too(slept: list[float]) -> None:
 
 
 def test_the_handle_tells_what_is_injected(name: str) -> None:
+    assert circuits.get(name).injection is None
     handle = circuits.get(name)
-    assert handle.injection is None
     handle.inject(failures=0.5, delay=2, seconds=60)
     found = handle.injection
     assert found is not None
@@ -510,6 +512,7 @@ def test_the_history_says_who_why_what_and_until_when(name: str) -> None:
     ended, began = Transition.objects.filter(circuit__name=name)
     assert (began.reason, began.actor) == ("injection", "ann")
     assert began.detail == "50% fail, the others are 2 s late: game day"
+    assert began.until is not None
     assert (began.until - began.at).total_seconds() == pytest.approx(60)
     assert (ended.reason, ended.actor, ended.until) == ("injection", "bob", None)
     assert ended.detail == "ended: seen enough"

@@ -565,7 +565,7 @@ def test_many_at_once_end_in_time_and_can_be_gone_on_with(
 
 @pytest.mark.parametrize("key", OPERATIONS)
 def test_one_that_goes_just_before_it_is_steered_stays_gone_and_that_is_said(key: str) -> None:
-    asked = {"delay": 1.0} if key == "inject" else {}
+    asked: dict[str, Any] = {"delay": 1.0} if key == "inject" else {}
     said = steer("payments", key, actor="ann", **asked)
     assert (said.level, said.text) == (WARNING, "There is no circuit named payments.")
     assert not Circuit.objects.exists()

@@ -30,6 +30,7 @@ def test_it_injects_for_ten_minutes_and_says_so(payments: Circuit) -> None:
     assert found is not None
     assert (found.failures, found.delay) == (0.5, 2)
     transition = Transition.objects.get()
+    assert transition.until is not None
     assert (transition.until - transition.at).total_seconds() == pytest.approx(600)
     assert (transition.actor, transition.detail) == (
         "ada",
