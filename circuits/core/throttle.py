@@ -12,9 +12,9 @@ itself, since the calls that pass tell how the remote fares. There are no trials
 With ``K = 1 / (1 - limit)`` and ``accepts = calls - bad``, the formula is that of the client-side
 throttling in Beyer et al., *Site Reliability Engineering* (2016), chapter 21, "Handling Overload":
 ``(requests - K * accepts) / (requests + 1)``. The default limit of 0.5 makes the ``K`` of 2 that is
-given there. Only calls that were made are counted, as in Envoy's admission control filter. If
-refused calls counted too, as in the book, the share would grow to its maximum as soon as more than
-half of the calls fail, and would give back little of what a remote in part still answers.
+given there. Here only calls that were made count. If refused calls counted too, as in the book, the
+share would grow to its maximum as soon as more than half of the calls fail, and little would be
+left of what a remote that is down in part still answers.
 """
 
 from __future__ import annotations
