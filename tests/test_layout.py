@@ -115,6 +115,7 @@ def test_the_core_knows_nothing_of_django_or_the_world(name: str) -> None:
         "__future__",
         "bisect",
         "collections",
+        "copy",
         "dataclasses",
         "enum",
         "heapq",

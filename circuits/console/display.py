@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
+from ..core import machine
 from ..core.status import Mode, Reason, State
 from ..models import MODES, REASONS, STATES, Circuit, Transition
 from ..moments import aware, to_datetime, to_seconds
@@ -33,7 +34,7 @@ from ..reports.words import (
     moment_of_day,
     number_words,
 )
-from ..storage.rows import injection_of
+from ..storage.rows import injection_of, policy_of, status_of
 
 #: Shown where there is no value.
 NOTHING: Final = "—"
@@ -134,8 +135,17 @@ def outlook(reading: Reading) -> str:
     if circuit.mode != Mode.AUTOMATIC:
         return _by_mode(reading)
     if circuit.state == State.CLOSED:
-        return _("Calls pass.")
+        return _passing(reading)
     return _trials(reading) if circuit.state == State.HALF_OPEN else _wait(reading)
+
+
+def _passing(reading: Reading) -> str:
+    status, policy = status_of(reading.circuit), policy_of(reading.circuit)
+    if machine.passing_share(status, policy, reading.now) == 1:
+        return _("Calls pass.")
+    if machine.ramp_remaining(status, policy, reading.now):
+        return _("Some calls pass, and more and more of them until all do.")
+    return _("Some calls pass; if fewer of them fail, more will.")
 
 
 def _by_mode(reading: Reading) -> str:

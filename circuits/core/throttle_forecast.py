@@ -36,7 +36,7 @@ class Outage:
     Args:
         begins: How long it lasts until the first calls are refused.
         most: How long it lasts until about as many calls as possible are refused.
-        recovery: How long after its end calls are still refused at most.
+        recovery: How long after its end more calls are refused than usual, at most.
     """
 
     begins: float
@@ -79,8 +79,9 @@ def _outage(policy: Policy, traffic: Traffic) -> Outage | None:
     more = window.fail_until(1.0, lambda share: share >= NEARLY * policy.max_throttle)
     lasting = deepcopy(window)
     lasting.fill(1.0)
+    usual = asked_by(policy, 1e9, 1e9 * traffic.failure_share)
     recoveries = (
-        each.fail_until(traffic.failure_share, lambda share: not share)
+        each.fail_until(traffic.failure_share, lambda share: share <= usual)
         for each in (window, lasting)
     )
     return Outage(begins=begins, most=begins + more, recovery=max(recoveries))

@@ -70,6 +70,30 @@ def test_flapping_is_a_comb_with_its_count(
     assert browser.violations() == []
 
 
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=str)
+@pytest.mark.parametrize("theme", Theme)
+def test_throttling_is_a_sentence_and_a_chart(
+    browser: Browser, theme: Theme, device: Device
+) -> None:
+    now = timezone.now().timestamp()
+    window = {"buckets": [[now - 5, 230, 180, 0]], "recent": ""}
+    circuit = CircuitFactory.create(name="maps", strategy="throttle", window=window)
+    minute = int(now // 60)
+    for ago in range(40):
+        calls = {"successes": 50, "failures": 180, "refusals": 9 * ago}
+        Minute.objects.create(circuit=circuit, minute=minute - ago, **calls)
+    browser.become(theme, device)
+    browser.visit(reverse("admin:circuits_circuit_change", args=[circuit.pk]))
+    said = browser.one(".circuits-status").text
+    assert "Throttled: about 56 % of the calls are refused, 78 % of 230 calls failed" in said
+    charts = browser.one(".circuits-charts").text
+    assert "throttles above 50 % failures" in charts
+    assert "share of calls refused" in charts
+    assert browser.content_width <= device.width
+    assert browser.errors() == []
+    assert browser.violations() == []
+
+
 #: The title that is shown when the pointer is on the middle of an element.
 POINTED: Final = """
 arguments[0].scrollIntoView({block: "center"});

@@ -33,6 +33,7 @@ def retype(browser: Browser, field: str, value: str) -> None:
 def asked(browser: Browser) -> set[str]:
     """Return the fields that belong to a strategy and are visible."""
     names = ("threshold", "failure_rate", "window_seconds", "window_calls", "minimum_calls")
+    names += ("max_throttle",)
     return {name for name in names if browser.one(f"#id_{name}").is_displayed()}
 
 
@@ -40,7 +41,10 @@ def test_only_the_fields_of_the_strategy_are_asked_for(browser: Browser, payment
     visit(browser, payments)
     assert asked(browser) == {"threshold"}
     Select(browser.one("#id_strategy")).select_by_value("rate")
-    assert asked(browser) == {"failure_rate", "window_seconds", "window_calls", "minimum_calls"}
+    by_rate = {"failure_rate", "window_seconds", "window_calls", "minimum_calls"}
+    assert asked(browser) == by_rate
+    Select(browser.one("#id_strategy")).select_by_value("throttle")
+    assert asked(browser) == by_rate | {"max_throttle"}
 
 
 def test_the_forecast_follows_what_is_typed(browser: Browser, payments: Circuit) -> None:

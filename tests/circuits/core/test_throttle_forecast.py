@@ -111,3 +111,9 @@ def test_the_calls_that_pass_wait_for_their_timeout() -> None:
 def test_all_or_nothing_that_fails_is_no_trouble(share: float) -> None:
     expected = told(policy(), Traffic(calls_per_second=20, failure_share=share))
     assert expected.by_chance == (0.9 if share else 0.0)
+
+
+def test_a_remote_of_which_too_much_fails_as_a_rule_recovers_to_what_is_usual() -> None:
+    outage = told(policy(), Traffic(calls_per_second=20, failure_share=0.75)).outage
+    assert outage is not None
+    assert 0 < outage.recovery < 120

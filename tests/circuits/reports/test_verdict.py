@@ -169,6 +169,21 @@ def test_a_throttled_circuit_says_how_much_it_refuses_and_why(
     assert said in sentence()
 
 
+def test_a_throttled_circuit_does_not_say_that_calls_pass(
+    ann: Client, database: DatabaseClock
+) -> None:
+    window = {"buckets": [[OPENED_AT - 5, 99, 80, 0]], "recent": ""}
+    circuit = CircuitFactory.create(strategy="throttle", window=window)
+    shown = text(seen(ann, page(circuit)))
+    assert "Some calls pass; if fewer of them fail, more will." in shown
+    assert "Calls pass." not in shown
+    moment = to_datetime(OPENED_AT - 1)
+    Circuit.objects.update(window=None, ramp_up_seconds=100, recovered_at=moment)
+    assert "Some calls pass, and more and more of them until all do." in text(
+        seen(ann, page(circuit))
+    )
+
+
 @pytest.mark.parametrize(
     ("strategy", "bucket", "age"),
     [("throttle", [99, 49, 0], 5), ("rate", [99, 80, 0], 5), ("throttle", [99, 80, 0], 61)],
