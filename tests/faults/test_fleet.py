@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits.core import machine
+from circuits.core import machine, windows
+from circuits.core.budget import Spending
 from circuits.core.policy import Policy
 from circuits.core.status import Failure, Mode, Permit, Step, Witness
-from circuits.storage.contract import Snapshot, Store
+from circuits.storage.contract import Snapshot, Store, Tally
 from circuits.storage.database import DatabaseStore
 from tests.factories import CircuitFactory
 from tests.faults.fleet import SharedRow
@@ -34,6 +35,7 @@ STEPS: Final = st.sampled_from(
         "force",
         "automatic",
         "stale",
+        "spend",
     ]
 )
 
@@ -60,8 +62,24 @@ def _take(store: Store, name: str, step: str) -> object:
             return store.count_failure(snapshot, permit, failure, "down")
         case "clear":
             return store.clear_failures(snapshot, permit, Witness(process="b"))
+        case "spend":
+            [changed] = store.flush([_tally(name)])
+            return changed and windows.totals(changed.after.retry_window)
         case _:
             return _essence(store.change(name, lambda row: _decide(row, step)).after)
+
+
+def _tally(name: str) -> Tally:
+    """Return what a process flushes that has retried and made no calls."""
+    return Tally(
+        name=name,
+        at=None,
+        successes=0,
+        failures=0,
+        refused={},
+        last_success_at=None,
+        spending=Spending(10, 2),
+    )
 
 
 def _decide(row: Snapshot, step: str) -> Step:
@@ -86,4 +104,5 @@ def _essence(snapshot: Snapshot) -> tuple[Any, ...]:
         status.run_by,
         status.accuser,
         status.succeeded_by,
+        windows.totals(snapshot.retry_window),
     )
