@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from circuits.core import budget, windows
@@ -42,6 +42,7 @@ def test_more_calls_or_a_larger_share_never_take_a_retry_away_and_more_retries_n
         assert not budget.may_retry(small, spent.plus(Spending(retries=retries)))
 
 
+@settings(deadline=None)
 @given(NUMBERS, st.integers(min_value=0, max_value=100))
 @example(100, 29)  # 0.29 * 100 is less than 29
 def test_a_share_in_whole_percent_is_exact(calls: int, percent: int) -> None:
