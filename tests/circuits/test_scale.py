@@ -29,7 +29,7 @@ LIST = reverse("admin:circuits_circuit_changelist")
 CHANGES = reverse("admin:circuits_transition_changelist")
 
 
-def asked(client: Client, url: str, *, may_sort: bool = False) -> list[str]:
+def detours_of_page(client: Client, url: str, *, may_sort: bool = False) -> list[str]:
     """Return the queries of a page that use no index; check that the page makes few queries."""
 
     def ask() -> None:
@@ -61,10 +61,10 @@ def test_the_list_of_circuits_is_read_in_the_order_of_an_index(
     )
     analyze()
     for query in ("", "?p=2", "?mode__exact=automatic"):
-        assert asked(ann, f"{LIST}{query}", may_sort=True) == []
+        assert detours_of_page(ann, f"{LIST}{query}", may_sort=True) == []
         # What is sorted are the calls of the circuits on the page, the one heartbeat, and the
         # families that the filter offers, by their members.
-        sorts = asked(ann, f"{LIST}{query}")
+        sorts = detours_of_page(ann, f"{LIST}{query}")
         of_rows = [each for each in sorts if "GROUP BY" not in each]
         assert [each for each in of_rows if "circuits_circuit" in each] == []
 
@@ -96,8 +96,8 @@ def test_the_history_is_read_in_the_order_of_an_index(
     monkeypatch.setattr(HistoryList, "window", 5_000)
     monkeypatch.setattr(BoundedPaginator, "limit", 300)
     for query in ("", "?p=5", f"?reason__exact={Reason.MODE}", *of_circuit(flapping)):
-        assert asked(ann, f"{CHANGES}{query}") == []
-    found = asked(ann, page(flapping))
+        assert detours_of_page(ann, f"{CHANGES}{query}") == []
+    found = detours_of_page(ann, page(flapping))
     # To add up the minutes of a day, they are sorted; there are never more of them. Nor is there
     # more than one circuit with a key.
     few = ("circuits_minute", "Index Cond: (id = ")
@@ -109,8 +109,8 @@ def test_the_history_of_a_quiet_circuit_is_found_by_an_index(
 ) -> None:
     quiet = Circuit.objects.exclude(pk=flapping.pk)[0]
     for query in of_circuit(quiet):
-        assert asked(ann, f"{CHANGES}{query}", may_sort=True) == []
-    assert asked(ann, page(quiet), may_sort=True) == []
+        assert detours_of_page(ann, f"{CHANGES}{query}", may_sort=True) == []
+    assert detours_of_page(ann, page(quiet), may_sort=True) == []
 
 
 def of_circuit(circuit: Circuit) -> list[str]:

@@ -495,7 +495,7 @@ def test_a_remote_cannot_ask_for_more_than_the_longest_delay(
     url, said = asked
     said[:] = [value, date]
     CircuitFactory(name="payments", respect_retry_after=True, max_delay=60)
-    hear(url)
+    call_with_both(url)
 
 
 @many(30)
@@ -509,10 +509,10 @@ def test_nothing_in_a_header_breaks_a_call(
     Circuit.objects.all().delete()
     runtime.forget()
     CircuitFactory(name="payments", respect_retry_after=True, max_delay=60)
-    hear(url)
+    call_with_both(url)
 
 
-def hear(url: str) -> None:
+def call_with_both(url: str) -> None:
     """Call with requests and with httpx, and check that the delay is bounded."""
     for call in (circuits.call, async_to_sync(circuits.acall)):
         with pytest.raises(RemoteCallFailedException):

@@ -104,7 +104,7 @@ def traffic() -> Iterator[Calls]:
         thread.result()
 
 
-def go_on(calls: Calls, number: int = 100) -> None:
+def wait_for_calls(calls: Calls, number: int = 100) -> None:
     """Wait until ``number`` further calls have been made."""
     enough = calls.made + number
     wait_until(lambda: calls.made >= enough)
@@ -218,9 +218,9 @@ def longest_of_traffic(kind: str, proxy: Proxy, caplog: pytest.LogCaptureFixture
     began = time.monotonic()
     with doubted_flushes() as doubts, traffic() as calls:
         while True:
-            go_on(calls)
+            wait_for_calls(calls)
             break_(proxy, kind)
-            go_on(calls)
+            wait_for_calls(calls)
             connections.close_all()  # as the flush thread has none open either
             flushing.flush_in_background(circuits.flush)
             proxy.mend()

@@ -38,7 +38,7 @@ def pay():
 """
 
 
-def work_off(project: Project, *worker: str, end: int = signal.SIGTERM) -> None:
+def run_worker(project: Project, *worker: str, end: int = signal.SIGTERM) -> None:
     """Run a worker until all tasks are done, then stop it as its documentation says."""
     done = project.folder / "done"
     with running(project, *worker) as process:
@@ -58,7 +58,7 @@ HUEY = {"huey_class": "huey.SqliteHuey", "filename": str(BASE_DIR / "huey"), "im
     project.write("shop/tasks.py", _DONE + tasks)
     project.run(f"from shop.tasks import later\nfor _ in range({TASKS}): later()")
     worker = ("manage.py", "run_huey", "--worker-type", "process", "--workers", "2")
-    work_off(project, *worker, end=signal.SIGINT)
+    run_worker(project, *worker, end=signal.SIGINT)
     assert seen(project, "payments") == Seen("closed", TASKS, 0)
 
 
@@ -73,7 +73,7 @@ later = dramatiq.actor(pay)
 """
     project.write("shop/tasks.py", _DONE + tasks)
     project.run(f"from shop.tasks import later\nfor _ in range({TASKS}): later.send()")
-    work_off(project, "dramatiq", "shop.tasks", "--processes", "2", "--threads", "2")
+    run_worker(project, "dramatiq", "shop.tasks", "--processes", "2", "--threads", "2")
     assert seen(project, "payments") == Seen("closed", TASKS, 0)
 
 
@@ -88,5 +88,5 @@ Q_CLUSTER = {"name": "shop", "workers": 2, "orm": "default", "timeout": 60, "ret
     project.write("shop/tasks.py", _DONE)
     later = "from django_q.tasks import async_task"
     project.run(f"{later}\nfor _ in range({TASKS}): async_task('shop.tasks.pay')")
-    work_off(project, "manage.py", "qcluster")
+    run_worker(project, "manage.py", "qcluster")
     assert seen(project, "payments") == Seen("closed", TASKS, 0)

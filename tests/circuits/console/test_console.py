@@ -37,7 +37,7 @@ def live_one(circuit: Circuit) -> str:
     return reverse("admin:circuits_circuit_live_one", args=[circuit.pk])
 
 
-def told(client: Client, url: str = LIVE, **query: str) -> dict[str, Any]:
+def live_answer(client: Client, url: str = LIVE, **query: str) -> dict[str, Any]:
     """Return the answer to the request by which a page refreshes itself."""
     response = client.get(url, query)
     assert response.status_code == 200
@@ -196,7 +196,7 @@ def test_more_circuits_cost_no_more_queries(ann: Client) -> None:
 def test_the_list_is_told_what_the_page_itself_says(ann: Client) -> None:
     CircuitFactory.create(name="payments", opened=True, last_error="gone")
     CircuitFactory.create(name="mail")
-    payload, html = told(ann), seen(ann, LIST)
+    payload, html = live_answer(ann), seen(ann, LIST)
     for circuit in payload["circuits"]:
         assert len(circuit["cells"]) == 7
         quiet = [each for each in circuit["cells"] if "countdown" not in each]
@@ -213,7 +213,7 @@ def test_the_list_is_told_of_what_its_query_asks_for(ann: Client) -> None:
     CircuitFactory.create(name="mail")
 
     def names(**query: str) -> list[str]:
-        return [each["words"].partition(" ")[0] for each in told(ann, **query)["circuits"]]
+        return [each["words"].partition(" ")[0] for each in live_answer(ann, **query)["circuits"]]
 
     assert names() == ["payments", "mail"]
     assert names(state__exact="closed") == ["mail"]
@@ -231,8 +231,8 @@ def test_the_list_is_told_of_what_its_query_asks_for(ann: Client) -> None:
 )
 def test_a_change_is_told_in_words(ann: Client, mode: Mode, words: str) -> None:
     circuit = CircuitFactory.create(name="payments", opened=True, mode=mode)
-    assert told(ann)["circuits"][0]["words"] == words
-    assert told(ann, live_one(circuit))["circuits"][0]["words"] == words
+    assert live_answer(ann)["circuits"][0]["words"] == words
+    assert live_answer(ann, live_one(circuit))["circuits"][0]["words"] == words
 
 
 def test_a_circuits_page_is_told_what_it_says_itself(ann: Client) -> None:
@@ -243,7 +243,7 @@ def test_a_circuits_page_is_told_what_it_says_itself(ann: Client) -> None:
     )
     TransitionFactory.create(circuit=circuit, detail="gone", at=moment)
     page = seen(ann, reverse("admin:circuits_circuit_change", args=[circuit.pk]))
-    payload = told(ann, live_one(circuit))
+    payload = live_answer(ann, live_one(circuit))
     parts = set(re.findall(r'data-circuits-part="(\w+)"', page))
     assert parts == payload["parts"].keys() != set()
     assert "Right now" in "".join(payload["parts"].values())
@@ -266,7 +266,7 @@ def test_what_a_site_adds_to_the_list_is_told_too(
     monkeypatch.setattr(admin.site._registry[Circuit], "list_display", ("name", "probe_url"))
     CircuitFactory.create(name="payments", probe_url="http://h/")
     with CaptureQueriesContext(connections["circuits"]) as asked:
-        (circuit,) = told(ann)["circuits"]
+        (circuit,) = live_answer(ann)["circuits"]
     assert text(" ".join(circuit["cells"])) == "payments http://h/"
     assert not any(Minute._meta.db_table in query["sql"] for query in asked)
 
@@ -302,7 +302,7 @@ def test_asking_is_only_reading_and_is_never_stored(ann: Client) -> None:
 def test_a_message_waits_for_the_page_that_shows_it(ann: Client) -> None:
     circuit = CircuitFactory.create(name="payments")
     ann.post(LIST, {"action": "delete_selected", "_selected_action": circuit.pk, "post": "yes"})
-    told(ann)
+    live_answer(ann)
     assert "Successfully deleted 1 circuit." in text(seen(ann, LIST))
 
 

@@ -48,7 +48,7 @@ def rows(html: str) -> list[str]:
     return re.findall(r"<tr>(?:(?!</tr>).)*field-name.*?</tr>", html, re.DOTALL)
 
 
-def toggled(client: Client, query: str = "") -> str:
+def toggle_first_row(client: Client, query: str = "") -> str:
     """Return the query to which the link of the first row leads, and follow the link."""
     found = re.search(r'class="field-name"><a href="([^"]*)"', seen(client, LIST + query))
     assert found
@@ -139,16 +139,16 @@ def test_the_link_of_a_family_unfolds_and_folds_it_and_keeps_the_rest(ann: Clien
     made("a/1", "a/2", opened=True)
     made("b/1", "b/2", opened=True)
     filters = "?state__exact=open&unfolded=b"
-    unfolded = toggled(ann, filters)
+    unfolded = toggle_first_row(ann, filters)
     assert unfolded == "?state__exact=open&unfolded=a/b"
     assert len(shown(ann, LIST + unfolded)) == 6
-    assert toggled(ann, unfolded) == filters
+    assert toggle_first_row(ann, unfolded) == filters
 
 
 def test_the_last_family_is_folded_again(ann: Client) -> None:
     made("a/1", "a/2")
-    assert toggled(ann, "?unfolded=a") == "?"
-    assert toggled(ann, "?unfolded=a&p=1") == "?p=1"
+    assert toggle_first_row(ann, "?unfolded=a") == "?"
+    assert toggle_first_row(ann, "?unfolded=a&p=1") == "?p=1"
 
 
 def test_pages_are_of_families_and_all_circuits_are_counted(ann: Client) -> None:
@@ -160,7 +160,11 @@ def test_pages_are_of_families_and_all_circuits_are_counted(ann: Client) -> None
     assert first.result_count == 2 * (per_page + 1)
     assert shown(ann, p=2) == ["f50 (2 circuits)"]
     assert ann.get(LIST, {"p": 3}).status_code == 302
-    assert shown(ann, LIST + toggled(ann, "?p=2")) == ["f50 (2 circuits)", "f50/a", "f50/b"]
+    assert shown(ann, LIST + toggle_first_row(ann, "?p=2")) == [
+        "f50 (2 circuits)",
+        "f50/a",
+        "f50/b",
+    ]
 
 
 def test_of_a_large_family_the_first_members_are_listed(

@@ -28,7 +28,7 @@ VALUES: dict[str, Iterable[str]] = {
 SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
 
 
-def told() -> dict[str, set[str]]:
+def exported_labels() -> dict[str, set[str]]:
     """Return the labels of each sample that the app exports, by its name."""
     families = [*metrics.COUNTED_HERE.describe(), *metrics.SHARED_STATE.describe()]
     return {
@@ -43,7 +43,7 @@ def rules() -> list[str]:
     return (FOLDER / "alerts.yml").read_text().split("      - alert: ")[1:]
 
 
-def asked() -> Iterator[str]:
+def expressions() -> Iterator[str]:
     """Yield each expression of the rules and of the dashboard."""
     for rule in rules():
         between = re.search(r"expr:(?: \|)?\s+(.*?)\n        (?:for|labels):", rule, re.DOTALL)
@@ -57,14 +57,14 @@ def asked() -> Iterator[str]:
         yield annotation["expr"]
 
 
-EXPRESSIONS = list(asked())
+EXPRESSIONS = list(expressions())
 SELECTOR = re.compile(r"\b(circuits_\w+)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)\s*(=~|=|!=|!~)\s*"([^"]*)"')
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_an_expression_asks_for_what_is_told(expression: str) -> None:
-    known, selectors = told(), SELECTOR.findall(expression)
+    known, selectors = exported_labels(), SELECTOR.findall(expression)
     assert selectors
     labels = set()
     for metric, matchers in selectors:
@@ -81,7 +81,7 @@ def test_an_expression_asks_for_what_is_told(expression: str) -> None:
 
 def test_they_ask_for_every_metric() -> None:
     metric_names = {metric for each in EXPRESSIONS for metric, _ in SELECTOR.findall(each)}
-    assert metric_names == set(told())
+    assert metric_names == set(exported_labels())
 
 
 def test_each_rule_is_in_the_docs_and_says_what_is_wrong() -> None:

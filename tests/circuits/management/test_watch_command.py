@@ -68,7 +68,7 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
-def left(text: str) -> list[str]:
+def lines_left(text: str) -> list[str]:
     """Return the lines that stay on a terminal after the second screen is gone."""
     return plain(text.rpartition("\x1b[?1049l")[2]).splitlines()
 
@@ -215,7 +215,7 @@ def test_it_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> 
             name=f"service{number:02}{'x' * 80}", last_error="error " * 50
         )
         Minute.objects.create(circuit=circuit, minute=int(NOW // 60), failures=7)
-    lines = left(once(out=Terminal()).out)
+    lines = lines_left(once(out=Terminal()).out)
     assert len(names(lines)) == 15
     # The prompt, or a note, takes the line that remains.
     assert len(lines) == 19
@@ -226,9 +226,9 @@ def test_it_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> 
 
 def test_what_fits_is_all_shown() -> None:
     CircuitFactory.create_batch(19)
-    assert not left(once(out=Terminal()).out)[-1].startswith("and")
+    assert not lines_left(once(out=Terminal()).out)[-1].startswith("and")
     CircuitFactory.create()
-    assert left(once(out=Terminal()).out)[-1].strip() == "and 1 more"
+    assert lines_left(once(out=Terminal()).out)[-1].strip() == "and 1 more"
 
 
 def test_a_pipe_gets_every_circuit() -> None:
@@ -346,7 +346,7 @@ def begin(outage: ExitStack) -> Callable[[], object]:
     return lambda: outage.enter_context(no_database())
 
 
-def told(ended: Ended) -> list[str]:
+def first_words(ended: Ended) -> list[str]:
     """Return the first word of each line, except the summary and the titles."""
     words = [line.split()[0] for line in ended.lines if line]
     return [word for word in words if word not in ("✕", "Circuit")]
@@ -358,7 +358,7 @@ def test_an_outage_is_said_once_and_the_watch_goes_on(during: Pauses) -> None:
         pauses = during(begin(outage), nothing, nothing, outage.close, nothing)
         ended = shell("circuits", "watch")
     assert (ended.status, ended.err, len(pauses)) == (0, "", 6)
-    assert told(ended) == ["payments", "Nothing", "payments", "payments"]
+    assert first_words(ended) == ["payments", "Nothing", "payments", "payments"]
     assert len(re.findall(NOTE, ended.out)) == 1
 
 
@@ -367,7 +367,7 @@ def test_each_outage_is_said(during: Pauses) -> None:
     with ExitStack() as outage:
         during(begin(outage), outage.close, begin(outage))
         ended = shell("circuits", "watch")
-    assert told(ended) == ["payments", "Nothing", "payments", "Nothing"]
+    assert first_words(ended) == ["payments", "Nothing", "payments", "Nothing"]
 
 
 def test_on_a_terminal_the_last_table_stays_above_the_note(during: Pauses) -> None:
@@ -375,7 +375,7 @@ def test_on_a_terminal_the_last_table_stays_above_the_note(during: Pauses) -> No
     with ExitStack() as outage:
         during(begin(outage), nothing)
         ended = shell("circuits", "watch", out=Terminal())
-    lines = left(ended.out)
+    lines = lines_left(ended.out)
     assert (ended.status, ended.err) == (0, "")
     assert len(lines) == 24
     assert lines[-2].strip() == "and 11 more"
@@ -450,6 +450,6 @@ def test_a_real_terminal_is_kept_up_to_date_until_ctrl_c(tmp_path: Path) -> None
     assert watch.returncode == 0
     assert "Traceback" not in terminal.text
     assert terminal.text.count("\x1b[?1049h") == terminal.text.count("\x1b[?1049l") == 1
-    summary, _titles, _rule, row = left(terminal.text)
+    summary, _titles, _rule, row = lines_left(terminal.text)
     assert summary.startswith("✕ 1 open  ◐ 0 half open  ! 1 forced  ✓ 0 closed  beat never seen")
     assert re.match(r"payments +✕ open +forced open \((9:5\d|10:00)\) ", row)

@@ -157,7 +157,7 @@ def test_forgetting_forgets_those_let_go_too(clock: Clock) -> None:
 # A circuit that cannot be written does not disturb the others
 
 
-def with_a_senseless_row(*names: str) -> None:
+def make_unmergeable(*names: str) -> None:
     """Give circuits rows with impossible values, so that a merge raises an error."""
     for name in names:
         CircuitFactory.create(name=name, strategy="rate")
@@ -173,7 +173,7 @@ def heard() -> int:
 
 def test_a_circuit_that_cannot_be_written_leaves_the_others_to_be(clock: Clock) -> None:
     succeed("before")
-    with_a_senseless_row("senseless")
+    make_unmergeable("senseless")
     succeed("after")
     with pytest.raises(TypeError) as caught:
         circuits.flush()
@@ -182,7 +182,7 @@ def test_a_circuit_that_cannot_be_written_leaves_the_others_to_be(clock: Clock) 
 
 
 def test_what_it_holds_is_written_once_its_trouble_is_over(clock: Clock) -> None:
-    with_a_senseless_row("senseless")
+    make_unmergeable("senseless")
     for _ in range(3):
         succeed("senseless")
         with pytest.raises(TypeError):
@@ -194,7 +194,7 @@ def test_what_it_holds_is_written_once_its_trouble_is_over(clock: Clock) -> None
 
 
 def test_several_in_trouble_are_all_told(clock: Clock) -> None:
-    with_a_senseless_row("one", "two")
+    make_unmergeable("one", "two")
     succeed("well")
     with pytest.raises(ExceptionGroup) as caught:
         circuits.flush()
@@ -204,7 +204,7 @@ def test_several_in_trouble_are_all_told(clock: Clock) -> None:
 
 
 def test_one_let_go_in_trouble_is_kept_and_the_others_let_go_are_written(clock: Clock) -> None:
-    with_a_senseless_row("senseless")
+    make_unmergeable("senseless")
     use(clock, *names(30))
     assert "senseless" not in runtime.gates
     with pytest.raises(TypeError):

@@ -24,7 +24,7 @@ from tests.factories import CircuitFactory
 pytestmark = pytest.mark.usefixtures("committed")
 
 
-class Ear:
+class Recorder:
     """An observer that remembers what it heard."""
 
     def __init__(self) -> None:
@@ -39,8 +39,8 @@ class Ear:
 
 
 @pytest.fixture
-def ear() -> Iterator[Ear]:
-    ear = Ear()
+def ear() -> Iterator[Recorder]:
+    ear = Recorder()
     observers.add(ear)
     yield ear
     observers.remove(ear)
@@ -73,7 +73,7 @@ ENDINGS = [
 
 
 @pytest.mark.parametrize(("error", "outcome"), ENDINGS)
-def test_how_a_call_ended(ear: Ear, error: BaseException | None, outcome: CallOutcome) -> None:
+def test_how_a_call_ended(ear: Recorder, error: BaseException | None, outcome: CallOutcome) -> None:
     with pytest.raises(type(error)) if error else pytest.MonkeyPatch.context():
         call(error)
     assert [(name, heard) for name, heard, _ in ear.heard] == [("payments", outcome)]
@@ -81,20 +81,20 @@ def test_how_a_call_ended(ear: Ear, error: BaseException | None, outcome: CallOu
 
 @pytest.mark.parametrize(("error", "outcome"), ENDINGS[:3])
 async def test_how_an_async_call_ended(
-    ear: Ear, error: BaseException | None, outcome: CallOutcome
+    ear: Recorder, error: BaseException | None, outcome: CallOutcome
 ) -> None:
     with pytest.raises(type(error)) if error else pytest.MonkeyPatch.context():
         await acall(error)
     assert ear.outcomes == [outcome]
 
 
-async def test_a_cancelled_call_is_ignored(ear: Ear) -> None:
+async def test_a_cancelled_call_is_ignored(ear: Recorder) -> None:
     with pytest.raises(asyncio.CancelledError):
         await acall(asyncio.CancelledError())
     assert ear.outcomes == [CallOutcome.IGNORED]
 
 
-def test_it_hears_how_long_a_call_took(ear: Ear) -> None:
+def test_it_hears_how_long_a_call_took(ear: Recorder) -> None:
     with circuits.guard("payments"):
         time.sleep(0.05)
     [(_name, _outcome, seconds)] = ear.heard
@@ -102,7 +102,7 @@ def test_it_hears_how_long_a_call_took(ear: Ear) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_refused_call_took_no_time(ear: Ear, known: bool) -> None:
+def test_a_refused_call_took_no_time(ear: Recorder, known: bool) -> None:
     CircuitFactory.create(name="payments", opened=True)
     for _ in range(2 if known else 1):
         with pytest.raises(circuits.CircuitOpenError):
@@ -112,34 +112,36 @@ def test_a_refused_call_took_no_time(ear: Ear, known: bool) -> None:
 
 
 @pytest.mark.usefixtures("_opened")
-async def test_an_async_call_refused(ear: Ear) -> None:
+async def test_an_async_call_refused(ear: Recorder) -> None:
     with pytest.raises(circuits.CircuitOpenError):
         await acall()
     assert ear.outcomes == [CallOutcome.REFUSED]
 
 
-def test_a_call_over_the_concurrency_limit_is_refused(ear: Ear) -> None:
+def test_a_call_over_the_concurrency_limit_is_refused(ear: Recorder) -> None:
     CircuitFactory.create(name="payments", max_concurrent=1)
     with under_way("payments"), pytest.raises(circuits.CircuitBusyError):
         call()
     assert ear.outcomes == [CallOutcome.REFUSED, CallOutcome.SUCCESS]
 
 
-def test_a_slow_call_is_a_failure(ear: Ear) -> None:
+def test_a_slow_call_is_a_failure(ear: Recorder) -> None:
     CircuitFactory.create(name="payments", slow_call_seconds=0.001)
     with circuits.guard("payments"):
         time.sleep(0.002)
     assert ear.outcomes == [CallOutcome.FAILURE]
 
 
-def test_a_trial_is_a_call_like_any_other(ear: Ear) -> None:
+def test_a_trial_is_a_call_like_any_other(ear: Recorder) -> None:
     CircuitFactory.create(name="payments", expired=True)
     call()
     assert ear.outcomes == [CallOutcome.SUCCESS]
     assert Circuit.objects.get().state == State.CLOSED
 
 
-def test_what_an_observer_raises_harms_nobody(ear: Ear, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_an_observer_raises_harms_nobody(
+    ear: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(name: str, outcome: CallOutcome, seconds: float) -> None:
         raise ZeroDivisionError("broken")
 
@@ -158,13 +160,13 @@ def test_what_an_observer_raises_harms_nobody(ear: Ear, caplog: pytest.LogCaptur
     assert [record.getMessage() for record in said] == ["An observer of the circuits failed."] * 2
 
 
-def test_an_observer_added_twice_hears_once(ear: Ear) -> None:
+def test_an_observer_added_twice_hears_once(ear: Recorder) -> None:
     observers.add(ear)
     call()
     assert len(ear.heard) == 1
 
 
-def test_a_removed_observer_hears_no_more(ear: Ear) -> None:
+def test_a_removed_observer_hears_no_more(ear: Recorder) -> None:
     call()
     observers.remove(ear)
     observers.remove(ear)
@@ -179,7 +181,7 @@ def test_without_observers_all_calls_share_one_ticket() -> None:
     assert runtime.gate("payments").view.plain_until > monotonic()
 
 
-def test_with_one_too(ear: Ear) -> None:
+def test_with_one_too(ear: Recorder) -> None:
     entry.admit("payments")
     assert entry.admit("payments") is entry.admit("payments")
     assert runtime.gate("payments").view.plain_until > monotonic()
@@ -187,7 +189,7 @@ def test_with_one_too(ear: Ear) -> None:
 
 @pytest.mark.parametrize(("error", "outcome"), ENDINGS)
 def test_how_plain_calls_ended_and_how_long_they_took(
-    ear: Ear, error: BaseException | None, outcome: CallOutcome, settings: Settings
+    ear: Recorder, error: BaseException | None, outcome: CallOutcome, settings: Settings
 ) -> None:
     """These calls share a ticket, which does not know when each of them began."""
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
@@ -212,7 +214,7 @@ def test_how_plain_calls_ended_and_how_long_they_took(
 
 
 def test_where_two_plain_calls_share_a_failure_it_is_told_once(
-    ear: Ear, settings: Settings
+    ear: Recorder, settings: Settings
 ) -> None:
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
     for _ in range(3):
@@ -222,7 +224,7 @@ def test_where_two_plain_calls_share_a_failure_it_is_told_once(
     assert ear.outcomes == [*[CallOutcome.SUCCESS] * 3, CallOutcome.FAILURE]
 
 
-def test_an_observer_may_say_for_each_call_whether_to_tell_it(ear: Ear) -> None:
+def test_an_observer_may_say_for_each_call_whether_to_tell_it(ear: Recorder) -> None:
     observers.remove(ear)
     wanted = [True, False, True]
     observers.add(ear, when=lambda: wanted.pop(0))

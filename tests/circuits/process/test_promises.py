@@ -127,7 +127,7 @@ class Queries(ExitStack):
         return [query["sql"] for captured in self._captured for query in captured]
 
 
-class Stay(Mapping[int, int]):
+class Occupant(Mapping[int, int]):
     """An empty mapping of refusals, which holds whoever reads it until the block ends."""
 
     def __init__(self) -> None:
@@ -154,41 +154,41 @@ class Stay(Mapping[int, int]):
 @contextmanager
 def others_in_every_section() -> Iterator[None]:
     """Keep another thread in each section of the circuit that only one at a time may enter."""
-    gate, stay = runtime.gate("payments"), Stay()
+    gate, occupant = runtime.gate("payments"), Occupant()
 
     def change(row: Snapshot) -> Step:
-        stay()
+        occupant()
         return Step(row.status)
 
     def swap(view: View[Ticket]) -> View[Ticket]:
-        stay()
+        occupant()
         return view
 
     def share() -> None:
         with gate.sharing:
-            stay()
+            occupant()
 
     works: list[Callable[[], object]] = [
         lambda: asking.change(gate, change),
         lambda: gate.swap(swap),
-        lambda: gate.tallies.give_back(Taken(0, 0, stay, None)),
+        lambda: gate.tallies.give_back(Taken(0, 0, occupant, None)),
         share,
     ]
     with ThreadPoolExecutor(len(works)) as pool:
         at_work = [pool.submit(work) for work in works]
         try:
             for _ in works:
-                assert stay.entered.acquire(timeout=PATIENCE)
+                assert occupant.entered.acquire(timeout=PATIENCE)
             yield
             assert not any(work.done() for work in at_work)
         finally:
-            stay.end()
+            occupant.end()
             list(pool.map(lambda _: connections.close_all(), works))
     for work in at_work:
         work.result()
 
 
-def in_their_midst(work: Callable[[], object]) -> list[str]:
+def queries_among_others(work: Callable[[], object]) -> list[str]:
     """Do some work while other threads are in every section, and return its queries."""
 
     def counted() -> list[str]:
@@ -202,13 +202,13 @@ def in_their_midst(work: Callable[[], object]) -> list[str]:
 
 def test_a_success_on_a_fresh_snapshot_asks_and_locks_nothing(clock: Clock) -> None:
     succeed("payments")
-    assert in_their_midst(lambda: succeed("payments", 100)) == []
+    assert queries_among_others(lambda: succeed("payments", 100)) == []
 
 
 def test_a_refusal_on_a_fresh_snapshot_asks_and_locks_nothing(clock: Clock) -> None:
     CircuitFactory(name="payments", opened=True)
     refusal("payments")
-    assert in_their_midst(lambda: [refusal("payments") for _ in range(100)]) == []
+    assert queries_among_others(lambda: [refusal("payments") for _ in range(100)]) == []
 
 
 def test_what_needs_a_section_waits_for_who_is_in_it(clock: Clock) -> None:

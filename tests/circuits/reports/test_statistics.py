@@ -65,7 +65,7 @@ def refused() -> list[tuple[str, int]]:
     return list(Transition.objects.order_by("generation").values_list("to_state", "refusals"))
 
 
-def some_later() -> None:
+def let_snapshot_age() -> None:
     """Let the process read the database again, as it does after SNAPSHOT_SECONDS."""
     runtime.gate("payments").expire()
 
@@ -111,7 +111,7 @@ def test_async_calls_are_timed() -> None:
 def test_of_plain_calls_one_is_timed_for_each_renewal(settings: Settings) -> None:
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
     for _ in range(2):
-        some_later()
+        let_snapshot_age()
         Context().run(succeed, "payments", 50)
     circuits.flush()
     assert minutes_in_all() == Calls(100, 0, 0)
@@ -158,7 +158,7 @@ def test_the_durations_of_processes_add_up(database: DatabaseClock) -> None:
 def test_the_calls_of_a_minute_add_up_and_the_next_has_its_own(database: DatabaseClock) -> None:
     for seconds in (0, 30, 30):
         database.jump(seconds)
-        some_later()
+        let_snapshot_age()
         succeed("payments", 2)
         circuits.flush()
     assert minutes() == {THEN: Calls(4), THEN + 1: Calls(2)}

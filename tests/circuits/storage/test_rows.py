@@ -35,7 +35,7 @@ BEYOND = [
 _numbers = count()
 
 
-def spoil(**values: Any) -> str:
+def circuit_with_unchecked(**values: Any) -> str:
     """Write unchecked values to a new circuit, and return its name, which no log line has named."""
     name = f"payments {next(_numbers)}"
     CircuitFactory.create(name=name)
@@ -47,7 +47,7 @@ def spoil(**values: Any) -> str:
 def test_a_policy_value_that_cannot_be_is_mended_and_named(
     caplog: pytest.LogCaptureFixture, name: str, value: float
 ) -> None:
-    spoilt = spoil(**{name: value})
+    spoilt = circuit_with_unchecked(**{name: value})
     succeed(spoilt, 2)
     runtime.forget()
     succeed(spoilt)
@@ -60,7 +60,7 @@ def test_a_policy_value_that_cannot_be_is_mended_and_named(
 
 
 def test_the_other_values_of_a_spoilt_policy_count() -> None:
-    spoilt = spoil(threshold=2, delay=-1)
+    spoilt = circuit_with_unchecked(threshold=2, delay=-1)
     fail(spoilt, 2)
     assert refusal(spoilt).retry_after == pytest.approx(10, abs=0.5)
 
@@ -68,7 +68,7 @@ def test_the_other_values_of_a_spoilt_policy_count() -> None:
 def test_a_strategy_that_does_not_exist_is_mended_and_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    spoilt = spoil(strategy="luck")
+    spoilt = circuit_with_unchecked(strategy="luck")
     fail(spoilt, 5)
     refusal(spoilt)
     assert f"The row of the circuit {spoilt}: strategy must be" in caplog.text
@@ -78,14 +78,14 @@ def test_a_strategy_that_does_not_exist_is_mended_and_named(
 def test_a_timeout_that_cannot_be_is_mended_and_named(
     caplog: pytest.LogCaptureFixture, value: float
 ) -> None:
-    spoilt = spoil(timeout=value)
+    spoilt = circuit_with_unchecked(timeout=value)
     succeed(spoilt)
     assert runtime.gate(spoilt).view.timeout == 10
     assert f"The row of the circuit {spoilt}: timeout must be a number" in caplog.text
 
 
 def test_a_timeout_of_when_it_could_be_longer_is_the_longest_that_it_can_be() -> None:
-    spoilt = spoil(timeout=900)
+    spoilt = circuit_with_unchecked(timeout=900)
     succeed(spoilt)
     assert runtime.gate(spoilt).view.timeout == 300
 
@@ -99,7 +99,7 @@ def test_a_timeout_is_five_minutes_at_most(value: float, is_taken: bool) -> None
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="the others cannot store it")
 def test_not_a_number_is_mended_too() -> None:
-    spoilt = spoil(delay=math.nan)
+    spoilt = circuit_with_unchecked(delay=math.nan)
     fail(spoilt, 5)
     assert refusal(spoilt).retry_after == pytest.approx(10, abs=0.5)
 

@@ -384,7 +384,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "WEBHOOK_TIMEOUT", SHORT)
 
 
-def told_in_time() -> int:
+def notices_sent_in_time() -> int:
     """Open a circuit and send the notice, within a time limit."""
     open_circuit()
     return in_time(notify, 8)
@@ -396,7 +396,7 @@ def test_a_webhook_that_is_silent_is_given_up(
 ) -> None:
     with silent_remote() as remote:
         told.CIRCUITS = with_webhook(told, remote.url)
-        assert told_in_time() == 0
+        assert notices_sent_in_time() == 0
     assert "Could not tell of payments by webhook: ReadTimeout" in caplog.text
 
 
@@ -405,7 +405,7 @@ def test_a_webhook_that_is_silent_is_given_up(
 def test_a_webhook_that_drips_is_given_up(told: Settings, where: str) -> None:
     with serving(raw.DRIPS[where]()) as remote:
         told.CIRCUITS = with_webhook(told, remote.url)
-        assert told_in_time() == 0
+        assert notices_sent_in_time() == 0
 
 
 @pytest.mark.parametrize("status", ["200 OK", "302 Found", "500 Oops"])
@@ -420,5 +420,5 @@ def test_what_a_webhook_answers_is_not_read(told: Settings, status: str) -> None
 
     with serving(without_end) as remote:
         told.CIRCUITS = with_webhook(told, remote.url)
-        assert told_in_time() == (1 if status == "200 OK" else 0)
+        assert notices_sent_in_time() == (1 if status == "200 OK" else 0)
     assert sum(sent) < 20_000_000, "as much as buffers take"
