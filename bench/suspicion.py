@@ -42,7 +42,7 @@ class Calls(NamedTuple):
 def call_for(
     start: float, is_broken: bool, rate: float, seconds: float, options: dict[str, Any]
 ) -> Calls:
-    """Make ``rate`` calls a second for some seconds, and count what became of them."""
+    """Make ``rate`` calls a second for some seconds, and count those let through and refused."""
     import circuits
 
     from .databases import circuits_on

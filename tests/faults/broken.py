@@ -53,7 +53,7 @@ class Calls:
 
 
 def fail_alone(name: str) -> dict[str, int]:
-    """Make failing calls until this process was often told that it is alone; return the counts."""
+    """Make failing calls until many refusals said that this process is alone; return the counts."""
     calls = Calls(name, fails=True)
     say_and_wait("well")
     deadline = time.monotonic() + PATIENCE

@@ -23,7 +23,7 @@ MOST_REFUSED = 0.25
 def test_one_broken_process_opens_nothing_for_the_others(
     settings: Settings, snapshot_seconds: float
 ) -> None:
-    """Promise: one broken process never opens a circuit for the others, and is told so."""
+    """Promise: one broken process never opens a circuit for the others; its refusals say so."""
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": snapshot_seconds}
     CircuitFactory.create(name="payments", delay=60)
     well = [start_worker("succeed_beside", name="payments") for _ in range(WELL)]

@@ -235,7 +235,7 @@ def shares_of(failing: dict[int, float], seconds: int, of: Policy) -> list[float
     """Return the share refused at the end of each second, while a share of the calls fails.
 
     Args:
-        failing: From which second on which share of the calls fails.
+        failing: The share of the calls that fail, by the second from which it applies.
     """
     random, state, share, told = Random(1), Status(), 0.0, []
     for second in range(seconds):

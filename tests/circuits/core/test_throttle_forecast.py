@@ -29,7 +29,7 @@ def told(of: Policy, traffic: Traffic, timeout: float = 10.0) -> Throttling:
 
 
 class Site:
-    """Calls that come at random, through the real machine, each of which is answered at once."""
+    """Calls at random moments through the real machine, each of which is answered at once."""
 
     def __init__(self, of: Policy, traffic: Traffic) -> None:
         self.policy, self.traffic = of, traffic
@@ -62,7 +62,7 @@ class Site:
             self.call(failing)
 
     def until(self, share: float, failing: float) -> float:
-        """Return the seconds until as large a share is refused; for 0 until none is."""
+        """Return the seconds until at least a share is refused; for a share of 0, until none is."""
         began = self.now
         while (self.share > 0) if not share else (self.share < share):
             self.call(failing)

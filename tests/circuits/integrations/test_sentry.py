@@ -1,4 +1,4 @@
-"""What Sentry is told of changes of state: breadcrumbs and, by choice, issues."""
+"""What Sentry records of changes of state: breadcrumbs and, by choice, issues."""
 
 from __future__ import annotations
 
