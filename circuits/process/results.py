@@ -74,7 +74,7 @@ def succeed_in_memory(ticket: Ticket, began_at: float) -> bool:
     gate = ticket.gate
     now = monotonic()
     if now < gate.view.plain_until and (
-        not held() if ticket.is_plain else nesting.leave_alone(ticket)
+        not (gate.has_entered and held()) if ticket.is_plain else nesting.leave_alone(ticket)
     ):
         tallies = gate.tallies
         if not ticket.is_plain:
