@@ -17,6 +17,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from circuits import urls as pages
+from circuits.console.policy_form import SHARES
 from circuits.models import POLICY_FIELDS, Circuit, Recording, Transition
 from circuits.steering.operations import OPERATIONS
 from tests.factories import CircuitFactory, TransitionFactory
@@ -82,7 +83,10 @@ LOOKING: dict[str, frozenset[str]] = {
     "metrics": MONITORS,
 }
 
-FORM = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
+_POLICY = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
+
+#: The data of a new circuit's form, which takes shares in percent.
+FORM = _POLICY | {name: 100 * _POLICY[name] for name in SHARES}
 
 LOG = "django_admin_log"
 CIRCUITS, TRANSITIONS = Circuit._meta.db_table, Transition._meta.db_table
