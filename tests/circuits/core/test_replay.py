@@ -118,7 +118,7 @@ def test_a_share_of_the_calls_opens_by_rate() -> None:
     assert played("." * 40 + "f" * 5, calls).openings == 1
 
 
-@pytest.mark.parametrize("strategy", Strategy)
+@pytest.mark.parametrize("strategy", [Strategy.CONSECUTIVE, Strategy.RATE])
 def test_a_slow_call_counts_before_it_ends(strategy: Strategy) -> None:
     policy = Policy(
         strategy=strategy, threshold=3, minimum_calls=3, slow_call_seconds=2, slow_call_rate=0.9
@@ -127,6 +127,16 @@ def test_a_slow_call_counts_before_it_ends(strategy: Strategy) -> None:
     assert found.openings == 1
     assert found.stays[0].until == SINCE + 4, "the third call is slow after two seconds"
     assert played("....." * 4, Policy(threshold=3), seconds=8.0).openings == 0
+
+
+def test_a_throttled_circuit_refuses_a_share_of_slow_calls_and_never_opens() -> None:
+    policy = Policy(
+        strategy=Strategy.THROTTLE, minimum_calls=3, slow_call_seconds=2, slow_call_rate=0.5
+    )
+    calls = [Call(SINCE + each + 8, 8.0, Ending.GOOD) for each in range(100)]
+    found = replay(calls, policy, SINCE, SINCE + 110, Random(17).random)
+    assert found.openings == 0
+    assert 50 <= found.good_refused <= 95
 
 
 def test_a_share_enforced_spares_that_share() -> None:
