@@ -31,6 +31,13 @@ from tests.serving import project, serving
 
 # --hypothesis-profile chooses it where the same tests run on other versions and databases.
 hypothesis.settings.register_profile("brief", max_examples=20)
+# For tests.mutants, which asks whether a test fails, not by what simplest example.
+hypothesis.settings.register_profile(
+    "mutants",
+    max_examples=20,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    database=None,
+)
 
 #: The fixtures and marks of tests that use a database.
 OF_A_DATABASE = {"committed", "db", "project_databases", "site", "transactional_db"}

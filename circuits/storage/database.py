@@ -630,9 +630,7 @@ def _transition(circuit_id: int, change: Change, note: Note) -> Transition:
         from_mode=change.from_mode.value,
         to_mode=change.to_mode.value,
         reason=change.reason.value,
-        detail=one_line(
-            "; last: ".join(filter(None, [change.evidence, note.reason or note.error]))
-        ),
+        detail=_detail(change, note),
         actor=one_line(note.actor, ACTOR_LENGTH),
         generation=change.generation,
         at=to_datetime(change.at),

@@ -30,11 +30,23 @@ TESTS: Final[dict[str, list[str]]] = {
         "tests/circuits/storage",
         "tests/circuits/steering/test_handle.py",
         "tests/circuits/process/test_promises.py",
+        "tests/circuits/reports/test_statistics.py",
+        "tests/circuits/test_routers.py",
+        "tests/circuits/test_tasks.py",
         "tests/circuits/test_testing.py",
     ],
     "process": ["tests/circuits/process"],
     "calls": ["tests/circuits/calls"],
 }
+
+#: How pytest runs them. A fault may keep a test from ending, so each has a short time. Tests that
+#: start processes take seconds, and every fault that survives would run them all.
+OPTIONS: Final = [
+    *("-p", "no:cacheprovider"),
+    *("--timeout", "30"),
+    *("--hypothesis-profile", "mutants"),
+    *("-k", "not processes and not restart"),
+]
 
 #: The files that tests need in addition to the package and themselves.
 ALSO: Final = ["cbproject", "mockapi", "manage.py", "README.md", "docs"]
@@ -99,7 +111,7 @@ def copied(room: str) -> Path:
             f'only_mutate = ["circuits/{room}/*"]\n'
             f"also_copy = {ALSO}\n"
             f"pytest_add_cli_args_test_selection = {TESTS[room]}\n"
-            'pytest_add_cli_args = ["-p", "no:cacheprovider"]\n'
+            f"pytest_add_cli_args = {OPTIONS}\n"
             # A process that has run tests has threads and open databases. A fork breaks them, and
             # then every fault seems to be noticed.
             'process_isolation = "forkserver"\n'

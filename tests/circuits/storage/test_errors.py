@@ -123,6 +123,70 @@ def test_what_is_tried_again_says_so(caplog: pytest.LogCaptureFixture) -> None:
     assert "Another transaction was in the way" in caplog.text
 
 
+class Conflicts:
+    """Work that meets a conflict a number of times before it succeeds."""
+
+    def __init__(self, number: int, error: OperationalError) -> None:
+        self.left, self.attempts, self.error = number, 0, error
+
+    def __call__(self) -> int:
+        self.attempts += 1
+        if self.left:
+            self.left -= 1
+            raise self.error
+        return self.attempts
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Collect the seconds that are waited between attempts; nobody waits."""
+    seconds: list[float] = []
+    monkeypatch.setattr(errors.time, "sleep", seconds.append)
+    monkeypatch.setattr(errors, "random", lambda: 0.5)
+    return seconds
+
+
+def test_a_conflict_is_tried_again_after_pauses_that_grow(pauses: list[float]) -> None:
+    conflicts = Conflicts(errors.ATTEMPTS - 1, OperationalError(1213, "Deadlock found"))
+    assert errors.retried("circuits", conflicts) == errors.ATTEMPTS
+    assert pauses == [errors.PAUSE * each for each in (0.5, 1, 1.5)]
+
+
+def test_one_conflict_too_many_is_raised(pauses: list[float]) -> None:
+    conflicts = Conflicts(errors.ATTEMPTS, OperationalError(1213, "Deadlock found"))
+    with pytest.raises(OperationalError, match="Deadlock"):
+        errors.retried("circuits", conflicts)
+    assert conflicts.attempts == errors.ATTEMPTS
+
+
+def test_an_outage_is_not_tried_again(pauses: list[float]) -> None:
+    outage = Conflicts(1, OperationalError(2006, "Server has gone away"))
+    with pytest.raises(OperationalError, match="gone away"):
+        errors.retried("circuits", outage)
+    assert (outage.attempts, pauses) == (1, [])
+
+
+def test_a_conflict_in_a_transaction_of_the_site_is_not_tried_again(pauses: list[float]) -> None:
+    conflict = Conflicts(1, OperationalError(1213, "Deadlock found"))
+    with transaction.atomic(using="circuits"), pytest.raises(OperationalError):
+        errors.retried("circuits", conflict)
+    assert (conflict.attempts, pauses) == (1, [])
+
+
+@pytest.mark.parametrize("name", ["sqlstate", "pgcode", "sqlite_errorcode"])
+def test_a_driver_keeps_the_code_at_the_cause_of_the_error(name: str) -> None:
+    cause, error = Exception(), OperationalError("failed")
+    setattr(cause, name, "40001")
+    error.__cause__ = cause
+    assert code_of(error) == "40001"
+    assert is_conflict(error)
+
+
+def test_a_database_that_does_not_answer_leaves_it_in_doubt() -> None:
+    assert str(errors.SilentError()) == "it has been asked and does not answer"
+    assert code_of(errors.SilentError()) is None
+
+
 def test_a_connection_is_not_closed_under_somebodys_transaction() -> None:
     with transaction.atomic(using="circuits"):
         CircuitFactory.create(name="payments")

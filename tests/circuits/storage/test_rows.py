@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -13,13 +14,16 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytest_django import Settings
 
+from circuits.core.injection import Injection
 from circuits.core.policy import POLICY_LIMITS, Policy
-from circuits.core.status import Lease, Mode, State, Status, Step
+from circuits.core.status import Lease, Mode, Quarantine, State, Status, Step
 from circuits.core.windows import Bucket, Window
 from circuits.models import Circuit
 from circuits.process import runtime
 from circuits.storage.database import DatabaseStore
+from circuits.storage.rows import injection_of, status_of
 from tests.calls import fail, refusal, succeed
 from tests.factories import CircuitFactory
 
@@ -116,6 +120,7 @@ def test_a_form_takes_no_number_that_is_none(name: str, value: float) -> None:
 
 moment = st.integers(0, 4_000_000_000).map(float)
 moments = st.none() | moment
+processes = st.sampled_from(["", "one", "another"])
 
 statuses = st.builds(
     Status,
@@ -125,6 +130,7 @@ statuses = st.builds(
     failure_count=st.integers(0, 2**31 - 1),
     run_started_at=moments,
     opened_at=moments,
+    down_since=moments,
     retry_at=moment,
     reopen_count=st.integers(0, 2**31 - 1),
     trial_successes=st.integers(0, 2**31 - 1),
@@ -138,6 +144,16 @@ statuses = st.builds(
         st.text("gfs", max_size=5),
     ),
     changed_at=moments,
+    mode_until=moments,
+    run_by=processes,
+    accuser=processes,
+    quarantines=st.lists(
+        st.builds(Quarantine, processes, moment, moment, st.integers(0, 99), st.just("token")),
+        max_size=2,
+    ).map(tuple),
+    succeeded_by=processes,
+    other_succeeded_at=moments,
+    injection=st.none() | st.builds(Injection, st.floats(0, 1), st.floats(0, 60), moment),
 )
 
 
@@ -149,3 +165,85 @@ def test_a_status_is_read_as_it_was_written(status: Status) -> None:
     store = DatabaseStore()
     store.change("payments", lambda row: Step(status))
     assert store.read("payments").status == status
+
+
+# Times without a time zone ------------------------------------------------------------------------
+
+
+def local(hour: int, minute: int) -> datetime:
+    """Return a local time of the day on which clocks in Amsterdam repeat the hour after two."""
+    return datetime(2026, 10, 25, hour, minute, tzinfo=UTC).replace(tzinfo=None)
+
+
+#: Half past two, which comes twice.
+HALF_PAST_TWO = local(2, 30)
+FIRST = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
+SECOND = FIRST + 3600
+
+
+@pytest.fixture
+def _local_time(settings: Settings) -> None:
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "Europe/Amsterdam"
+
+
+def read_at(now: float, **values: Any) -> Any:
+    """Return a row as it is read at a time of the database's clock."""
+    row = Circuit(name="payments", **values)
+    row.db_now = round(now * 1_000_000)  # type: ignore[attr-defined]
+    return row
+
+
+@pytest.mark.usefixtures("_local_time")
+@pytest.mark.parametrize(
+    ("column", "attribute"),
+    [
+        ("run_started_at", "run_started_at"),
+        ("opened_at", "opened_at"),
+        ("down_since", "down_since"),
+        ("recovered_at", "recovered_at"),
+        ("state_changed_at", "changed_at"),
+        ("last_success_at", "last_success_at"),
+        ("other_succeeded_at", "other_succeeded_at"),
+    ],
+)
+def test_what_has_been_was_as_late_as_it_can_have_been(column: str, attribute: str) -> None:
+    for now, moment in ((SECOND + 1, SECOND), (SECOND - 1, FIRST)):
+        status = status_of(read_at(now, **{column: HALF_PAST_TWO}))
+        assert getattr(status, attribute) == moment
+
+
+@pytest.mark.usefixtures("_local_time")
+@pytest.mark.parametrize(
+    ("column", "since"),
+    [
+        ("retry_at", "opened_at"),
+        ("mode_until", "state_changed_at"),
+        ("injected_until", "state_changed_at"),
+    ],
+)
+def test_what_is_to_come_is_not_before_it_was_decided(column: str, since: str) -> None:
+    def end(began: datetime | None) -> float | None:
+        status = status_of(read_at(SECOND + 1200, **{column: HALF_PAST_TWO, since: began}))
+        if column == "injected_until":
+            return None if status.injection is None else status.injection.until
+        return status.retry_at if column == "retry_at" else status.mode_until
+
+    assert end(local(2, 45)) == SECOND
+    assert end(local(1, 45)) == FIRST
+    assert end(None) == FIRST
+
+
+# Injected faults ----------------------------------------------------------------------------------
+
+
+def test_injected_faults_are_found_while_they_go_on(settings: Settings) -> None:
+    until = datetime(2026, 10, 25, tzinfo=UTC)
+    end = until.timestamp()
+    faults = {"injected_failures": 0.5, "injected_delay": 2.0, "injected_until": until}
+    settings.CIRCUITS = {**settings.CIRCUITS, "ALLOW_INJECTION": True}
+    assert injection_of(read_at(end - 60, **faults)) == Injection(0.5, 2.0, end)
+    assert injection_of(read_at(end, **faults)) is None
+    assert injection_of(read_at(end - 60)) is None
+    settings.CIRCUITS = {**settings.CIRCUITS, "ALLOW_INJECTION": False}
+    assert injection_of(read_at(end - 60, **faults)) is None
