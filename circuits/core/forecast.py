@@ -26,7 +26,7 @@ from itertools import accumulate
 from math import ceil, exp, floor, inf, lgamma, log, log1p, log10, sqrt
 from typing import Any, Final
 
-from .machine import grown_delay
+from .machine import MOST_GROWTHS, grown_delay
 from .policy import POLICY_LIMITS, Policy, Strategy
 from .windows import BUCKETS, least_calls
 
@@ -42,6 +42,9 @@ NEVER: Final = -80.0
 
 #: The probability below which a number of failures is left out.
 NEGLIGIBLE: Final = 1e-18
+
+#: The digits after the point that are kept before a number is rounded up.
+DIGITS: Final = 6
 
 #: The numerator of the rule of three.
 RULE_OF_THREE: Final = 3.0
@@ -133,11 +136,11 @@ def forecast(plan: Plan, traffic: Traffic) -> Forecast:
         hang=hang,
         lost_before=inf if hang is None else hang.calls * plan.timeout,
         lost_per_minute=_lost_in_trials(plan, traffic, reopened=0),
-        lost_per_minute_later=_lost_in_trials(plan, traffic, reopened=64),
+        lost_per_minute_later=_lost_in_trials(plan, traffic, reopened=MOST_GROWTHS),
         chance=chance.calls / traffic.calls_per_second,
         chance_of_start=chance.of_start,
         recovery=_recovery(plan, traffic, reopened=0),
-        recovery_later=_recovery(plan, traffic, reopened=64),
+        recovery_later=_recovery(plan, traffic, reopened=MOST_GROWTHS),
     )
 
 
@@ -208,7 +211,7 @@ def _shorter_timeout(plan: Plan, traffic: Traffic) -> float | None:
 def _rounded_up(seconds: float) -> float:
     """Return a length of time rounded up to one digit, such as 0.7, 2 or 30."""
     unit = 10.0 ** floor(log10(seconds)) if seconds > 0 else 1.0
-    return ceil(round(seconds / unit, 6)) * unit
+    return ceil(round(seconds / unit, DIGITS)) * unit
 
 
 def _seldom(plan: Plan, traffic: Traffic, field: str, value: float) -> bool:
@@ -219,8 +222,8 @@ def _seldom(plan: Plan, traffic: Traffic, field: str, value: float) -> bool:
 def _higher_threshold(plan: Plan, traffic: Traffic, expected: Forecast) -> float | None:
     if plan.policy.strategy is not Strategy.CONSECUTIVE or expected.chance >= OFTEN:
         return None
-    higher = (n for n in THRESHOLDS if n > plan.policy.threshold)
-    return next((n for n in higher if _seldom(plan, traffic, "threshold", n)), None)
+    # A lower threshold opens it more often, so the first one that is high enough is higher.
+    return next((n for n in THRESHOLDS if _seldom(plan, traffic, "threshold", n)), None)
 
 
 def _lower_threshold(plan: Plan, traffic: Traffic, expected: Forecast) -> float | None:
@@ -373,10 +376,9 @@ def _hazard(policy: Policy, window: float, share: float) -> float:
     spread = sqrt(window)
     least = max(1, int(window - 5 * spread))
     numbers = range(least, int(window + 5 * spread) + 2, max(1, int(spread / 6)))
-    weights = [exp(n * log(window) - window - lgamma(n + 1)) for n in numbers]
-    hazards = [_hazard_at(policy, number, share) for number in numbers]
-    total = sum(weight * hazard for weight, hazard in zip(weights, hazards, strict=True))
-    return total / sum(weights)
+    weights = {n: exp(n * log(window) - window - lgamma(n + 1)) for n in numbers}
+    total = sum(weight * _hazard_at(policy, n, share) for n, weight in weights.items())
+    return total / sum(weights.values())
 
 
 def _hazard_at(policy: Policy, calls: int, share: float) -> float:
@@ -465,15 +467,13 @@ def _distribution(probabilities: list[float]) -> Callable[[int], float]:
     sums = list(accumulate(probabilities))
 
     def at_most(number: int) -> float:
-        return sums[min(number, len(sums) - 1)] if number >= 0 and sums else 0.0
+        return sums[min(number, len(sums) - 1)] if number >= 0 else 0.0
 
     return at_most
 
 
 def binomial(calls: int, share: float) -> list[float]:
     """Return the probability of each number of failures among ``calls`` calls."""
-    if calls < 0:
-        return []
     failed, passed, all_ways = log(share), log1p(-share), lgamma(calls + 1)
     return [
         exp(all_ways - lgamma(k + 1) - lgamma(calls - k + 1) + k * failed + (calls - k) * passed)

@@ -54,6 +54,10 @@ CLOCK_SKEW: Final = 1.0
 #: The longest ``retry_after`` of a refusal in half_open, in seconds: most trials end sooner.
 TRIAL_RETRY_SECONDS: Final = 1.0
 
+#: The most failed recoveries that grow the delay. 100 ** 64 still fits in a float, and any cap is
+#: reached long before.
+MOST_GROWTHS: Final = 64
+
 
 # Asking for a permit ---------------------------------------------------------------------------
 
@@ -485,8 +489,7 @@ def opening_of(status: Status) -> int:
 
 def grown_delay(policy: Policy, reopen_count: int, chance: float) -> float:
     """Return the seconds to wait after ``reopen_count`` failed recoveries, jitter included."""
-    # 100 ** 64 still fits in a float, and any cap is reached long before.
-    grown = policy.delay * policy.backoff_factor ** min(reopen_count, 64)
+    grown = policy.delay * policy.backoff_factor ** min(reopen_count, MOST_GROWTHS)
     capped = min(grown, max(policy.max_delay, policy.delay))
     return capped * (1 - policy.jitter * chance)
 

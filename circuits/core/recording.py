@@ -72,7 +72,7 @@ def unpacked(data: bytes, since: float) -> Iterator[Call]:
 
 
 def _step(seconds: float) -> int:
-    return min(255, max(0, round(8 * log2(max(seconds * 1000, 1.0)))))
+    return min(255, round(8 * log2(max(1.0, seconds * 1000))))
 
 
 def _varint(number: int) -> bytes:

@@ -25,6 +25,21 @@ def test_a_granted_retry_is_within_each_budget(share: float, spendings: list[Spe
         assert any(each.retries + 2 > share * each.calls + FLOOR for each in spendings)
 
 
+def test_the_last_retry_of_every_budget_is_granted_and_none_after_it() -> None:
+    policy = Policy(retry_share=0.2)
+    last, spent, plenty = Spending(100, 29), Spending(100, 30), Spending(1_000, 0)
+    assert budget.may_retry(policy, last)
+    assert not budget.may_retry(policy, spent)
+    assert budget.may_retry(policy, plenty, last)
+    assert not budget.may_retry(policy, plenty, spent)
+    assert not budget.may_retry(policy, spent, plenty)
+
+
+def test_the_lesser_of_two_spendings_is_that_of_each_number() -> None:
+    assert Spending(5, 2).at_most(Spending(3, 4)) == Spending(3, 2)
+    assert Spending(5, 2).plus(Spending(3, 4)) == Spending(8, 6)
+
+
 @given(SHARES)
 def test_a_process_at_rest_may_retry(share: float) -> None:
     assert budget.may_retry(Policy(retry_share=share), Spending(), Spending())

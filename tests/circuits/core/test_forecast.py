@@ -17,13 +17,21 @@ import pytest
 
 from circuits.core import machine
 from circuits.core.forecast import (
+    LATE,
+    MOST_CALLS,
+    OFTEN,
+    SELDOM,
+    Better,
     Forecast,
     Plan,
     Traffic,
+    better,
+    binomial,
     chance_of,
     forecast,
     hazard_of,
     noticed,
+    with_value,
 )
 from circuits.core.policy import Policy, Strategy
 from circuits.core.status import Failure, Permit, State, Status
@@ -186,6 +194,67 @@ def test_what_always_fails_opens_as_soon_as_it_may(policy: Policy) -> None:
     assert chance_of(policy, Traffic(calls_per_second=1, failure_share=1)).calls == soonest
 
 
+@pytest.mark.parametrize(
+    ("policy", "share", "calls", "of_start"),
+    [
+        (rate(window_calls=20, minimum_calls=10, failure_rate=0.4), 0.2, 185.889, 0.144179),
+        (rate(window_calls=10, minimum_calls=10, failure_rate=0.5), 0.05, 36463.2, 6.36898e-05),
+        (rate(window_calls=4, minimum_calls=2, failure_rate=1), 0.3, 160.173, 0.09),
+        (rate(window_calls=30, minimum_calls=20, failure_rate=0.3), 0.5, 20.1464, 0.995473),
+        (rate(window_calls=3, minimum_calls=1, failure_rate=0.3), 0.2, 5.0, 0.488),
+        (rate(window_calls=1000, minimum_calls=10, failure_rate=0.9), 0.01, inf, 9.91e-18),
+        (rate(window_seconds=30, minimum_calls=10, failure_rate=0.4), 0.25, 153.856, 0.284202),
+        (rate(window_seconds=20, minimum_calls=16, failure_rate=0.2), 0.05, 1061.90, 0.0132360),
+        (rate(window_seconds=3000, minimum_calls=100, failure_rate=0.1), 0.08, 1496726.4, 0.454032),
+    ],
+)
+def test_the_formulas_keep_their_digits(
+    policy: Policy, share: float, calls: float, of_start: float
+) -> None:
+    """The simulations above are too coarse to notice a small mistake in a formula."""
+    chance = chance_of(policy, Traffic(calls_per_second=1, failure_share=share))
+    assert chance.calls == pytest.approx(calls, rel=1e-5)
+    assert chance.of_start == pytest.approx(of_start, rel=1e-5, abs=1e-20)
+
+
+@pytest.mark.parametrize(
+    ("failures", "window", "share", "hazard"),
+    [
+        (2, 2, 0.5, 0.210607),
+        (3, 3, 0.2, 0.00654811),
+        (2, 8, 0.05, 0.0120792),
+        (3, 10, 0.1, 0.0143979),
+        (5, 20, 0.2, 0.0410472),
+        (12, 12, 0.5, 0.000122257),
+        (6, 10, 0.9, 0.794739),
+        (40, 60, 0.05, 8.42807e-38),
+        (7, 6, 0.5, 0.0),
+    ],
+)
+def test_naus_keeps_his_digits(failures: int, window: int, share: float, hazard: float) -> None:
+    assert hazard_of(failures, window, share) == pytest.approx(hazard, rel=1e-5, abs=0)
+
+
+def test_a_run_that_is_too_long_to_count_never_comes() -> None:
+    traffic = Traffic(calls_per_second=1, failure_share=0.1)
+    assert chance_of(Policy(threshold=1_000), traffic).calls == inf
+    assert chance_of(Policy(threshold=2), traffic).calls == pytest.approx(110)
+
+
+def test_a_window_of_very_many_calls_is_computed_as_one_of_fewer() -> None:
+    policy = rate(window_seconds=3_600, minimum_calls=10, failure_rate=0.3)
+    chances = [
+        chance_of(policy, Traffic(calls_per_second=calls / 3_600, failure_share=0.29)).calls
+        for calls in (1.5 * MOST_CALLS, 2 * MOST_CALLS)
+    ]
+    assert chances[0] == chances[1] < inf
+
+
+def test_the_binomial_distribution_is_that_of_independent_calls() -> None:
+    assert binomial(3, 0.2) == pytest.approx([0.512, 0.384, 0.096, 0.008])
+    assert binomial(0, 0.2) == pytest.approx([1])
+
+
 # An outage -------------------------------------------------------------------------------------
 
 
@@ -313,3 +382,179 @@ def test_after_a_long_outage_the_grown_delay_comes_first() -> None:
     found = told(policy, calls_per_second=10)
     assert found.recovery == pytest.approx(10.1)
     assert found.recovery_later == pytest.approx(120.1)
+
+
+# To the digit ----------------------------------------------------------------------------------
+
+
+def test_trials_of_a_remote_that_hangs_cost_their_share_of_each_minute() -> None:
+    policy = Policy(delay=5, backoff_factor=2, max_delay=40, jitter=0.5)
+    found = told(policy, 3, calls_per_second=2)
+    # Each cycle is a delay, the time until a call comes, and the time until the trial has failed.
+    assert found.lost_per_minute == pytest.approx(60 * 3 / (5 + 0.5 + 3))
+    assert found.lost_per_minute_later == pytest.approx(60 * 3 / (40 * 0.75 + 0.5 + 3))
+    four = told(replace(policy, half_open_max_calls=4), 3, calls_per_second=2)
+    assert four.lost_per_minute == pytest.approx(4 * found.lost_per_minute)
+    seven = told(replace(policy, half_open_max_calls=100), 3, calls_per_second=2)
+    assert seven.lost_per_minute == pytest.approx(7 * found.lost_per_minute), "no more calls come"
+    slow = told(replace(policy, slow_call_seconds=1), 3, calls_per_second=2)
+    assert slow.lost_per_minute == pytest.approx(60 * 3 / (5 + 0.5 + 1))
+    slower = told(replace(policy, slow_call_seconds=9), 3, calls_per_second=2)
+    assert slower.lost_per_minute == found.lost_per_minute
+
+
+def test_a_recovery_takes_the_delay_the_trials_and_the_ramp_up() -> None:
+    policy = Policy(
+        delay=10,
+        backoff_factor=2,
+        max_delay=40,
+        jitter=0.5,
+        success_threshold=5,
+        half_open_max_calls=2,
+        ramp_up_seconds=30,
+    )
+    found = told(policy, calls_per_second=2, typical_seconds=0.3)
+    assert found.recovery == pytest.approx(10 + 5 / 2 + 3 * 0.3 + 30)
+    assert found.recovery_later == pytest.approx(40 + 5 / 2 + 3 * 0.3 + 30)
+    assert told(policy, calls_per_second=2).recovery == pytest.approx(10 + 5 / 2 + 30)
+
+
+@pytest.mark.parametrize(
+    ("policy", "share", "hangs", "failures"),
+    [
+        # A window of 57 calls on average, since half of a bucket is missing.
+        (rate(window_seconds=60, failure_rate=0.5), 0.0, 0, 57 * 0.5),
+        (rate(window_seconds=60, failure_rate=0.5), 0.2, 0, 57 * 0.375),
+        (rate(window_seconds=60, failure_rate=0.5), 0.6, 0, 1),
+        (rate(window_calls=40, failure_rate=0.5), 0.2, 5, 40 * 0.375),
+        (rate(window_seconds=60, failure_rate=0.5), 0.2, 7, 50 * 0.375),
+        (rate(window_seconds=60, failure_rate=1), 1.0, 0, 1),
+        # The window has nearly run empty, so the minimum of calls decides.
+        (rate(window_seconds=60, failure_rate=0.5, minimum_calls=20), 0.2, 47, 20),
+        (rate(window_seconds=60, failure_rate=0.5, minimum_calls=20), 0.2, 37, 7.5),
+        (rate(window_calls=10, minimum_calls=10, failure_rate=0.01), 0.0, 0, 1),
+    ],
+)
+def test_an_outage_opens_a_window_with_the_failures_that_are_missing(
+    policy: Policy, share: float, hangs: float, failures: float
+) -> None:
+    plan, traffic = (
+        Plan(policy=policy, timeout=60),
+        Traffic(calls_per_second=1, failure_share=share),
+    )
+    found = noticed(plan, traffic, known_after=hangs)
+    assert found is not None
+    assert found.seconds == pytest.approx(failures + hangs)
+
+
+# Better values ---------------------------------------------------------------------------------
+
+
+def proposed(policy: Policy, timeout: float = 10.0, **traffic: float) -> list[Better]:
+    return list(better(Plan(policy=policy, timeout=timeout), Traffic(**traffic)))
+
+
+def summed_up(found: list[Better]) -> list[tuple[str, float, str]]:
+    return [(each.field, each.value, each.why) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("slow", "timeout", "value"),
+    [
+        (0.7, 10, 3.0),
+        (0.7, 6, 3.0),
+        (0.7, 5.9, None),
+        (0.2, 10, 0.6),  # three times as long is a hair more
+        (0.01, 10, 0.5),
+        (0.0, 10, 0.5),
+        (4.1, 100, 20.0),
+        (None, 10, None),
+    ],
+)
+def test_a_timeout_far_beyond_slow_answers_is_proposed_to_be_shorter(
+    slow: float | None, timeout: float, value: float | None
+) -> None:
+    plan = Plan(policy=Policy(), timeout=timeout)
+    traffic = Traffic(calls_per_second=1, slow_seconds=slow)
+    found = list(better(plan, traffic))
+    if value is None:
+        assert found == []
+        return
+    [proposal] = found
+    assert (proposal.field, proposal.why) == ("timeout", "hang")
+    assert proposal.value == pytest.approx(value)
+    assert proposal.expected == forecast(replace(plan, timeout=proposal.value), traffic)
+
+
+def test_a_threshold_that_chance_reaches_too_often_is_proposed_to_be_higher() -> None:
+    policy = Policy(threshold=2)
+    [found] = proposed(policy, calls_per_second=2, failure_share=0.1)
+    # Six in a row come every 1.1 million calls, and seven every 11 million.
+    assert (found.field, found.value, found.why) == ("threshold", 7, "chance")
+    assert found.expected == told(Policy(threshold=7), calls_per_second=2, failure_share=0.1)
+    assert proposed(Policy(threshold=7), calls_per_second=2, failure_share=0.1) == []
+
+
+def test_no_other_threshold_is_proposed_where_none_would_do() -> None:
+    assert proposed(Policy(threshold=2), calls_per_second=2, failure_share=0.99) == []
+
+
+@pytest.mark.parametrize("seconds", [OFTEN, SELDOM])
+def test_a_chance_that_is_just_rare_enough_is_rare_enough(seconds: float) -> None:
+    """For runs of three; for a longer threshold, chance is rarer."""
+    calls = chance_of(Policy(threshold=3), Traffic(calls_per_second=1, failure_share=0.01)).calls
+    traffic = {"calls_per_second": calls / seconds, "failure_share": 0.01}
+    assert told(Policy(threshold=3), **traffic).chance == seconds
+    assert proposed(Policy(threshold=3), **traffic) == []
+    if seconds == SELDOM:
+        assert summed_up(proposed(Policy(threshold=2), **traffic)) == [("threshold", 3, "chance")]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "calls_per_second", "share", "value"),
+    [
+        (100, 1, 0.001, 3),
+        (4, 0.05, 0.001, 2),  # half as many, and no fewer
+        (6, 0.1, 0.001, None),  # noticed within a minute
+        (4, 0.05, 0.1, None),  # two in a row would come by chance
+        (4, 0.05, 0.0, 2),
+    ],
+)
+def test_a_threshold_that_notices_an_outage_late_is_proposed_to_be_lower(
+    threshold: int, calls_per_second: float, share: float, value: float | None
+) -> None:
+    traffic = {"calls_per_second": calls_per_second, "failure_share": share}
+    found = [
+        each for each in proposed(Policy(threshold=threshold), **traffic) if each.why != "chance"
+    ]
+    assert summed_up(found) == ([] if value is None else [("threshold", value, "outage")])
+    outage = told(Policy(threshold=threshold), **traffic).outage
+    assert outage is not None
+    assert (outage.seconds > LATE) == (threshold != 6)
+
+
+def test_a_failure_rate_that_chance_reaches_too_often_is_proposed_to_be_higher() -> None:
+    policy = rate(window_calls=50, minimum_calls=50, failure_rate=0.3)
+    traffic = Traffic(calls_per_second=1, failure_share=0.2)
+    [found] = better(Plan(policy=policy, timeout=10), traffic)
+    assert (found.field, found.why) == ("failure_rate", "chance")
+    assert found.expected.chance >= SELDOM
+    lower = with_value(Plan(policy=policy, timeout=10), "failure_rate", found.value - 0.05)
+    assert lower.policy.failure_rate > 0.3
+    assert forecast(lower, traffic).chance < SELDOM
+    assert list(better(with_value(lower, "failure_rate", found.value), traffic)) == []
+
+
+@pytest.mark.parametrize(
+    ("calls_per_second", "value"), [(0.01, 2_000.0), (0.009, 3_000.0), (0.0001, None), (1, None)]
+)
+def test_a_window_of_too_few_calls_is_proposed_to_be_longer(
+    calls_per_second: float, value: float | None
+) -> None:
+    found = proposed(rate(minimum_calls=10), calls_per_second=calls_per_second)
+    assert summed_up(found) == ([] if value is None else [("window_seconds", value, "outage")])
+
+
+def test_what_is_well_is_left_alone() -> None:
+    for policy in (Policy(), rate(window_calls=50)):
+        assert proposed(policy, calls_per_second=1, failure_share=0.001, slow_seconds=4) == []

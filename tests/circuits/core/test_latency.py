@@ -32,6 +32,11 @@ def test_histograms_add_up_to_that_of_all(some: list[float], others: list[float]
     assert added(histogram(some), histogram(others)) == histogram(some + others)
 
 
+def test_no_histogram_of_other_buckets_is_added() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        added(EMPTY, EMPTY[1:])
+
+
 @given(durations, st.sampled_from([0.5, 0.95]))
 def test_a_quantile_is_in_the_bucket_of_the_true_one(taken: list[float], share: float) -> None:
     found = quantile(histogram(taken), share)
@@ -44,6 +49,8 @@ def test_a_quantile_is_in_the_bucket_of_the_true_one(taken: list[float], share: 
 def test_calls_are_spread_evenly_in_their_bucket() -> None:
     assert quantile(histogram([0.03] * 10), 0.5) == pytest.approx(0.035)
     assert quantile(histogram([0.015] * 9 + [7.0]), 0.95) == pytest.approx(7.5)
+    assert quantile(histogram([0.004] * 10), 0.5) == pytest.approx(0.005)
+    assert quantile(histogram([0.03] * 5 + [9.0] * 5), 0.5) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(("counts", "found"), [(EMPTY, None), (histogram([90.0] * 3), 20.0)])

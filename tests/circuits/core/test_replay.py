@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuits.core.policy import Policy, Strategy
-from circuits.core.recording import Call, Ending, packed, unpacked
+from circuits.core.recording import DURATIONS, Call, Ending, packed, unpacked
 from circuits.core.replay import Replayed, Stay, replay
 from circuits.core.status import State
 
@@ -46,6 +46,30 @@ def test_what_is_cut_off_is_read_as_far_as_it_goes(calls: list[Call], data: st.D
     cut = whole[: data.draw(st.integers(0, len(whole)))]
     found = list(unpacked(cut, SINCE))
     assert found == list(unpacked(whole, SINCE))[: len(found)]
+
+
+@pytest.mark.parametrize("ending", Ending)
+def test_a_gap_of_any_length_is_kept_to_the_millisecond(ending: Ending) -> None:
+    for gap in (*range(300), 4_095, 4_096, 524_287, 524_288):
+        calls = [Call(gap / 1000, 0.0, Ending.GOOD), Call(2 * gap / 1000, 0.0, ending)]
+        found = list(unpacked(packed(calls, 0.0), 0.0))
+        assert [call.ended_at for call in found] == [call.ended_at for call in calls]
+
+
+def test_a_gap_takes_one_byte_up_to_31_milliseconds() -> None:
+    sizes = [len(packed([Call(gap / 1000, 0.0, Ending.REFUSED)], 0.0)) for gap in (31, 32)]
+    assert sizes == [1, 2]
+
+
+def test_a_duration_beyond_the_longest_counts_as_the_longest() -> None:
+    [found] = unpacked(packed([Call(SINCE, 1e9, Ending.GOOD)], SINCE), SINCE)
+    assert found.seconds == DURATIONS[-1]
+
+
+def test_calls_that_seem_to_end_before_the_one_before_end_with_it() -> None:
+    """A clock may be set back by a little while calls are recorded."""
+    calls = [Call(0.050, 0.0, Ending.REFUSED), Call(0.040, 0.0, Ending.REFUSED)]
+    assert [call.ended_at for call in unpacked(packed(calls, 0.0), 0.0)] == [0.05, 0.05]
 
 
 def test_a_busy_circuit_takes_three_bytes_a_call() -> None:
