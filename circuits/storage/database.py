@@ -530,7 +530,7 @@ class DatabaseStore:
         if step.change is None:
             return Changed(before=before, step=step, error=note.error)
         transition = _transition(row.id, step.change, note)
-        transition.save(using=self.alias, force_insert=True)
+        transition.save(using=self.alias)
         return Changed(before=before, step=step, transition=transition, error=note.error)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from threading import Thread
 from typing import Any
@@ -16,15 +18,18 @@ from django.utils import timezone
 from pytest_django import Settings
 
 import circuits
-from circuits.core.status import Mode
-from circuits.models import Circuit, Heartbeat, Transition
+from circuits import once_a_minute
+from circuits.core.status import Change, Mode, Reason, State, Status, Step
+from circuits.models import ACTOR_LENGTH, Circuit, Heartbeat, Transition
 from circuits.moments import to_datetime, to_seconds
 from circuits.process import asking, entry, runtime
 from circuits.process.gate import Gate
 from circuits.signals import state_changed
+from circuits.storage.contract import NO_NOTE, Changed, Note, Snapshot
 from circuits.storage.database import DatabaseStore
+from circuits.storage.errors import InDoubtError
 from tests.calls import fail, refusal, succeed
-from tests.clock import Clock
+from tests.clock import Clock, database_clock
 from tests.concurrency import in_processes, in_threads
 from tests.factories import CircuitFactory
 
@@ -364,3 +369,261 @@ def test_the_log_says_why_since_when_what_was_refused_and_where_to_look(
         else:
             assert ": trial succeeded; down for 6" in tried
             assert tried.endswith(f"; failed trials: 1; calls refused: 3752; {page}")
+
+
+# In doubt
+
+
+@contextmanager
+def commits_that_raise(cause: Exception | None) -> Iterator[None]:
+    """Let every commit to the circuits' database fail, with an error of the driver as its cause."""
+
+    def fail_to_commit() -> None:
+        raise OperationalError("the connection is lost") from cause
+
+    connection = connections["circuits"]
+    kept = connection._commit  # type: ignore[attr-defined]
+    connection._commit = fail_to_commit  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        connection._commit = kept  # type: ignore[attr-defined]
+
+
+def change(row: Snapshot) -> Step:
+    return Step(replace(row.status, failure_count=row.status.failure_count + 1))
+
+
+def test_a_commit_that_gets_no_answer_may_have_been_done() -> None:
+    CircuitFactory(name="payments")
+    with commits_that_raise(None), pytest.raises(InDoubtError, match="the connection is lost"):
+        DatabaseStore().change("payments", change)
+
+
+def test_a_commit_that_the_database_refuses_has_not_been_done() -> None:
+    CircuitFactory(name="payments")
+    refused = sqlite3.OperationalError()
+    refused.sqlite_errorcode = 10  # SQLITE_IOERR
+    with commits_that_raise(refused), pytest.raises(OperationalError) as caught:
+        DatabaseStore().change("payments", change)
+    assert type(caught.value) is OperationalError
+
+
+def test_what_fails_before_the_commit_has_not_been_done() -> None:
+    CircuitFactory(name="payments")
+
+    def fail_to_decide(row: Snapshot) -> Step:
+        raise OperationalError("the connection is lost")
+
+    with pytest.raises(OperationalError) as caught:
+        DatabaseStore().change("payments", fail_to_decide)
+    assert type(caught.value) is OperationalError
+
+
+def test_what_found_no_row_has_not_been_done() -> None:
+    with commits_that_raise(None), pytest.raises(OperationalError) as caught:
+        DatabaseStore().steer("payments", change, NO_NOTE)
+    assert type(caught.value) is OperationalError
+
+
+# What is written along with a change
+
+
+def changed(status: Status, change: Change | None = None, **note: Any) -> Changed[Step]:
+    return DatabaseStore().change("payments", lambda row: Step(status, change), Note(**note))
+
+
+def test_a_note_is_written_with_the_change() -> None:
+    CircuitFactory(name="payments")
+    changed(Status(failure_count=1), error="it\nis down")
+    after = row()
+    assert (after.last_error, after.total_failures) == ("it is down", 1)
+    assert after.last_failure_at == after.last_attempt_at
+    assert after.last_success_at is None
+    changed(Status(failure_count=2), success=True)
+    assert row().last_success_at == row().last_attempt_at > after.last_failure_at
+    assert (row().last_error, row().total_failures) == ("it is down", 1)
+    assert row().last_failure_at == after.last_failure_at
+    kept = row().last_attempt_at
+    changed(Status(failure_count=3), reason="somebody's", actor="ann")
+    assert row().last_attempt_at == kept
+
+
+def opening(**values: Any) -> Change:
+    given: dict[str, Any] = {
+        "from_state": State.CLOSED,
+        "to_state": State.OPEN,
+        "from_mode": Mode.AUTOMATIC,
+        "to_mode": Mode.AUTOMATIC,
+        "generation": 1,
+        "reason": Reason.FAILURES,
+        "at": 1_790_000_000.0,
+    }
+    return Change(**given | values)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "note", "detail"),
+    [
+        ("", {}, ""),
+        ("5 of 9 failed", {}, "5 of 9 failed"),
+        ("5 of 9 failed", {"error": "it is down"}, "5 of 9 failed; last: it is down"),
+        ("", {"error": "it is\ndown"}, "it is down"),
+        ("", {"error": "it is down", "reason": "maintenance"}, "maintenance"),
+    ],
+)
+def test_the_history_has_the_evidence_and_the_last_error(
+    evidence: str, note: dict[str, str], detail: str
+) -> None:
+    CircuitFactory(name="payments")
+    done = changed(Status(generation=1), opening(evidence=evidence), actor="a" * 200, **note)
+    written = Transition.objects.get()
+    assert done.transition == written
+    assert done.error == note.get("error", "")
+    assert (written.detail, written.circuit_id) == (detail, row().pk)
+    assert written.actor.startswith("aaa")
+    assert len(written.actor) <= ACTOR_LENGTH
+    assert (to_seconds(written.at), written.until) == (1_790_000_000, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_news"),
+    [
+        (State.CLOSED, State.OPEN, True),
+        (State.OPEN, State.HALF_OPEN, False),
+        (State.HALF_OPEN, State.OPEN, False),
+        (State.HALF_OPEN, State.CLOSED, True),
+        (State.OPEN, State.CLOSED, True),
+        (State.CLOSED, State.CLOSED, False),
+        (State.CLOSED, State.HALF_OPEN, False),
+    ],
+)
+def test_an_opening_and_the_closing_after_it_are_news(
+    settings: Settings, before: State, after: State, is_news: bool
+) -> None:
+    CircuitFactory(name="payments")
+    for generation, notify in enumerate(({"EMAILS": ["ann@example.com"]}, {})):
+        set_circuits(settings, NOTIFY=notify)
+        change = opening(from_state=before, to_state=after, generation=generation)
+        changed(Status(), change)
+        assert Transition.objects.latest("pk").pending is (is_news and bool(notify))
+
+
+def test_the_refusals_of_an_incident_are_counted_from_its_opening() -> None:
+    CircuitFactory(name="payments", total_refusals=7)
+    down = Status(down_since=1_790_000_000.0)
+    assert changed(down).after.refused == 0
+    Circuit.objects.update(total_refusals=10)
+    assert changed(replace(down, failure_count=1)).after.refused == 3
+    assert changed(Status()).before.refused == 3
+
+
+def test_a_change_is_known_from_when_it_was_committed(clock: Clock) -> None:
+    CircuitFactory(name="payments")
+
+    def decide(row: Snapshot) -> Step:
+        clock.pass_by(5)
+        return change(row)
+
+    began = clock.now
+    done = DatabaseStore().change("payments", decide)
+    assert (done.before.known_at, done.before.read_at) == (began, began)
+    assert done.committed_at == done.after.known_at == began + 5
+
+
+# Read
+
+
+def test_a_snapshot_has_what_its_row_has(clock: Clock) -> None:
+    until = timezone.now()
+    CircuitFactory(
+        name="payments",
+        timeout=2.5,
+        failure_statuses="429",
+        total_refusals=9,
+        refusals_before=4,
+        last_error="it is down",
+        recorded_until=until,
+        threshold=3,
+    )
+    found = DatabaseStore().find("payments")
+    assert found is not None
+    assert (found.name, found.key) == ("payments", row().pk)
+    assert (found.timeout, found.failure_statuses) == (2.5, frozenset({429}))
+    assert (found.refused, found.last_error) == (5, "it is down")
+    assert found.recorded_until == until.timestamp()
+    assert found.read_at == found.known_at == clock.now
+    assert (found.policy.threshold, found.status) == (3, Status())
+    assert abs(found.now - DatabaseStore().now()) < 1
+    Circuit.objects.update(total_refusals=1, recorded_until=None, failure_statuses="")
+    (again,) = DatabaseStore().read_all(["payments", "nowhere"]).values()
+    assert (again.refused, again.recorded_until, again.failure_statuses) == (0, None, None)
+    assert again.known_at == clock.now
+
+
+def test_a_row_that_makes_no_sense_is_left_out_of_many(caplog: pytest.LogCaptureFixture) -> None:
+    once_a_minute.forget()
+    CircuitFactory(name="senseless")
+    Circuit.objects.update(window={"buckets": "none"})
+    CircuitFactory(name="payments")
+    for _ in range(2):
+        assert set(DatabaseStore().read_all(["senseless", "payments"])) == {"payments"}
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "The row of the circuit senseless cannot be understood; it stays."
+    )
+    assert record.exc_info
+
+
+def test_a_snapshot_is_kept_while_it_is_true(clock: Clock) -> None:
+    store = DatabaseStore()
+    known = store.read("payments")
+    assert store.read("payments", known) is known
+    clock.pass_by(0.9)
+    assert store.read("payments", known) is known
+    clock.pass_by(0.1)
+    again = store.read("payments", known)
+    assert again is not known, "its policy may have changed"
+    Circuit.objects.update(failure_count=1)
+    assert store.read("payments", again).status.failure_count == 1
+
+
+def test_a_half_open_circuit_is_read_each_time(clock: Clock) -> None:
+    CircuitFactory(name="payments", expired=True, state="half_open")
+    store = DatabaseStore()
+    known = store.read("payments")
+    assert store.read("payments", known) is not known
+
+
+# Refusals that are over
+
+
+def test_a_circuit_is_steady_again_an_hour_after_its_last_refusal() -> None:
+    hour = timedelta(hours=1)
+    CircuitFactory(name="payments", refused_at=timezone.now() - hour - timedelta(seconds=1))
+    CircuitFactory(name="mail", refused_at=timezone.now() - hour + timedelta(minutes=1))
+    CircuitFactory(name="down", opened=True, refused_at=timezone.now() - 2 * hour)
+    assert DatabaseStore().forget_refusals() == 1
+    assert DatabaseStore().forget_refusals() == 0
+    refused = Circuit.objects.filter(refused_at=None)
+    assert [each.name for each in refused] == ["payments"]
+
+
+# Heartbeats
+
+
+def test_a_beat_is_kept_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = DatabaseStore()
+    with database_clock(monkeypatch) as database:
+        assert store.last_beat("half_open_expired") is None
+        store.beat("half_open_expired")
+        store.beat("prune")
+        database.jump(60)
+        store.beat("prune")
+        ago = store.last_beat("half_open_expired")
+        assert ago is not None
+        assert 60 <= ago < 65
+        database.jump(-90)
+        assert store.last_beat("half_open_expired") == 0, "it was not in the future"
+        assert store.last_beat("prune") == 0
+    assert Heartbeat.objects.count() == 2
