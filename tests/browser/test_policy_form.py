@@ -32,8 +32,8 @@ def retype(browser: Browser, field: str, value: str) -> None:
 
 def asked(browser: Browser) -> set[str]:
     """Return the fields that belong to a strategy and are visible."""
-    names = ("threshold", "failure_rate", "window_seconds", "window_calls", "minimum_calls")
-    names += ("max_throttle",)
+    by_rate = ("failure_rate", "window_seconds", "window_calls", "minimum_calls")
+    names = ("threshold", *by_rate, "max_throttle")
     return {name for name in names if browser.one(f"#id_{name}").is_displayed()}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 import circuits
@@ -130,9 +131,6 @@ def test_a_failure_writes_no_more_than_under_another_strategy(settings: Settings
     settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
     name = throttle(minimum_calls=10, max_throttle=0.01)
     play(name, ".")
-    queries = []
-    with connections["circuits"].execute_wrapper(
-        lambda execute, *args: (queries.append(args[0]), execute(*args))[1]
-    ):
+    with CaptureQueriesContext(connections["circuits"]) as queries:
         outcomes = play(name, "ff." * 100)
     assert len(queries) == outcomes.count("f")  # one UPDATE each, and no merge
