@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
 import pytest
-from django.db import Error, OperationalError, connections
+from django.db import DataError, Error, OperationalError, connections
 from pytest_django import Settings
 
 import circuits
-from circuits.core.status import Mode, State
+from circuits import once_a_minute
+from circuits.core.status import Change, Mode, Reason, State, Step
 from circuits.models import Circuit, Transition
 from circuits.moments import to_seconds
 from circuits.process import entry, results, runtime
-from circuits.storage.contract import Snapshot
+from circuits.storage.contract import NO_NOTE, Changed, Note, Snapshot, Tally
 from circuits.storage.database import DatabaseStore
+from circuits.storage.errors import InDoubtError
 from circuits.storage.failsafe import FailSafeStore
 from circuits.storage.memory import MemoryStore
 from tests.calls import fail, refusal, succeed, under_way
@@ -360,3 +363,264 @@ def test_a_failure_that_cannot_be_written_fails_no_call(clock: Clock) -> None:
     clock.pass_by(RETRY)
     fail("payments")
     assert row().total_failures == 1
+
+
+# By itself, with a database that fails as told
+
+
+class Failing(DatabaseStore):
+    """A store whose database fails with one error at each question, as long as there is one."""
+
+    def __init__(self, error: Error | None = None) -> None:
+        super().__init__()
+        self.error, self.asked = error, 0
+
+    def _ask(self) -> None:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+
+    def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
+        self._ask()
+        return super().read(name, known)
+
+    def read_all(self, names: Sequence[str]) -> Mapping[str, Snapshot]:
+        self._ask()
+        return super().read_all(names)
+
+    def change(
+        self, name: str, decide: Callable[[Snapshot], Any], note: Note = NO_NOTE
+    ) -> Changed[Any]:
+        self._ask()
+        return super().change(name, decide, note)
+
+    def flush(self, tallies: Sequence[Tally]) -> Sequence[Changed[Step] | None]:
+        self._ask()
+        return super().flush(tallies)
+
+    def touch(self, name: str) -> None:
+        self._ask()
+        super().touch(name)
+
+
+OUTAGE = OperationalError("no answer")
+BAD_VALUE = DataError("this encoding lacks a character")
+
+
+@pytest.fixture
+def shared() -> Failing:
+    return Failing()
+
+
+@pytest.fixture
+def store(shared: Failing, clock: Clock) -> FailSafeStore:
+    once_a_minute.forget()
+    return FailSafeStore(shared, MemoryStore(clock=clock), clock)
+
+
+def count(row: Snapshot) -> Step:
+    return Step(replace(row.status, failure_count=row.status.failure_count + 1))
+
+
+def tally(name: str = "payments") -> Tally:
+    return Tally(name=name, at=None, successes=1, failures=0, refused={}, last_success_at=None)
+
+
+def test_a_batch_is_merged_into_the_shared_circuit(store: FailSafeStore) -> None:
+    merged = store.merge("payments", count, Note(error="it is down"))
+    assert merged is not None
+    assert merged.after.is_shared
+    assert (row().failure_count, row().last_error) == (1, "it is down")
+
+
+def test_a_batch_is_kept_while_the_database_does_not_answer(
+    store: FailSafeStore, shared: Failing
+) -> None:
+    shared.error = OUTAGE
+    assert store.merge("payments", count) is None
+    assert store.merge("payments", count) is None
+    assert shared.asked == 1, "it is left alone after that"
+    assert store.memory.find("payments") is None
+
+
+def test_a_batch_that_may_have_been_merged_goes_on_in_memory(
+    store: FailSafeStore, shared: Failing
+) -> None:
+    shared.error = InDoubtError("the connection is lost")
+    merged = store.merge("payments", count, Note(error="it is down"))
+    assert merged is not None
+    assert not merged.after.is_shared
+    assert (merged.after.status.failure_count, merged.error) == (1, "it is down")
+    kept = store.memory.find("payments")
+    assert kept is not None
+    assert kept.status.failure_count == 1
+
+
+@pytest.mark.parametrize("error", [OUTAGE, InDoubtError("the connection is lost")])
+def test_the_error_of_a_batch_is_raised_where_the_site_wants_errors(
+    store: FailSafeStore, shared: Failing, settings: Settings, error: Error
+) -> None:
+    set_circuits(settings, ON_STORE_ERROR="raise")
+    shared.error = error
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            store.merge("payments", count)
+    assert shared.asked == 2
+
+
+def test_of_many_circuits_none_is_known_while_the_database_does_not_answer(
+    store: FailSafeStore, shared: Failing, caplog: pytest.LogCaptureFixture
+) -> None:
+    CircuitFactory(name="payments")
+    assert set(store.read_all(["payments"])) == {"payments"}
+    shared.error = OUTAGE
+    assert store.read_all(["payments"]) == {}
+    assert store.is_left
+    assert caplog.messages == [
+        "The circuits' database does not answer; this process goes on by itself: "
+        "OperationalError: no answer"
+    ]
+
+
+def test_the_line_about_an_outage_says_what_to_do_if_it_is_known(
+    store: FailSafeStore, shared: Failing, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared.error = OperationalError("no such table: circuits_circuit")
+    store.read("payments")
+    (line,) = caplog.messages
+    assert "OperationalError: no such table: circuits_circuit Run manage.py migrate with" in line
+
+
+def test_a_circuit_whose_values_cannot_be_stored_is_in_memory_alone(
+    store: FailSafeStore, shared: Failing, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared.error = BAD_VALUE
+    for _ in range(2):
+        assert not store.read("payments").is_shared
+    with pytest.raises(DataError):
+        store.flush([tally()])
+    assert not store.is_left, "the database works"
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == (
+        "ERROR",
+        "The circuits' database cannot keep a value; this process goes on by itself with its "
+        "circuit: DataError: this encoding lacks a character",
+    )
+    shared.error = None
+    assert store.read("payments").is_shared
+
+
+def test_a_flush_that_meets_an_outage_leaves_the_database_alone(
+    store: FailSafeStore, shared: Failing, clock: Clock
+) -> None:
+    shared.error = OUTAGE
+    with pytest.raises(OperationalError, match="no answer"):
+        store.flush([tally()])
+    assert store.is_left
+    assert not store.read("payments").is_shared
+    assert shared.asked == 1
+
+
+def test_a_database_is_tried_again_in_time_and_once(
+    store: FailSafeStore, shared: Failing, clock: Clock
+) -> None:
+    store.revive("payments")
+    assert shared.asked == 0, "it has not failed"
+    shared.error = OUTAGE
+    store.read("payments")
+    clock.pass_by(RETRY - 0.1)
+    store.revive("payments")
+    assert shared.asked == 1
+    clock.pass_by(0.1)
+    store.revive("payments")
+    assert (shared.asked, store.is_left) == (2, True)
+    store.revive("payments")
+    assert shared.asked == 2, "it failed once more, and is left alone"
+    clock.pass_by(RETRY)
+    shared.error = None
+    store.revive("payments")
+    assert (shared.asked, store.is_left) == (3, False)
+
+
+def test_a_value_that_cannot_be_stored_does_not_tell_whether_the_database_is_back(
+    store: FailSafeStore, shared: Failing, clock: Clock
+) -> None:
+    shared.error = OUTAGE
+    store.read("payments")
+    clock.pass_by(RETRY)
+    shared.error = BAD_VALUE
+    store.revive("päyments")
+    assert (shared.asked, store.is_left) == (2, True)
+    store.revive("payments")
+    assert shared.asked == 2
+    clock.pass_by(RETRY)
+    shared.error = None
+    store.revive("payments")
+    assert not store.is_left
+
+
+def test_what_was_in_memory_is_forgotten_when_the_database_is_back(
+    store: FailSafeStore, shared: Failing, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared.error = OUTAGE
+    store.change("payments", count)
+    assert store.read("payments").status.failure_count == 1
+    clock.pass_by(RETRY)
+    shared.error = None
+    caplog.clear()
+    store.revive("payments")
+    assert store.memory.find("payments") is None
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("WARNING", "The circuits' database answers again; the shared state counts.")
+    ]
+
+
+def test_a_silent_database_is_left_alone_from_the_first_look(
+    shared: Failing, clock: Clock, caplog: pytest.LogCaptureFixture, settings: Settings
+) -> None:
+    silent = [True]
+    store = FailSafeStore(shared, MemoryStore(clock=clock), clock, is_silent=lambda: silent[0])
+    set_circuits(settings, ON_STORE_ERROR="raise")
+    assert store.read("payments").is_shared
+    set_circuits(settings, ON_STORE_ERROR="local")
+    assert not store.read("payments").is_shared
+    assert shared.asked == 1
+    assert "SilentError: it has been asked and does not answer" in caplog.text
+
+
+def test_all_is_prepared_before_the_database_is_asked(shared: Failing, clock: Clock) -> None:
+    prepared: list[int] = []
+    store = FailSafeStore(
+        shared, MemoryStore(clock=clock), clock, prepare=lambda: prepared.append(shared.asked)
+    )
+    store.revive("payments")
+    store.read("payments")
+    store.flush([tally()])
+    store.steer("payments", count, NO_NOTE)
+    assert prepared == [0, 0, 1, 2]
+
+
+def test_a_pinned_store_asks_no_database(store: FailSafeStore, shared: Failing) -> None:
+    shared.error = OUTAGE
+    store.pinned = True
+    change = Change(
+        State.CLOSED, State.OPEN, Mode.AUTOMATIC, Mode.AUTOMATIC, 3, Reason.RESET, at=1000.0
+    )
+
+    def open_it(row: Snapshot) -> Step:
+        return Step(replace(row.status, state=State.OPEN, retry_at=2000.0), change)
+
+    note = Note(actor="ann", reason="maintenance")
+    for operate in (store.change, store.steer):
+        done = operate("payments", open_it, note)
+        assert done.transition is not None
+        assert done.transition.circuit.name == "payments"
+        assert (done.transition.actor, done.transition.detail) == ("ann", "maintenance")
+        assert done.transition.pk is None
+    assert store.flush([tally(), tally("mail")]) == [None, None]
+    assert store.steer("payments", count, note).transition is None
+    found = store.find("payments")
+    assert found is not None
+    assert found.status.state is State.OPEN
+    assert store.find("nowhere") is None
+    assert shared.asked == 0
