@@ -13,7 +13,7 @@ import circuits
 from circuits.core.families import family_of
 from circuits.core.status import Mode, State
 from circuits.models import Circuit
-from circuits.storage.families import save_policy
+from circuits.storage.families import in_family, save_policy
 from circuits.tasks import prune
 from tests.calls import fail, refusal, succeed
 from tests.factories import CircuitFactory, TransitionFactory
@@ -150,3 +150,15 @@ def test_members_that_follow_a_policy_make_room_too(settings: Settings) -> None:
     idle("payments/charges", threshold=3)
     succeed("payments/refunds")
     assert set(Circuit.objects.values_list("name", flat=True)) == {"payments", "payments/refunds"}
+
+
+def test_a_family_is_its_members_and_the_circuit_of_its_name() -> None:
+    for name in ("payments", "payments/refunds", "partner", "partner/pay.example", "mail"):
+        CircuitFactory.create(name=name)
+    found = Circuit.objects.filter(in_family("payments", "partner"))
+    assert {each.name for each in found} == {
+        "payments",
+        "payments/refunds",
+        "partner",
+        "partner/pay.example",
+    }
