@@ -35,7 +35,11 @@ TESTS: Final[dict[str, list[str]]] = {
         "tests/circuits/test_tasks.py",
         "tests/circuits/test_testing.py",
     ],
-    "process": ["tests/circuits/process", "tests/circuits/calls/test_injection.py"],
+    "process": [
+        "tests/circuits/process",
+        "tests/circuits/calls/test_injection.py",
+        "tests/circuits/reports/test_quarantines.py",
+    ],
     "calls": ["tests/circuits/calls"],
 }
 

@@ -9,6 +9,7 @@ import pytest
 from pytest_django import Settings
 
 import circuits
+from circuits.models import Transition
 from circuits.process import counts, runtime
 from circuits.process.counts import BOUNDS, OTHERS, Counts
 from circuits.process.observers import CallOutcome
@@ -102,7 +103,29 @@ def test_a_flush_hands_over(caplog: pytest.LogCaptureFixture) -> None:
         counts.take_no_more(broken)
         counts.take_no_more(take)
     assert heard == [1]
-    assert [each.levelno for each in caplog.records] == [logging.ERROR]
+    [record] = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == "Could not hand over the counts of calls; they are kept."
+
+
+@pytest.mark.usefixtures("_kept")
+def test_each_change_of_state_is_counted_and_handed_over_at_once() -> None:
+    changes = [("closed", "open"), ("open", "half_open"), ("closed", "open"), ("open", "open")]
+    handed_over: list[int] = []
+
+    def take() -> None:
+        handed_over.append(1)
+
+    counts.take_by(take)
+    counts.take_by(take)
+    for before, after in changes:
+        transition = Transition(from_state=before, to_state=after)
+        counts.count_transition(name="payments", transition=transition)
+    counts.take_no_more(take)
+    counts.hand_over()
+    [found] = counts.read()
+    assert found.transitions == {("closed", "open"): 2, ("open", "half_open"): 1}
+    assert len(handed_over) == 3, "a change of the mode alone is none"
 
 
 @pytest.mark.usefixtures("committed")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from threading import Event, Lock, get_ident
+from time import time
 from typing import Any
 
 import pytest
@@ -268,6 +269,45 @@ def test_a_share_of_the_refusals_is_real_and_all_are_counted() -> None:
     assert 20 <= real <= 80
     circuits.flush()
     assert (row().state, row().total_refusals) == ("open", 200)
+
+
+# Its clock and its ticket
+
+
+def test_its_clock_is_that_of_the_database_once_it_has_answered(clock: Clock) -> None:
+    gate = process()
+    assert gate.clock() == pytest.approx(time(), abs=60), "before, that of this machine"
+    known = asking.current(gate)
+    clock.pass_by(3_600)
+    assert gate.clock() == pytest.approx(known.now + 3_600)
+
+
+def test_its_clock_in_memory_is_that_of_this_machine(clock: Clock) -> None:
+    succeed("payments")
+    with no_database():
+        fail("payments")
+        gate = runtime.gate("payments")
+        assert gate.snapshot is not None
+        assert not gate.snapshot.is_shared
+        clock.pass_by(3_600)
+        assert gate.clock() == pytest.approx(time(), abs=60)
+
+
+def test_a_long_call_has_a_ticket_of_its_own_beside_the_one_that_plain_calls_share(
+    clock: Clock,
+) -> None:
+    tickets = []
+    for _ in range(3):
+        tickets.append(entry.begin("payments", clock.now))
+        results.succeed(tickets[-1])
+    assert tickets[1] is tickets[2]
+    own = entry.begin_own("payments")
+    assert own is not tickets[2]
+    assert not own.is_plain
+    assert own.started_at > 0
+    results.succeed(own)
+    circuits.flush()
+    assert row().total_successes == 4
 
 
 # Tallies

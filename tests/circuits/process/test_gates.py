@@ -280,7 +280,10 @@ def test_no_more_is_kept_of_those_let_go_than_there_is_room_for(
     write(gates, store)
     assert sum(len(asked.split(" c")) for asked in store.asked) == MOST_LEAVING + len(gates)
     [record] = caplog.records
-    assert record.getMessage().startswith(f"What {let_go - MOST_LEAVING} circuits no longer in use")
+    assert record.getMessage() == (
+        f"What {let_go - MOST_LEAVING} circuits no longer in use had gathered could not be written "
+        "for too long; their successes and refusals since then are lost."
+    )
 
 
 def kept_bytes(count: int) -> int:

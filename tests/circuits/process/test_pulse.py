@@ -109,6 +109,10 @@ def test_it_goes_on_after_a_bug_and_logs_it(caplog: pytest.LogCaptureFixture) ->
         wait_until(lambda: len(flushed) >= 3)
     [record] = caplog.records  # one line a minute, not one each time
     assert record.levelno == logging.ERROR
+    assert record.getMessage() == (
+        "Could not write down all successes and refusals; they are kept for the next time, and all "
+        "other circuits are written."
+    )
     assert "ZeroDivisionError" in caplog.text
     assert "in flush" in caplog.text, "its traceback"
 
@@ -128,6 +132,7 @@ def test_a_bug_in_a_renewal_ends_neither_the_renewals_nor_the_writing(
         wait_until(lambda: len(renewed) >= 3 and len(flushed) >= 3)
     [record] = caplog.records
     assert record.levelno == logging.ERROR
+    assert record.getMessage() == "The circuits' background thread met an error, and goes on."
     assert "in renew" in caplog.text, "its traceback"
 
 

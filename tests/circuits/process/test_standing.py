@@ -14,7 +14,7 @@ from pytest_django import Settings
 import circuits
 from circuits.exceptions import Standing
 from circuits.models import Circuit, Transition
-from circuits.process import runtime
+from circuits.process import entry, results, runtime
 from tests.calls import fail, refusal
 from tests.clock import Clock
 from tests.factories import CircuitFactory
@@ -49,6 +49,28 @@ def test_who_opened_it_knows_the_error_at_once() -> None:
     fail("payments", 5)
     told = refusal("payments").standing
     assert (told.last_error, told.refused) == ("ConnectionError: the remote is down", 0)
+
+
+def test_while_it_tries_it_has_no_time_to_retry_at() -> None:
+    CircuitFactory(name="payments", expired=True)
+    trial = entry.admit("payments")
+    told = refusal("payments").standing
+    assert (told.state, told.retry_at) == ("half_open", None)
+    assert told.since is not None
+    assert runtime.opening_of("payments") == 1, "the opening, which is a generation before"
+    assert runtime.opening_of("unknown") is None
+    results.succeed(trial)
+
+
+def test_what_a_process_forgets_of_one_circuit_it_knows_of_the_others() -> None:
+    CircuitFactory(name="payments", opened=True)
+    CircuitFactory(name="rates", opened=True)
+    for name in ("payments", "rates"):
+        refusal(name)
+    runtime.forget_gate("payments")
+    runtime.forget_gate("unknown")
+    openings = [runtime.opening_of(name) for name in ("payments", "rates")]
+    assert openings == [None, 1]
 
 
 def test_the_link_leads_to_the_incident_also_after_changes_of_the_mode(site: str) -> None:

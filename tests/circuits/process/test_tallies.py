@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from circuits.core.budget import Spending
 from circuits.core.latency import histogram
 from circuits.core.policy import Policy
-from circuits.core.windows import Outcome
-from circuits.process.tallies import MOST_GENERATIONS, MOST_HEARD, MOST_TIMED, Tallies
+from circuits.core.status import Batch, Witness
+from circuits.core.windows import Counts, Outcome
+from circuits.process.tallies import MOST_GENERATIONS, MOST_HEARD, MOST_TIMED, Taken, Tallies
 from tests.concurrency import in_threads
 
 RATE = Policy(strategy="rate", minimum_calls=4, failure_rate=0.5)  # type: ignore[arg-type]
@@ -162,6 +164,108 @@ def test_activity_is_noticed_once(moves: list[str]) -> None:
         else:
             getattr(tallies, f"tick_{move}")()
             moved = True
+
+
+RETRIES = Policy(retry_share=0.2)
+
+
+@pytest.mark.parametrize(
+    "gather",
+    [
+        lambda tallies: tallies.tick_success(),
+        lambda tallies: tallies.tick_failure(),
+        lambda tallies: tallies.tick_refusal(),
+        lambda tallies: hear(tallies, "f"),
+        lambda tallies: (hear(tallies, "f"), tallies.is_past_limit(RATE, 10.0)),
+        lambda tallies: tallies.give_back_batch(tallies.window, "f", 10.0),
+        lambda tallies: tallies.may_retry(Spending(), RETRIES, 10.0),
+    ],
+    ids=["success", "failure", "refusal", "heard", "pending", "given back", "retry"],
+)
+def test_whatever_is_gathered_is_held_until_it_is_taken(
+    gather: Callable[[Tallies], object],
+) -> None:
+    tallies = Tallies()
+    tallies.open_window(1)
+    assert not tallies.holds_any()
+    gather(tallies)
+    assert tallies.holds_any()
+    assert tallies.holds_any(), "to look takes nothing"
+    tallies.take()
+    tallies.take_batch(RATE, 10.0, 5.0)
+    tallies.take_spending(RETRIES, 10.0)
+    assert not tallies.holds_any()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "share"), [("", 1.0), ("fff", 1.0), ("ffff", 0.8), ("fff.", 0.4), ("ff..", 0.0)]
+)
+def test_a_process_asks_for_the_share_of_its_own_calls_once_they_are_enough(
+    outcomes: str, share: float
+) -> None:
+    policy = Policy(strategy="throttle", minimum_calls=4)  # type: ignore[arg-type]
+    tallies = Tallies()
+    assert tallies.asked_share(policy, 10.0) == 1.0
+    tallies.open_window(1)
+    hear(tallies, outcomes)
+    assert tallies.asked_share(policy, 10.0) == pytest.approx(share)
+
+
+def test_a_window_goes_on_after_a_while_in_memory() -> None:
+    tallies = Tallies()
+    tallies.open_window(3)
+    hear(tallies, "f")
+    shared = tallies.window
+    tallies.open_window(-5)
+    assert tallies.window is not shared
+    hear(tallies, ".")
+    tallies.open_window(3)
+    assert tallies.window is shared
+    taken = tallies.take_batch(RATE, 10.0, 5.0)
+    assert taken is not None
+    assert (taken[1], taken[2].generation, taken[2].recent) == ("f", 3, "f")
+    tallies.close_window()
+    assert tallies.take_batch(RATE, 10.0, 5.0) is None
+    assert not tallies.is_past_limit(RATE, 10.0)
+
+
+def test_a_batch_says_what_its_process_has_seen_and_when_it_settles() -> None:
+    tallies = Tallies()
+    tallies.open_window(3)
+    hear(tallies, "f.s")
+    tallies.add_failure(3)
+    tallies.add_failure(3)
+    witness = Witness(process="web-1")
+    taken = tallies.take_batch(RATE, 10.0, 5.0, witness)
+    assert taken is not None
+    assert taken[0] is tallies.window
+    assert taken[2] == Batch(
+        generation=3,
+        counts=Counts(3, 1, 1),
+        recent="f.s",
+        own_run=2,
+        settle_seconds=5.0,
+        witness=witness,
+    )
+
+
+def test_a_run_with_one_more_failure_begins_anew_in_another_generation() -> None:
+    tallies = Tallies()
+    tallies.add_failure(1)
+    tallies.add_failure(1)
+    assert (tallies.run_with(1), tallies.run_with(2)) == (3, 1)
+    assert tallies.own_run == 2
+    tallies.clear_run()
+    assert (tallies.own_run, tallies.run_with(1)) == (0, 1)
+
+
+def test_what_is_taken_says_when_the_last_success_was() -> None:
+    tallies = Tallies()
+    tallies.succeeded_at = 7.0
+    tallies.tick_failure()
+    assert tallies.take() == Taken(0, 1, {}, None)
+    tallies.tick_success()
+    assert tallies.take() == Taken(1, 0, {}, 7.0)
 
 
 # What could not be written

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from asyncio import CancelledError
 from collections.abc import Callable
+from contextvars import ContextVar
 from threading import Barrier, Event, Lock, Thread, current_thread, get_ident
 from typing import Any
 
@@ -52,6 +53,28 @@ async def cancel(task: asyncio.Task[Any]) -> None:
 async def test_it_runs_in_another_thread_and_returns_what_comes_of_it() -> None:
     assert await in_thread(divmod, 7, 2) == (3, 1)
     assert await in_thread(get_ident) != get_ident()
+
+
+_word: ContextVar[str] = ContextVar("word")
+
+
+async def test_it_runs_in_the_context_of_who_asked() -> None:
+    _word.set("mine")
+    assert await in_thread(_word.get) == "mine"
+    assert await in_thread_for_all("key", _word.get) == "mine"
+    assert threads.wait_in_thread(_word.get) == "mine"
+
+
+async def test_what_is_handed_over_is_done_and_nobody_waits_for_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    done: list[int] = []
+    threads.hand_over(done.append, 7)
+    await all_threads_idle()
+    assert done == [7]
+    threads.hand_over(divmod, 1, 0)
+    await all_threads_idle()
+    assert caplog.messages == ["A circuit could not be asked or told in the background."]
 
 
 async def test_it_raises_what_the_function_raises() -> None:
@@ -126,6 +149,7 @@ async def test_what_nobody_is_left_to_hear_is_logged_once_a_minute(
         await all_threads_idle()
     [record] = caplog.records
     assert record.levelname == "ERROR"
+    assert record.getMessage() == "A circuit could not be asked or told in the background."
     assert "ZeroDivisionError" in caplog.text
     assert "in __call__" in caplog.text, "its traceback"
 

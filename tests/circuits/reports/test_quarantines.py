@@ -109,7 +109,8 @@ def test_where_most_circuits_fail_for_one_process_it_says_once_to_look_at_the_ho
         diagnosis.notice(gates)
     said = [line for line in caplog.messages if "look at this host" in line]
     assert len(said) == says
-    assert all(line.startswith(f"{failing} of the 3 circuits") for line in said)
+    host = f"{failing} of the 3 circuits that the process {identity.own()} uses fail for it"
+    assert all(line.startswith(f"{host}, such as a: look at") for line in said)
     diagnosis.forget()
 
 
