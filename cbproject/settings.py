@@ -143,6 +143,8 @@ CIRCUITS: dict[str, Any] = {
     # Off by default: it is installed for the tests, not because every call should be traced.
     "OPENTELEMETRY": env.bool("CIRCUITS_OPENTELEMETRY", default=False),
     "HEALTH_TOKEN": env.str("CIRCUITS_HEALTH_TOKEN", default=""),
+    # For staging: lets those who may operate a circuit inject faults into its calls.
+    "ALLOW_INJECTION": env.bool("CIRCUITS_ALLOW_INJECTION", default=False),
     # The address of the site, for links to the admin in mails and logs.
     "SITE_URL": env.str("CIRCUITS_SITE_URL", default=""),
     # Probes may call any public host, and the mock on this machine.

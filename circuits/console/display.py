@@ -141,6 +141,8 @@ def outlook(reading: Reading) -> str:
 
 def _passing(reading: Reading) -> str:
     status, policy = status_of(reading.circuit), policy_of(reading.circuit)
+    if reading.injection is not None:
+        return _("Calls pass, as far as the injected faults let them.")
     if machine.passing_share(status, policy, reading.now) == 1:
         return _("Calls pass.")
     if machine.ramp_remaining(status, policy, reading.now):

@@ -29,6 +29,11 @@ def test_production_passes_the_deployment_check(manage: Run) -> None:
     assert "no issues" in result.stdout
 
 
+def test_where_faults_may_be_injected_the_deployment_check_says_so(manage: Run) -> None:
+    result = manage("check", "--deploy", **PRODUCTION, CIRCUITS_ALLOW_INJECTION="true")
+    assert "circuits.W010" in result.stderr
+
+
 ON = {"EXAMPLES_ENABLED": "true"}
 
 

@@ -233,6 +233,21 @@ def test_where_the_setting_is_off_nothing_is_injected(
     assert row(name).injected_until is not None  # which is left to those that allow it
 
 
+@pytest.mark.parametrize("call", [made_by(by_call), made_by(by_acall)])
+def test_so_does_a_process_that_asks_at_every_call(
+    name: str, remote: str, settings: Settings, call: Callable[[str, str], Any]
+) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 0}
+    url = f"{remote}/success"
+    assert call(name, url).status_code == 200
+    circuits.get(name).inject(failures=1)
+    with pytest.raises(RemoteCallFailedException):
+        call(name, url)
+    circuits.get(name).stop_injection()
+    assert call(name, url).status_code == 200
+    assert hits.snapshot()["success"] == 2
+
+
 # Timeouts --------------------------------------------------------------------------------------
 
 

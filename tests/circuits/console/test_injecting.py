@@ -269,3 +269,4 @@ def test_the_list_and_the_page_show_the_circuit_itself_in_red(ann: Client) -> No
         html = seen(ann, url)
         assert 'circuits-badge circuits-injected"><span aria-hidden="true">↯</span> closed' in html
         assert re.search(r"Injected faults until \d\d:\d\d , 50 % fail", plain(html)), url
+    assert "Calls pass, as far as the injected faults let them." in text(html)
