@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -14,24 +14,28 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
 import circuits
 from circuits import once_a_minute
-from circuits.core.status import Change, Mode, Reason, State, Status, Step
-from circuits.models import ACTOR_LENGTH, Circuit, Heartbeat, Transition
+from circuits.core import latency
+from circuits.core.budget import Spending
+from circuits.core.status import Batch, Change, Mode, Reason, State, Status, Step
+from circuits.core.windows import Counts
+from circuits.models import ACTOR_LENGTH, BUCKETS, Circuit, Heartbeat, Minute, Transition
 from circuits.moments import to_datetime, to_seconds
 from circuits.process import asking, entry, runtime
 from circuits.process.gate import Gate
 from circuits.signals import state_changed
-from circuits.storage.contract import NO_NOTE, Changed, Note, Snapshot
+from circuits.storage.contract import NO_NOTE, Changed, Note, Snapshot, Tally
 from circuits.storage.database import DatabaseStore
 from circuits.storage.errors import InDoubtError
 from tests.calls import fail, refusal, succeed
 from tests.clock import Clock, database_clock
 from tests.concurrency import in_processes, in_threads
-from tests.factories import CircuitFactory
+from tests.factories import CircuitFactory, TransitionFactory
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -627,3 +631,127 @@ def test_a_beat_is_kept_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         assert store.last_beat("half_open_expired") == 0, "it was not in the future"
         assert store.last_beat("prune") == 0
     assert Heartbeat.objects.count() == 2
+
+
+# Tallies
+
+
+def tally(name: str = "payments", **values: Any) -> Tally:
+    given: dict[str, Any] = {
+        "at": None,
+        "successes": 0,
+        "failures": 0,
+        "refused": {},
+        "last_success_at": None,
+    }
+    return Tally(name=name, **given | values)
+
+
+def flush(*tallies: Tally) -> Sequence[Changed[Step] | None]:
+    return DatabaseStore().flush(tallies)
+
+
+def test_a_tally_is_added_to_the_row_and_its_minute() -> None:
+    CircuitFactory(name="payments", total_successes=1, total_refusals=1)
+    CircuitFactory(name="mail")
+    now = 1_790_000_000.0
+    durations = latency.histogram([0.3, 8.0])
+    given = {"at": now, "successes": 5, "failures": 2, "refused": {0: 3, 4: 1}}
+    for _ in range(2):
+        assert flush(tally(**given, last_success_at=now - 1, durations=durations)) == [None]
+    after = row()
+    assert (after.total_successes, after.total_failures, after.total_refusals) == (11, 0, 9)
+    assert to_seconds(after.last_success_at) == to_seconds(after.last_attempt_at) == now - 1
+    assert to_seconds(after.refused_at) == now
+    minute = Minute.objects.get()
+    assert (minute.circuit_id, minute.minute) == (after.pk, now // 60)
+    assert (minute.successes, minute.failures, minute.refusals) == (10, 4, 8)
+    counted = [getattr(minute, bucket) for bucket in BUCKETS]
+    assert counted == [2 * number for number in durations]
+
+
+def test_a_tally_without_a_time_is_of_now() -> None:
+    CircuitFactory(name="payments")
+    flush(tally(successes=1, refused={1: 1}, process="one"))
+    now = DatabaseStore().now()
+    for moment in (row().last_success_at, row().refused_at):
+        assert now - 5 < to_seconds(moment) <= now + 0.001
+    assert Minute.objects.get().minute == to_seconds(row().refused_at) // 60
+    assert row().succeeded_by == "one"
+
+
+def test_a_tally_of_refusals_says_nothing_of_successes() -> None:
+    CircuitFactory(name="payments")
+    flush(tally(refused={1: 2}))
+    assert (row().total_refusals, row().total_successes) == (2, 0)
+    assert row().last_success_at is None
+    assert row().last_attempt_at is None
+
+
+def test_a_success_that_was_counted_as_a_failure_is_dated_all_the_same() -> None:
+    CircuitFactory(name="payments")
+    flush(tally(failures=1, last_success_at=1_790_000_000.0))
+    assert to_seconds(row().last_success_at) == 1_790_000_000
+
+
+def test_an_earlier_refusal_is_forgotten_after_an_hour() -> None:
+    for since, is_kept in ((3599, True), (3601, False)):
+        at = to_datetime(1_790_000_000.0 - since)
+        Circuit.objects.all().delete()
+        CircuitFactory(name="payments", refused_at=at)
+        flush(tally(successes=1, at=1_790_000_000.0))
+        assert row().refused_at == (at if is_kept else None)
+
+
+def test_refusals_are_counted_for_the_change_that_caused_them() -> None:
+    circuit = CircuitFactory(name="payments")
+    other = TransitionFactory(generation=2)
+    for generation in (1, 2):
+        TransitionFactory(circuit=circuit, generation=generation)
+    flush(tally(refused={0: 9, 1: 3, 2: 4}))
+    counted = Transition.objects.exclude(pk=other.pk).values_list("generation", "refusals")
+    assert dict(counted) == {1: 3, 2: 4}
+    other.refresh_from_db()
+    assert other.refusals == 0
+
+
+def test_an_empty_tally_writes_nothing(settings: Settings) -> None:
+    CircuitFactory(name="payments")
+    with CaptureQueriesContext(connections["circuits"]) as queries:
+        assert flush(tally(refused={1: 0})) == [None]
+    assert not [each for each in queries if each["sql"].startswith(("UPDATE", "INSERT"))]
+    set_circuits(settings, STATISTICS_DAYS=0)
+    flush(tally(successes=1))
+    assert not Minute.objects.exists()
+
+
+def test_retries_are_added_to_those_of_the_fleet(clock: Clock) -> None:
+    CircuitFactory(name="payments")
+    for _ in range(2):
+        (done,) = flush(tally(spending=Spending(calls=10, retries=3)))
+    assert done is not None
+    assert not done.happened
+    (bucket,) = done.after.retry_window.buckets
+    assert bucket[1:3] == (20, 6)
+    assert done.committed_at == clock.now
+    assert DatabaseStore().read("payments").retry_window == done.after.retry_window
+    assert flush(tally("nowhere", spending=Spending(1, 1))) == [None]
+
+
+def test_a_batch_is_merged_and_its_result_returned() -> None:
+    CircuitFactory(name="payments", strategy="rate", minimum_calls=4, failure_rate=0.5)
+    batch = Batch(generation=0, counts=Counts(4, 4, 0), recent="ffff", own_run=4)
+    first, second, third = flush(
+        tally("nowhere", batch=batch), tally(batch=batch, failures=4), tally(successes=1)
+    )
+    assert (first, third) == (None, None)
+    assert second is not None
+    assert second.after.status.state is State.OPEN
+    assert second.transition == Transition.objects.get()
+    assert (row().state, row().total_successes) == ("open", 1)
+
+
+def test_the_tally_of_a_deleted_circuit_goes_with_it() -> None:
+    assert flush(tally(successes=1, spending=Spending(1, 0))) == [None]
+    assert not Circuit.objects.exists()
+    assert not Minute.objects.exists()

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from pytest_django import Settings
 
 import circuits
 from circuits.models import Circuit, Minute
+from circuits.storage import identity, testruns
 from tests.calls import succeed
+from tests.concurrency import in_threads
 from tests.factories import CircuitFactory
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -56,3 +59,108 @@ def test_what_was_known_of_it_is_forgotten_at_the_next_look(settings: Settings) 
     succeed("payments", 2)
     circuits.flush()
     assert written("payments") == 2
+
+
+# Where a test keeps its circuits
+
+
+def test_a_test_database_is_used_and_the_real_one_is_not(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    assert not testruns.is_in_memory("circuits"), "the runner has made a test database"
+    place = connections.settings["circuits"]
+    monkeypatch.setattr(identity, "is_renamed", lambda alias: False)
+    monkeypatch.setitem(place, "TEST", {"NAME": place["NAME"]})
+    assert not testruns.is_in_memory("circuits"), "the settings give both the same name"
+    for test in ({"NAME": "another"}, {}):
+        monkeypatch.setitem(place, "TEST", test)
+        assert testruns.is_in_memory("circuits")
+    monkeypatch.delitem(place, "TEST")
+    assert testruns.is_in_memory("circuits")
+    monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", lambda self: None)
+    assert not testruns.is_in_memory("circuits"), "the runner forbids it, and should say so"
+
+
+def test_a_site_may_ask_for_memory(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "TEST_IN_MEMORY": True}
+    assert testruns.is_in_memory("circuits")
+    settings.CIRCUITS = {**settings.CIRCUITS, "TEST_IN_MEMORY": False}
+    assert not testruns.is_in_memory("circuits")
+    monkeypatch.setattr(testruns, "_is_in_memory", False)
+    testruns.keep_in_memory()
+    assert testruns.is_in_memory("circuits")
+
+
+# The connection that a test lends
+
+
+@pytest.fixture
+def _lent() -> Iterator[None]:
+    connections["circuits"].ensure_connection()
+    testruns.lend()
+    yield
+    testruns.lend()
+
+
+def used(_index: int = 0) -> object:
+    """Return the connection that this thread would use."""
+    return testruns.connection("circuits")
+
+
+@pytest.mark.usefixtures("_lent")
+def test_other_threads_use_a_tests_connection_in_its_transaction_alone() -> None:
+    own = connections["circuits"]
+    assert in_threads(1, used) != [own], "a file can have several"
+    with transaction.atomic(using="circuits"):
+        assert in_threads(1, used) == [own]
+        testruns.take_back()
+        assert in_threads(1, used) != [own]
+        testruns.lend()
+        testruns.forget()
+        assert in_threads(1, used) != [own], "a forked child has its own"
+
+
+@pytest.mark.usefixtures("_lent")
+def test_a_thread_sees_what_the_test_has_written_and_not_committed() -> None:
+    def count(_index: int) -> int:
+        before = connections["circuits"]
+        with testruns.using("circuits"):
+            number = Circuit.objects.count()
+        assert connections["circuits"] is before
+        assert before.connection is None, "its own would keep the database from being dropped"
+        return number
+
+    with transaction.atomic(using="circuits"):
+        CircuitFactory.create(name="payments")
+        assert in_threads(2, count) == [1, 1]
+
+
+@pytest.mark.usefixtures("_lent")
+def test_a_connection_of_a_thread_is_closed_after_its_use() -> None:
+    def count(_index: int) -> bool:
+        with testruns.using("circuits"):
+            Circuit.objects.count()
+        return connections["circuits"].connection is None
+
+    assert in_threads(1, count) == [True]
+    with testruns.using("circuits"):
+        Circuit.objects.count()
+    assert connections["circuits"].connection is not None, "the test's own stays open"
+
+
+def test_a_test_begins_and_ends_with_nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(testruns, "_forgetters", [])
+    assert testruns.forgets(forget := lambda: calls.append("forgotten")) is forget
+    connections["circuits"].ensure_connection()
+    connections["default"].ensure_connection()
+    testruns.begin_test()
+    assert calls == ["forgotten"]
+    assert connections["circuits"].connection is None
+    assert connections["default"].connection is not None
+    with transaction.atomic(using="circuits"):
+        testruns.end_test()
+        assert connections["circuits"].connection is not None, "the runner rolls it back"
+    assert calls == ["forgotten"] * 2
+    with transaction.atomic(using="circuits"):
+        assert in_threads(1, used) != [connections["circuits"]], "nothing is lent any more"
