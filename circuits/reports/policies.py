@@ -46,13 +46,6 @@ def _opening(policy: Policy) -> str:
             policy.threshold,
         )
         return sentence % {"number": rounded(policy.threshold), "slow": _slow_as_failure(policy)}
-    values = {
-        "rate": percent(policy.failure_rate),
-        "calls": rounded(policy.window_calls),
-        "time": exact_time(policy.window_seconds),
-        "least": rounded(policy.minimum_calls),
-        "slow": _slow_as_share(policy),
-    }
     if policy.window_calls:
         sentence = _("It opens when %(rate)s of the last %(calls)s calls have failed%(slow)s.")
     else:
@@ -60,18 +53,10 @@ def _opening(policy: Policy) -> str:
             "It opens when %(rate)s of the calls of the last %(time)s have failed%(slow)s, if "
             "there were %(least)s or more."
         )
-    return sentence % values
+    return sentence % _window_values(policy)
 
 
 def _throttling(policy: Policy) -> str:
-    values = {
-        "rate": percent(policy.failure_rate),
-        "calls": rounded(policy.window_calls),
-        "time": exact_time(policy.window_seconds),
-        "least": rounded(policy.minimum_calls),
-        "slow": _slow_as_share(policy),
-        "most": percent(policy.max_throttle),
-    }
     if policy.window_calls:
         sentence = _(
             "It stays closed and refuses some calls while more than %(rate)s of the last %(calls)s "
@@ -83,7 +68,17 @@ def _throttling(policy: Policy) -> str:
             "last %(time)s have failed%(slow)s, if there were %(least)s or more: more of them the "
             "more fail, up to %(most)s."
         )
-    return sentence % values
+    return sentence % {**_window_values(policy), "most": percent(policy.max_throttle)}
+
+
+def _window_values(policy: Policy) -> dict[str, str]:
+    return {
+        "rate": percent(policy.failure_rate),
+        "calls": rounded(policy.window_calls),
+        "time": exact_time(policy.window_seconds),
+        "least": rounded(policy.minimum_calls),
+        "slow": _slow_as_share(policy),
+    }
 
 
 def _slow_as_failure(policy: Policy) -> str:
