@@ -21,6 +21,13 @@ def free_port(first: int = FIRST_PORT) -> int:
     raise OSError(f"No free port from {first} on: stop something, or set PORT to another start.")
 
 
+def any_port() -> int:
+    """Return a free port that the system chooses. Two who ask at once get different ones."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         # Servers set this option too, so that closing connections of an earlier run do not block.

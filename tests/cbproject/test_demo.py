@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from rich.console import Console
 
 from cbproject import server, story
-from cbproject.ports import free_port
+from cbproject.ports import any_port
 from tests.cbproject.conftest import DEVELOPMENT, Run, project_environment
 from tests.concurrency import interrupted
 
@@ -69,7 +69,7 @@ def test_a_remote_that_is_not_there_goes_otherwise(stage: story.Stage) -> None:
 
 @pytest.fixture
 def stage() -> story.Stage:
-    return story.Stage(f"http://127.0.0.1:{free_port(5900)}", Console(quiet=True))
+    return story.Stage(f"http://127.0.0.1:{any_port()}", Console(quiet=True))
 
 
 def test_a_server_that_ends_at_once_is_an_error(
@@ -79,7 +79,7 @@ def test_a_server_that_ends_at_once_is_an_error(
     log = tmp_path / "server.log"
     with (
         pytest.raises(server.ServerNotStartedError, match="did not start"),
-        server.serving(free_port(5900), log),
+        server.serving(any_port(), log),
     ):
         pytest.fail("the server cannot be up")
     assert "No module named 'missing'" in log.read_text()

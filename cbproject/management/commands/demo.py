@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
 from cbproject import story
-from cbproject.ports import free_port
+from cbproject.ports import any_port
 from cbproject.server import ServerNotStartedError, serving
 
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
     def handle(self, *, delay: float, **options: Any) -> None:
         console = Console()
         try:
-            with serving(free_port(), settings.VAR_DIR / "demo-server.log") as base_url:
+            with serving(any_port(), settings.VAR_DIR / "demo-server.log") as base_url:
                 console.print(f"The remote is the mock service on {base_url}.", highlight=False)
                 story.play(story.Stage(base_url, console), delay)
         except (OSError, ServerNotStartedError, story.UnexpectedOutcomeError) as error:
