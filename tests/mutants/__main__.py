@@ -48,7 +48,7 @@ TESTS: Final[dict[str, list[str]]] = {
 #: would run them all.
 OPTIONS: Final = [
     *("-p", "no:cacheprovider"),
-    *("--timeout", "30"),
+    *("--timeout", "30", "-o", "timeout_func_only=true"),
     *("--hypothesis-profile", "mutants"),
     *("-k", "not processes and not restart and not every_order_of_steps"),
 ]
