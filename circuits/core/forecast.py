@@ -135,11 +135,11 @@ def forecast(plan: Plan, traffic: Traffic) -> Forecast:
         outage=noticed(plan, traffic),
         hang=hang,
         lost_before=inf if hang is None else hang.calls * plan.timeout,
-        lost_per_minute=_lost_in_trials(plan, traffic, reopened=0),
+        lost_per_minute=_lost_in_trials(plan, traffic),
         lost_per_minute_later=_lost_in_trials(plan, traffic, reopened=MOST_GROWTHS),
         chance=chance.calls / traffic.calls_per_second,
         chance_of_start=chance.of_start,
-        recovery=_recovery(plan, traffic, reopened=0),
+        recovery=_recovery(plan, traffic),
         recovery_later=_recovery(plan, traffic, reopened=MOST_GROWTHS),
     )
 
@@ -294,7 +294,7 @@ def window_of(policy: Policy, traffic: Traffic) -> float:
 # Hanging calls and recovery --------------------------------------------------------------------
 
 
-def _lost_in_trials(plan: Plan, traffic: Traffic, reopened: int) -> float:
+def _lost_in_trials(plan: Plan, traffic: Traffic, reopened: int = 0) -> float:
     """Return the seconds of each minute that trials wait for a remote that hangs."""
     cycle = _mean_delay(plan.policy, reopened) + 1 / traffic.calls_per_second + plan.known_after
     meanwhile = 1 + traffic.calls_per_second * plan.known_after
@@ -307,7 +307,7 @@ def _mean_delay(policy: Policy, reopened: int) -> float:
     return grown_delay(policy, reopened, 0.5) if reopened else policy.delay
 
 
-def _recovery(plan: Plan, traffic: Traffic, reopened: int) -> float:
+def _recovery(plan: Plan, traffic: Traffic, reopened: int = 0) -> float:
     """Return the seconds until all calls pass, if the remote recovers as the circuit opens."""
     policy = plan.policy
     delay = grown_delay(policy, reopened, 0.0) if reopened else policy.delay

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from circuits.core import conviction, machine
+from circuits.core import conviction, machine, windows
 from circuits.core.conviction import MANY
 from circuits.core.policy import Policy
 from circuits.core.status import (
@@ -387,3 +387,298 @@ def test_a_run_in_the_row_is_a_processs_own_unless_it_has_succeeded_since(
     failure = Failure(own_run=1, settle_seconds=SETTLE, witness=witness(ME, succeeded_at))
     step = machine.fail(run(2), POLICY, Permit(0), NOW + 0.02, failure)
     assert step.status.state is state
+
+
+# Each rule by itself -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "process", "by"),
+    [
+        (Status(), ME, ME),
+        (run(2, ME), ME, ME),
+        (run(2, OTHER), ME, MANY),
+        (run(2, MANY), ME, MANY),
+        (Status(run_by=OTHER), ME, ME),
+        (Status(), "", MANY),
+        (run(2, ""), "", MANY),
+    ],
+)
+def test_a_run_belongs_to_the_one_process_that_has_all_of_it(
+    status: Status, process: str, by: str
+) -> None:
+    assert conviction.joined(status, process) == by
+    assert conviction.is_lone(by) == (by == ME)
+
+
+def test_an_unknown_process_is_not_a_lone_one() -> None:
+    assert not conviction.is_lone("")
+
+
+@pytest.mark.parametrize(
+    ("status", "process", "at"),
+    [
+        (Status(last_success_at=5, other_succeeded_at=3), ME, None),
+        (Status(succeeded_by=ME, last_success_at=5, other_succeeded_at=3), ME, 3),
+        (Status(succeeded_by=OTHER, last_success_at=5, other_succeeded_at=3), ME, 5),
+    ],
+)
+def test_the_last_success_of_another_is_that_of_whoever_was_not_this_one(
+    status: Status, process: str, at: float | None
+) -> None:
+    assert conviction.other_succeeded_at(status, process) == at
+
+
+@pytest.mark.parametrize(
+    ("ago", "speaks"), [(0, True), (9.9, True), (10, False), (-9.9, True), (-10, False)]
+)
+def test_a_success_elsewhere_speaks_for_the_remote_for_ten_seconds(
+    ago: float, speaks: bool
+) -> None:
+    status = Status(succeeded_by=OTHER, last_success_at=NOW - ago)
+    assert conviction.others_succeed(status, witness(), NOW) == speaks
+
+
+@pytest.mark.parametrize(
+    ("status", "process", "seconds"),
+    [
+        (run(3, accuser=ME), ME, 0.2),
+        (Status(accuser=ME), ME, 0.2),
+        (Status(accuser=ME, run_started_at=NOW - 0.15), ME, 0.05),
+        (Status(accuser=ME, run_started_at=NOW + 0.15), ME, 0.05),
+        (Status(accuser=ME, run_started_at=NOW - 9), ME, 0.0),
+        (run(3, accuser=OTHER), ME, None),
+        (run(3), ME, None),
+        (run(3), "", None),
+    ],
+)
+def test_an_accusation_is_decided_once_its_run_is_old_enough(
+    status: Status, process: str, seconds: float | None
+) -> None:
+    found = conviction.verdict_in(status, witness(process), NOW)
+    assert found == (None if seconds is None else pytest.approx(seconds))
+
+
+OPENED_BY_OTHER: dict[str, Any] = {
+    "state": State.OPEN,
+    "run_started_at": NOW - 1,
+    "run_by": OTHER,
+    "opened_at": NOW - 1,
+    "retry_at": NOW + 9,
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "succeeded_at", "refutes"),
+    [
+        (Status(accuser=OTHER, run_started_at=NOW - 1), NOW, True),
+        (Status(accuser=OTHER, run_started_at=NOW - 99), NOW - 50, True),
+        (Status(accuser=OTHER, run_started_at=NOW - 1), NOW - 1, False),
+        (Status(accuser=OTHER, run_started_at=NOW - 1), NOW - 2, False),
+        (Status(accuser=OTHER, run_started_at=NOW - 1), None, False),
+        (Status(accuser=OTHER), NOW, False),
+        (Status(accuser=ME, run_started_at=NOW - 1), NOW, False),
+        (Status(run_started_at=NOW - 1), NOW, False),
+        (Status(**OPENED_BY_OTHER), NOW, True),
+        (Status(**OPENED_BY_OTHER), NOW - 1, False),
+        (Status(**OPENED_BY_OTHER), None, False),
+        (Status(**OPENED_BY_OTHER | {"run_started_at": NOW - 99}), NOW - 9.9, True),
+        (Status(**OPENED_BY_OTHER | {"run_started_at": NOW - 99}), NOW - 10, False),
+        (Status(**OPENED_BY_OTHER | {"run_started_at": NOW - 99}), NOW + 10, False),
+        (Status(**OPENED_BY_OTHER | {"run_started_at": None}), NOW, False),
+        (Status(**OPENED_BY_OTHER | {"run_by": ME}), NOW, False),
+        (Status(**OPENED_BY_OTHER | {"run_by": MANY}), NOW, False),
+        (Status(**OPENED_BY_OTHER | {"run_by": ""}), NOW, False),
+        (Status(**OPENED_BY_OTHER, reopen_count=1), NOW, False),
+        (Status(**OPENED_BY_OTHER | {"state": State.HALF_OPEN}), NOW, False),
+    ],
+)
+def test_a_later_success_refutes_what_only_another_process_says(
+    status: Status, succeeded_at: float | None, refutes: bool
+) -> None:
+    assert conviction.can_refute(status, witness(ME, succeeded_at), NOW) == refutes
+
+
+@pytest.mark.parametrize(
+    ("seconds", "since", "passed"),
+    [(2, 8, True), (2, 8.1, False), (2, 10, False), (2, 11.9, False), (2, 12, True), (0, 10, True)],
+)
+def test_a_time_has_passed_whichever_way_the_clock_was_set(
+    seconds: float, since: float, passed: bool
+) -> None:
+    assert conviction.has_passed(seconds, since, 10.0) == passed
+
+
+def test_a_quarantine_grows_from_when_it_was_found_and_that_moment_stays() -> None:
+    first = conviction.quarantined(Status(), POLICY, ME, NOW)
+    assert first.quarantines == (Quarantine(ME, NOW, NOW + 10, 1),)
+    second = conviction.quarantined(first, POLICY, ME, NOW + 10)
+    assert second.quarantines == (Quarantine(ME, NOW, NOW + 30, 2),)
+    both = conviction.quarantined(second, POLICY, OTHER, NOW + 11)
+    assert both.quarantines == (*second.quarantines, Quarantine(OTHER, NOW + 11, NOW + 21, 1))
+    long = replace(POLICY, delay=400)
+    assert conviction.quarantined(Status(), long, ME, NOW).quarantines[0].until == NOW + 400
+
+
+def test_one_on_probation_tries_at_once_and_its_quarantine_begins_with_a_failure() -> None:
+    status = conviction.on_probation(Status(), POLICY, ME, NOW)
+    assert status.quarantines == (Quarantine(ME, NOW, NOW, 0),)
+    failed = conviction.quarantined(status, POLICY, ME, NOW + 1)
+    assert failed.quarantines == (Quarantine(ME, NOW + 1, NOW + 11, 1),)
+
+
+TWO = (Quarantine(OTHER, NOW, NOW + 5, 2), Quarantine(ME, NOW, NOW + 10, 1))
+
+
+def test_the_trial_and_the_release_of_one_leave_the_other_alone() -> None:
+    status = Status(quarantines=TWO)
+    trying = conviction.trying(status, TWO[1], NOW + 40, "token")
+    assert trying.quarantines == (TWO[0], Quarantine(ME, NOW, NOW + 40, 1, "token"))
+    assert conviction.freed(status, ME).quarantines == TWO[:1]
+    assert conviction.freed(status, THIRD) is status
+    assert conviction.quarantine_of(status, OTHER) is TWO[0]
+    assert conviction.quarantine_of(Status(quarantines=(Quarantine("", 0, 0, 1),)), "") is None
+
+
+@pytest.mark.parametrize(
+    ("now", "left"), [(NOW - 0.1, 0), (NOW, 10), (NOW + 4, 6), (NOW + 10, 0), (NOW + 99, 0)]
+)
+def test_what_remains_of_a_quarantine(now: float, left: float) -> None:
+    assert conviction.remaining(TWO[1], now) == pytest.approx(left)
+
+
+@pytest.mark.parametrize(
+    ("policy", "patience"),
+    [
+        (POLICY, 60),
+        (Policy(delay=100), 100),
+        (Policy(delay=70, lease_seconds=200), 200),
+    ],
+)
+def test_a_quarantine_is_forgotten_after_a_minute_a_delay_or_a_lease(
+    policy: Policy, patience: float
+) -> None:
+    status = Status(quarantines=TWO)
+    before, after = (NOW + 10 + patience + more for more in (-0.1, 0))
+    assert conviction.live_quarantines(status, policy, before) == TWO[1:]
+    assert conviction.live_quarantines(status, policy, after) == ()
+    kept = conviction.quarantined(status, policy, THIRD, before).quarantines
+    assert [each.process for each in kept] == [ME, THIRD]
+
+
+def test_a_hundred_processes_may_be_in_quarantine_at_once() -> None:
+    full = Status()
+    for number in range(conviction.MOST_QUARANTINES):
+        full = conviction.quarantined(full, POLICY, f"web-{number}", NOW)
+    assert len(full.quarantines) == conviction.MOST_QUARANTINES == 100
+    assert conviction.quarantined(full, POLICY, ME, NOW) is full
+    again = conviction.quarantined(full, POLICY, "web-7", NOW)
+    assert conviction.quarantine_of(again, "web-7") == Quarantine("web-7", NOW, NOW + 20, 2)
+    assert len(again.quarantines) == 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "after", "seconds"),
+    [
+        ({}, 0.0, 1.0),
+        ({}, 0.4, 0.6),
+        ({}, 1.0, 0.0),
+        ({}, 1.5, 0.0),
+        ({}, -0.5, 0.0),  # the clock was set back
+        ({"changed_at": None}, 0.0, 0.0),
+        ({"accuser": OTHER}, 0.0, 0.0),
+        ({"accuser": ""}, 0.0, 0.0),
+        ({"succeeded_by": ""}, 0.0, 0.0),
+        ({"succeeded_by": ME}, 0.0, 0.0),
+        ({"last_success_at": NOW - 20}, 0.0, 1.0),  # shortly before the run began
+        ({"last_success_at": NOW - 20.1}, 0.0, 0.0),
+        ({"run_started_at": None, "last_success_at": NOW - 17}, 0.0, 1.0),
+        ({"run_started_at": None, "last_success_at": NOW - 17.1}, 0.0, 0.0),
+        ({"run_started_at": None, "opened_at": None}, 0.0, 0.0),
+        ({"quarantines": TWO, "accuser": ""}, 0.0, 10.0),
+        ({"quarantines": TWO, "accuser": ""}, 9.7, 0.3),
+        ({"quarantines": (Quarantine(ME, NOW, NOW, 0),), "accuser": ""}, 0.25, 0.75),
+    ],
+)
+def test_who_may_be_broken_itself_lets_the_others_try_first(
+    changes: dict[str, Any], after: float, seconds: float
+) -> None:
+    known: dict[str, Any] = {
+        "state": State.HALF_OPEN,
+        "changed_at": NOW,
+        "run_started_at": NOW - 10,
+        "opened_at": NOW - 7,
+        "accuser": ME,
+        "succeeded_by": OTHER,
+        "last_success_at": NOW - 12,
+    }
+    status = Status(**known | changes)
+    found = conviction.yields_for(status, witness(), NOW + after)
+    assert found == pytest.approx(seconds)
+    assert conviction.yields_for(replace(status, accuser=""), witness(""), NOW + after) == 0.0
+
+
+def test_by_the_rate_a_call_that_succeeds_refutes_an_accusation_and_frees_its_process() -> None:
+    accused = merge(Status(**LONG_CLOSED, **WELL), "ffff", own_run=4)
+    assert (accused.accuser, accused.run_started_at) == (ME, NOW)
+    step = machine.succeed(accused, RATE, Permit(0), NOW + 0.1, witness(OTHER))
+    assert (step.change, step.status.accuser) == (None, "")
+    assert conviction.quarantine_of(step.status, ME) is not None
+    assert step.status.succeeded_by == OTHER
+    freed = machine.succeed(step.status, RATE, Permit(0), NOW + 0.2, witness(ME)).status
+    assert freed.quarantines == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "own_run", "state"),
+    [
+        ({}, 0, State.CLOSED),  # a young window
+        ({"changed_at": NOW - 4.9}, 0, State.CLOSED),
+        ({"changed_at": NOW - 5}, 0, State.OPEN),
+        ({"changed_at": None}, 0, State.OPEN),
+        ({}, 3, State.CLOSED),
+        ({}, 4, State.OPEN),  # as many in a row as the window must hold
+        (WELL, 4, State.CLOSED),
+        (LONG_AGO, 4, State.OPEN),
+        ({**WELL, "accuser": OTHER, "run_started_at": NOW}, 4, State.OPEN),
+        ({**WELL, "accuser": OTHER, "run_started_at": NOW}, 3, State.CLOSED),
+        ({**WELL, "accuser": ME, "run_started_at": NOW - 0.1}, 4, State.CLOSED),
+        ({**WELL, "accuser": ME, "run_started_at": NOW - 0.2}, 4, State.OPEN),
+        ({**WELL, "accuser": ME, "run_started_at": NOW - 0.2}, 0, State.OPEN),
+        ({**WELL, "accuser": ME}, 4, State.CLOSED),
+    ],
+)
+def test_by_the_rate_a_window_past_its_limit_opens_by_these_rules(
+    changes: dict[str, Any], own_run: int, state: State
+) -> None:
+    status = Status(**{"changed_at": NOW - 1, **changes})
+    assert merge(status, "ffff", own_run=own_run).state is state
+
+
+@pytest.mark.parametrize(
+    ("changes", "own_run", "by"),
+    [
+        ({}, 4, ME),
+        ({"changed_at": NOW - 9}, 0, MANY),
+        ({**WELL, "accuser": OTHER, "run_started_at": NOW}, 4, MANY),
+    ],
+)
+def test_by_the_rate_an_opening_says_whether_one_process_alone_made_it(
+    changes: dict[str, Any], own_run: int, by: str
+) -> None:
+    status = merge(Status(**{"changed_at": NOW - 1, **changes}), "ffff", own_run=own_run)
+    assert (status.run_by, status.accuser) == (by, ME if by == ME else "")
+    assert status.window == windows.EMPTY
+
+
+def test_by_the_rate_no_success_from_before_an_accusation_refutes_it() -> None:
+    accused = merge(Status(**LONG_CLOSED, **WELL), "ffff", own_run=4)
+    for at in (None, NOW - 1, NOW):
+        assert merge(accused, ".", OTHER, succeeded_at=at).accuser == ME
+    undated = replace(accused, run_started_at=None)
+    assert merge(undated, ".", OTHER, succeeded_at=NOW - 1).accuser == ""
+    own = merge(accused, ".", ME, succeeded_at=NOW + 1)
+    assert (own.accuser, own.quarantines) == ("", ())
+    assert windows.totals(own.window) == windows.counted("ffff.")
+    others = merge(accused, ".", OTHER, succeeded_at=NOW + 1)
+    assert windows.totals(others.window) == windows.counted(".")
