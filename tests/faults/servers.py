@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Final
 
 import requests
 
+from cbproject.ports import any_port
 from tests.concurrency import PATIENCE, environment, wait_until
 
 #: The circuit that a preloaded site has called through once.
@@ -69,7 +69,7 @@ def serving(name: str, remote: str, folder: Path) -> Iterator[Server]:
         remote: The URL of the remote that the site calls.
         folder: A folder for the log.
     """
-    port = _free_port()
+    port = any_port()
     arguments = [each.replace("PORT", str(port)) for each in SERVERS[name]]
     with running(arguments, folder / "server.log", TEST_REMOTE_URL=remote) as process:
         server = Server(process, f"http://127.0.0.1:{port}", folder / "server.log")
@@ -95,12 +95,6 @@ def running(arguments: list[str], log: Path, **variables: str) -> Iterator[subpr
     finally:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def _answers(url: str) -> bool:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from cbproject.ports import any_port
 from tests import services
 from tests.concurrency import PATIENCE, wait_until
 
@@ -48,7 +49,7 @@ def pgbouncer(*users: str) -> Iterator[int]:
     """
     if shutil.which("pgbouncer") is None and os.environ.get("REQUIRE_PGBOUNCER") != "1":
         pytest.skip("PgBouncer is not installed.")
-    port = _free_port()
+    port = any_port()
     # Not in a folder of pytest, which only root may read: PgBouncer does not run as root.
     with TemporaryDirectory(prefix="pgbouncer-") as name:
         folder = Path(name)
@@ -79,12 +80,6 @@ def _settings(folder: Path, port: int, users: Iterable[str]) -> Path:
         )
     )
     return path
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

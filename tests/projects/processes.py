@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import requests
 
+from cbproject.ports import any_port
 from tests.concurrency import PATIENCE, wait_until
 
 from . import Project
@@ -63,7 +63,7 @@ def running(project: Project, *arguments: str) -> Iterator[Process]:
 @contextmanager
 def serving(project: Project, *arguments: str) -> Iterator[tuple[Process, str]]:
     """Run a server, whose arguments contain ``PORT`` for its port; yield it and its URL."""
-    port = _free_port()
+    port = any_port()
     url = f"http://127.0.0.1:{port}"
     with running(project, *(each.replace("PORT", str(port)) for each in arguments)) as server:
         wait_until(lambda: server.process.poll() is not None or _answers(url))
@@ -74,12 +74,6 @@ def serving(project: Project, *arguments: str) -> Iterator[tuple[Process, str]]:
 def _command(project: Project, program: str, *arguments: str) -> list[str]:
     beside = Path(project.python).with_name(program)
     return [str(beside), *arguments] if beside.exists() else [project.python, program, *arguments]
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def _answers(url: str) -> bool:
