@@ -203,6 +203,8 @@ def test_what_always_fails_opens_as_soon_as_it_may(policy: Policy) -> None:
         (rate(window_calls=30, minimum_calls=20, failure_rate=0.3), 0.5, 20.1464, 0.995473),
         (rate(window_calls=3, minimum_calls=1, failure_rate=0.3), 0.2, 5.0, 0.488),
         (rate(window_calls=1000, minimum_calls=10, failure_rate=0.9), 0.01, inf, 9.91e-18),
+        (rate(window_calls=200, minimum_calls=200, failure_rate=0.44), 0.1, 1.82068e35, 0),
+        (rate(window_calls=200, minimum_calls=200, failure_rate=0.45), 0.1, inf, 0),
         (rate(window_seconds=30, minimum_calls=10, failure_rate=0.4), 0.25, 153.856, 0.284202),
         (rate(window_seconds=20, minimum_calls=16, failure_rate=0.2), 0.05, 1061.90, 0.0132360),
         (rate(window_seconds=3000, minimum_calls=100, failure_rate=0.1), 0.08, 1496726.4, 0.454032),
@@ -229,6 +231,8 @@ def test_the_formulas_keep_their_digits(
         (6, 10, 0.9, 0.794739),
         (40, 60, 0.05, 8.42807e-38),
         (7, 6, 0.5, 0.0),
+        (2, 400, 0.99, 1.0),  # no window has fewer
+        (300, 400, 1e-9, 0.0),
     ],
 )
 def test_naus_keeps_his_digits(failures: int, window: int, share: float, hazard: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from math import nextafter
 from typing import Any
@@ -1210,3 +1211,235 @@ def test_a_status_cannot_be_changed() -> None:
     for frozen in (Status(), Policy(), Permit(0), Step(Status()), Lease("a", 1.0)):
         with pytest.raises(AttributeError):
             setattr(frozen, fields(frozen)[0].name, None)
+
+
+# All that a step leaves ------------------------------------------------------------------------
+
+RATE = Policy(strategy=Strategy.RATE, delay=10, minimum_calls=2, failure_rate=0.5)
+HEEDING = replace(POLICY, respect_retry_after=True)
+ME = Witness(process="me")
+OPENED = Status(
+    state=State.OPEN,
+    generation=1,
+    failure_count=3,
+    run_started_at=NOW,
+    opened_at=NOW,
+    down_since=NOW,
+    retry_at=NOW + 10,
+    changed_at=NOW,
+    run_by=conviction.MANY,
+)
+TRYING = replace(OPENED, state=State.HALF_OPEN, generation=2, retry_at=None, changed_at=NOW + 10)
+BACK = Status(generation=3, changed_at=NOW + 20)
+
+
+def by_me(status: Status) -> Status:
+    return replace(status, run_by="me", accuser="me")
+
+
+@pytest.mark.parametrize(
+    ("step", "after", "reason"),
+    [
+        (lambda: fail(run_of_failures(2)), OPENED, Reason.FAILURES),
+        (
+            lambda: fail(run_of_failures(2), own_run=3, witness=ME),
+            OPENED,
+            Reason.FAILURES,
+        ),
+        (
+            lambda: fail(Status(), replace(POLICY, threshold=1), witness=ME),
+            by_me(replace(OPENED, failure_count=1)),
+            Reason.FAILURES,
+        ),
+        (
+            lambda: fail(run_of_failures(1), HEEDING, NOW + 5, retry_after=20, witness=ME),
+            replace(
+                OPENED,
+                failure_count=1,
+                opened_at=NOW + 5,
+                down_since=NOW + 5,
+                retry_at=NOW + 25,
+                changed_at=NOW + 5,
+            ),
+            Reason.RETRY_AFTER,
+        ),
+        (lambda: machine.expire(OPENED, NOW + 10), TRYING, Reason.DELAY_PASSED),
+        (
+            lambda: machine.try_now(by_me(OPENED), NOW + 10),
+            replace(TRYING, run_by="me"),
+            Reason.TRY_NOW,
+        ),
+        (
+            lambda: machine.fail(TRYING, POLICY, Permit(2, "a"), NOW + 20, Failure(witness=ME)),
+            replace(
+                OPENED,
+                generation=3,
+                reopen_count=1,
+                opened_at=NOW + 20,
+                retry_at=NOW + 30,
+                changed_at=NOW + 20,
+                accuser="me",
+            ),
+            Reason.TRIAL_FAILED,
+        ),
+        (
+            lambda: machine.fail(
+                by_me(TRYING),
+                HEEDING,
+                Permit(2, "a"),
+                NOW + 20,
+                Failure(witness=ME, retry_after=25),
+            ),
+            replace(
+                by_me(OPENED),
+                generation=3,
+                reopen_count=1,
+                opened_at=NOW + 20,
+                retry_at=NOW + 45,
+                changed_at=NOW + 20,
+            ),
+            Reason.TRIAL_FAILED,
+        ),
+        (
+            lambda: machine.succeed(TRYING, POLICY, Permit(2, "a"), NOW + 20, ME),
+            replace(BACK, recovered_at=NOW + 20, last_success_at=NOW + 20, succeeded_by="me"),
+            Reason.TRIAL_SUCCEEDED,
+        ),
+        (lambda: machine.reset(TRYING, NOW + 20), BACK, Reason.RESET),
+        (
+            lambda: machine.set_mode(TRYING, Mode.FORCED_CLOSED, NOW + 20, NOW + 60),
+            replace(BACK, mode=Mode.FORCED_CLOSED, mode_until=NOW + 60),
+            Reason.MODE,
+        ),
+        (
+            lambda: machine.set_mode(by_me(TRYING), Mode.FORCED_OPEN, NOW + 20, NOW + 60),
+            replace(
+                OPENED,
+                mode=Mode.FORCED_OPEN,
+                mode_until=NOW + 60,
+                generation=3,
+                retry_at=NOW + 20,
+                changed_at=NOW + 20,
+            ),
+            Reason.MODE,
+        ),
+        (
+            lambda: machine.set_mode(TRYING, Mode.OBSERVE, NOW + 20, NOW + 60),
+            replace(
+                TRYING, mode=Mode.OBSERVE, mode_until=NOW + 60, generation=3, changed_at=NOW + 20
+            ),
+            Reason.MODE,
+        ),
+        (
+            lambda: machine.judge(
+                by_me(replace(OPENED, state=State.CLOSED, generation=0)), POLICY, NOW + 1, ME
+            ),
+            by_me(replace(OPENED, opened_at=NOW + 1, retry_at=NOW + 11, changed_at=NOW + 1)),
+            Reason.FAILURES,
+        ),
+        (
+            lambda: machine.testify(
+                by_me(OPENED), POLICY, NOW + 1, Witness(process="other", succeeded_at=NOW + 0.5)
+            ),
+            Status(
+                generation=2,
+                changed_at=NOW + 1,
+                quarantines=(Quarantine("me", NOW + 1, NOW + 11, 1),),
+            ),
+            Reason.REFUTED,
+        ),
+        (
+            lambda: machine.reconsider(
+                replace(OPENED, state=State.CLOSED, generation=0, down_since=None),
+                POLICY,
+                Permit(0),
+                NOW + 1,
+                Failure(own_run=0, settle_seconds=0.5),
+            ),
+            replace(
+                OPENED,
+                opened_at=NOW + 1,
+                down_since=NOW + 1,
+                retry_at=NOW + 11,
+                changed_at=NOW + 1,
+            ),
+            Reason.FAILURES,
+        ),
+        (
+            lambda: machine.fail(
+                machine.succeed(Status(), RATE, Permit(0), NOW).status,
+                RATE,
+                Permit(0),
+                NOW,
+                Failure(),
+            ),
+            replace(OPENED, failure_count=0, run_started_at=None),
+            Reason.FAILURE_RATE,
+        ),
+    ],
+)
+def test_a_change_leaves_nothing_but_what_it_says(
+    step: Callable[[], Step], after: Status, reason: Reason
+) -> None:
+    taken = step()
+    assert taken.status == after
+    assert taken.change is not None
+    assert taken.change.reason is reason
+    assert (taken.change.at, taken.change.until) == (after.changed_at, after.mode_until)
+    evidence = "50 % of 2 calls failed, limit 50 %" if reason is Reason.FAILURE_RATE else ""
+    assert taken.change.evidence == evidence
+
+
+def test_another_end_of_a_mode_is_a_change_with_its_reason() -> None:
+    forced = machine.set_mode(Status(), Mode.OBSERVE, NOW, NOW + 60).status
+    step = machine.set_mode(forced, Mode.OBSERVE, NOW + 5)
+    assert step.change is not None
+    assert (step.change.reason, step.change.at, step.change.until) == (Reason.MODE, NOW + 5, None)
+    assert machine.set_mode(step.status, Mode.OBSERVE, NOW + 6).status is step.status
+
+
+def test_a_success_and_a_failure_are_a_batch_of_one_in_a_window_of_calls() -> None:
+    policy = replace(RATE, window_calls=5, minimum_calls=5)
+    status = machine.succeed(Status(), policy, Permit(0), NOW).status
+    status = machine.fail(status, policy, Permit(0), NOW, Failure()).status
+    assert status == Status(window=Window(recent=".f"))
+
+
+def test_a_success_clears_a_run_and_is_remembered_with_its_process() -> None:
+    heard = Status(last_success_at=NOW + 1, succeeded_by="me")
+    step = machine.succeed(run_of_failures(2), POLICY, Permit(0), NOW + 1, ME)
+    assert step == Step(heard)
+    assert machine.succeed(Status(), POLICY, Permit(0), NOW + 1, ME).status == Status()
+    alone = Status(quarantines=(Quarantine("me", NOW, NOW + 10, 1),))
+    assert machine.succeed(alone, POLICY, Permit(0), NOW + 1, ME) == Step(heard)
+
+
+def test_a_refusal_says_who_waits_and_for_how_long() -> None:
+    accused = replace(run_of_failures(3, replace(POLICY, threshold=9)), accuser="me")
+    waits = [
+        machine.admit(accused, POLICY, NOW + after, "a", witness=ME).retry_after
+        for after in (0.0, 0.15)
+    ]
+    assert waits == pytest.approx([0.2, 0.05])
+    assert machine.admit(accused, replace(POLICY, threshold=4), NOW, "a", witness=ME).permit
+    forced = Status(state=State.OPEN, mode=Mode.FORCED_OPEN, mode_until=NOW + 5)
+    assert admit(forced).retry_after == 5
+
+
+def test_a_process_of_a_rate_that_accuses_waits_for_the_verdict_or_a_second() -> None:
+    counts = Window((Bucket(NOW - 4, 4, 4, 0),))
+    accused = Status(window=counts, accuser="me", run_started_at=NOW - 0.05, succeeded_by="other")
+    admission = machine.admit(accused, RATE, NOW, "a", witness=ME)
+    assert admission == Admission(accused, retry_after=pytest.approx(0.15))
+
+
+def test_a_trial_is_held_and_given_back_under_its_own_name_only() -> None:
+    two = (Quarantine("other", NOW, NOW + 30, 1, "b"), Quarantine("me", NOW, NOW + 30, 1, "a"))
+    status = Status(generation=4, quarantines=two)
+    held = machine.renew(status, POLICY, Permit(4, "a"), NOW + 20).status
+    assert held.quarantines == (two[0], replace(two[1], until=NOW + 50))
+    given_back = machine.release(status, Permit(4, "a")).status
+    assert given_back.quarantines == (two[0], Quarantine("me", NOW, NOW, 1))
+    for permit in (Permit(3, "a"), Permit(4, "c"), Permit(4)):
+        assert machine.renew(status, POLICY, permit, NOW + 20).status is status
+        assert machine.release(status, permit).status is status
