@@ -70,6 +70,7 @@ BY_TYPE: dict[type[Any], Any] = {
     models.BooleanField: True,
     models.CharField: "words",
     models.IntegerField: 7,
+    models.FloatField: 0.25,
 }
 
 
