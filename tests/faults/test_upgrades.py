@@ -61,6 +61,7 @@ VALUES: dict[str, Any] = {
     "leases": [["token", 1.5]],
     "quarantines": [["web-3:4711:9f3a01c2", 1.5, 2.5, 1, "token"]],
     "window": {"buckets": [[1.5, 3, 2, 1]], "recent": "f.s"},
+    "retry_window": {"buckets": [[1.5, 3, 2, 0]], "recent": ""},
     "timeout": 2.5,
     **{name: limits.most for name, limits in POLICY_LIMITS.items()},
 }
