@@ -43,6 +43,10 @@ NEVER: Final = -80.0
 #: The probability below which a number of failures is left out.
 NEGLIGIBLE: Final = 1e-18
 
+#: How many standard deviations on either side of the mean are followed, each in so many parts.
+SPREADS: Final = 5
+PARTS: Final = 6
+
 #: The digits after the point that are kept before a number is rounded up.
 DIGITS: Final = 6
 
@@ -374,8 +378,9 @@ def _hazard(policy: Policy, window: float, share: float) -> float:
         return _hazard_at(policy, int(window), share)
     # The number of calls in a time window varies by chance too, and with few it opens sooner.
     spread = sqrt(window)
-    least = max(1, int(window - 5 * spread))
-    numbers = range(least, int(window + 5 * spread) + 2, max(1, int(spread / 6)))
+    least = max(1, int(window - SPREADS * spread))
+    most = int(window + SPREADS * spread) + 1
+    numbers = range(least, most + 1, max(1, int(spread / PARTS)))
     weights = {n: exp(n * log(window) - window - lgamma(n + 1)) for n in numbers}
     total = sum(weight * _hazard_at(policy, n, share) for n, weight in weights.items())
     return total / sum(weights.values())

@@ -333,7 +333,7 @@ class Tallies:
     def _take_durations(self) -> Histogram:
         new = [self._durations.popleft() for _ in range(len(self._durations))]
         kept, self._kept_durations = self._kept_durations, latency.EMPTY
-        return latency.added(kept, latency.histogram(new)) if new else kept
+        return latency.added(kept, latency.histogram(new))
 
     def give_back(self, taken: Taken) -> None:
         """Give back what was taken but could not be written."""

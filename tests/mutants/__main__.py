@@ -38,6 +38,7 @@ TESTS: Final[dict[str, list[str]]] = {
     "process": [
         "tests/circuits/process",
         "tests/circuits/calls/test_injection.py",
+        "tests/circuits/calls/test_nesting.py",
         "tests/circuits/reports/test_quarantines.py",
     ],
     "calls": ["tests/circuits/calls"],

@@ -625,6 +625,11 @@ def test_by_the_rate_a_call_that_succeeds_refutes_an_accusation_and_frees_its_pr
     assert (step.change, step.status.accuser) == (None, "")
     assert conviction.quarantine_of(step.status, ME) is not None
     assert step.status.succeeded_by == OTHER
+    failure = Failure(witness=witness(OTHER))
+    failed = machine.fail(accused, RATE, Permit(0), NOW + 0.1, failure).status
+    assert failed.accuser == ME, "a failure refutes nothing"
+    convicted = machine.judge(accused, RATE, NOW + SETTLE, witness(ME)).status
+    assert (convicted.run_by, convicted.accuser) == (ME, ME)
     freed = machine.succeed(step.status, RATE, Permit(0), NOW + 0.2, witness(ME)).status
     assert freed.quarantines == ()
 

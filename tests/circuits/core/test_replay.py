@@ -142,6 +142,13 @@ def test_a_share_of_the_calls_opens_by_rate() -> None:
     assert played("." * 40 + "f" * 5, calls).openings == 1
 
 
+def test_successes_are_merged_as_soon_as_there_are_as_many_as_the_window_must_hold() -> None:
+    policy = Policy(strategy=Strategy.RATE, failure_rate=0.3, minimum_calls=4, window_seconds=60)
+    found = played("fff" + "." * 7, policy, every=0.125)
+    # Three calls are too few; three of seven failed.
+    assert [stay.until for stay in found.stays] == [SINCE + 6 * 0.125, SINCE + 10 * 0.125]
+
+
 @pytest.mark.parametrize("strategy", [Strategy.CONSECUTIVE, Strategy.RATE])
 def test_a_slow_call_counts_before_it_ends(strategy: Strategy) -> None:
     policy = Policy(

@@ -151,6 +151,16 @@ def test_what_is_never_reached_is_not_waited_for_longer_than_twenty_windows() ->
     assert outage.most == pytest.approx(6 + sum(gaps))
 
 
+def test_nearly_all_is_reached_as_soon_as_it_is() -> None:
+    """Eight failures of ten ask for 3 / 5.5."""
+    share = 3 / 5.5
+    exact = policy(window_calls=10, max_throttle=share / NEARLY)
+    assert NEARLY * exact.max_throttle == share
+    outage = told(exact, Traffic(calls_per_second=1)).outage
+    assert outage is not None
+    assert outage.most == pytest.approx(6 + 1 / (1 - 1 / 5.5) + 1 / (1 - 2 / 5.5))
+
+
 def test_chance_refuses_what_each_number_of_failures_asks_for() -> None:
     traffic = Traffic(calls_per_second=1, failure_share=0.5)
     # Three failures of four ask for (3 - 2) / (0.5 * 5), and four for twice as much.

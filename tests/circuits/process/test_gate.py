@@ -343,6 +343,34 @@ def test_a_flush_dates_no_later_success_elsewhere_back(seconds: int) -> None:
         assert after.last_success_at >= own
 
 
+def test_what_only_a_window_has_heard_is_written_and_counts_no_call() -> None:
+    CircuitFactory.create(name="payments", strategy="rate")
+    gate = process()
+    asking.current(gate)
+    assert gate.tallies.window is not None
+    gate.tallies.window.hear(".")
+    write(gate)
+    after = row()
+    assert (after.total_successes, after.total_failures, after.total_refusals) == (0, 0, 0)
+    assert after.last_success_at is None
+    [bucket] = after.window["buckets"]
+    assert bucket[1:] == [1, 0, 0]
+
+
+def test_what_could_not_be_merged_at_once_is_merged_by_the_next_flush() -> None:
+    CircuitFactory.create(name="payments", strategy="rate", minimum_calls=3)
+    gate = process()
+    for _ in range(2):
+        results.fail(asking.admit(gate), "down")
+    Circuit.objects.update(window={"buckets": "none", "recent": 7})
+    with pytest.raises(TypeError):
+        results.fail(asking.admit(gate), "down")
+    Circuit.objects.update(window=None)
+    assert row().state == "closed"
+    write(gate)
+    assert row().state == "open"
+
+
 def test_the_counter_is_exact_under_many_threads() -> None:
     counter = TickCounter()
     taken: list[int] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from threading import Event, get_ident
+from threading import Event, current_thread, get_ident
 from time import monotonic
 
 import pytest
@@ -72,6 +72,16 @@ def test_work_that_nobody_waits_for_any_more_is_not_begun(settings: Settings, go
     assert blocking.wait(PATIENCE)
     assert workers.submit(lambda: None).wait(PATIENCE)
     assert done == []
+
+
+def test_a_thread_knows_whose_worker_it_is() -> None:
+    workers, others = Workers(), Workers()
+    assert not workers.is_one()
+    seen = workers.submit(lambda: (workers.is_one(), others.is_one(), current_thread()))
+    assert seen.wait(PATIENCE)
+    is_own, is_others, thread = seen.result()
+    assert (is_own, is_others) == (True, False)
+    assert (thread.name, thread.daemon) == ("circuits-worker", True)
 
 
 def test_many_callers_share_few_threads(go: Event) -> None:

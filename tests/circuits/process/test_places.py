@@ -151,6 +151,16 @@ def test_a_wait_that_takes_too_long_ends_as_busy() -> None:
     assert circuits.models.Circuit.objects.get(name="pdf").total_refusals == 1
 
 
+def test_a_call_that_is_reported_twice_gives_one_place_back() -> None:
+    limited(max_concurrent=2)
+    one, other = entry.admit("pdf"), entry.admit("pdf")
+    for _ in range(2):
+        results.succeed(one)
+    assert runtime.gate("pdf").places.taken == 1
+    results.succeed(other)
+    assert is_free()
+
+
 def test_by_default_nobody_waits() -> None:
     CircuitFactory.create(name="pdf", max_concurrent=1)
     with taken(), pytest.raises(circuits.CircuitBusyError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -212,6 +213,17 @@ def test_the_share_of_slow_calls_opens_by_the_rate_strategy(clock: Clock) -> Non
     name = rate_circuit(slow_call_seconds=2, slow_call_rate=0.5)
     assert slow_calls(clock, name, 2, 0.1) == ".."
     assert slow_calls(clock, name, 2, 3) == ".."
+    assert slow_calls(clock, name, 1, 0.1) == "r"
+    assert reasons(name) == ["slow_calls"]
+
+
+def test_a_slow_call_that_says_nothing_else_counts_as_slow_all_the_same(clock: Clock) -> None:
+    name = rate_circuit(slow_call_seconds=2, slow_call_rate=0.5)
+    assert slow_calls(clock, name, 2, 0.1) == ".."
+    for _ in range(2):
+        with suppress(KeyError), circuits.guard(name, exceptions=ConnectionError):
+            clock.now += 3
+            raise KeyError("a bug of the caller's")
     assert slow_calls(clock, name, 1, 0.1) == "r"
     assert reasons(name) == ["slow_calls"]
 

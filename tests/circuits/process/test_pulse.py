@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, Timer
+from threading import Event, Thread, Timer, current_thread
 
 import pytest
 from django.db import OperationalError, connections
@@ -59,6 +59,13 @@ def test_it_flushes_a_last_time_when_it_is_stopped(settings: Settings) -> None:
     with running(flush=lambda: flushed.append(1)):
         assert flushed == []
     assert flushed == [1]
+
+
+def test_its_thread_has_a_name_and_does_not_keep_the_process_alive() -> None:
+    seen: list[Thread] = []
+    with running(flush=lambda: seen.append(current_thread())):
+        wait_until(lambda: seen)
+    assert (seen[0].name, seen[0].daemon) == ("circuits-pulse", True)
 
 
 def test_one_that_never_ran_has_nothing_to_flush() -> None:

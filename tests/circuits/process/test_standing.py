@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from contextlib import suppress
+from time import time
 
 import pytest
 from django.db import connections
@@ -115,6 +116,7 @@ def test_in_memory_too_it_is_said_since_when(clock: Clock, site: str) -> None:
         fail("payments", 5)
         told = refusal("payments").standing
     assert told.since is not None
+    assert abs(told.since.timestamp() - time()) < 60
     assert told.retry_at is not None
     assert (told.retry_at - told.since).total_seconds() == pytest.approx(10, abs=0.01)
     assert (told.last_error, told.url) == ("ConnectionError: the remote is down", "")

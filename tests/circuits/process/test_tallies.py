@@ -301,9 +301,26 @@ def test_refusals_of_too_many_generations_are_counted_and_the_latest_apart() -> 
         tallies.tick_refusal()
     taken = tallies.take()
     assert taken is not None
-    assert len(taken.refused) <= MOST_GENERATIONS
+    assert len(taken.refused) == MOST_GENERATIONS
     assert sum(taken.refused.values()) == MOST_GENERATIONS + 50
     assert taken.refused[MOST_GENERATIONS + 50] == 1
+
+
+def test_as_many_generations_as_there_may_be_are_all_counted_apart() -> None:
+    tallies = Tallies()
+    for generation in range(1, MOST_GENERATIONS + 1):
+        tallies.refuse_by(generation)
+        tallies.tick_refusal()
+    taken = tallies.take()
+    assert taken is not None
+    assert taken.refused == dict.fromkeys(range(1, MOST_GENERATIONS + 1), 1)
+    tallies.refuse_by(MOST_GENERATIONS + 1)
+    tallies.tick_refusal()
+    tallies.give_back(taken)
+    again = tallies.take()
+    assert again is not None
+    assert (again.refused[0], 1 in again.refused, 2 in again.refused) == (2, False, False)
+    assert sum(again.refused.values()) == MOST_GENERATIONS + 1
 
 
 @pytest.fixture
