@@ -141,7 +141,7 @@ class Conflicts:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Collect the seconds that are waited between attempts; nobody waits."""
     seconds: list[float] = []
-    monkeypatch.setattr(errors.time, "sleep", seconds.append)
+    monkeypatch.setattr("circuits.storage.errors.time.sleep", seconds.append)
     monkeypatch.setattr(errors, "random", lambda: 0.5)
     return seconds
 

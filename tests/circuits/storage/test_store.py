@@ -656,7 +656,7 @@ def test_a_tally_is_added_to_the_row_and_its_minute() -> None:
     CircuitFactory(name="mail")
     now = 1_790_000_000.0
     durations = latency.histogram([0.3, 8.0])
-    given = {"at": now, "successes": 5, "failures": 2, "refused": {0: 3, 4: 1}}
+    given: dict[str, Any] = {"at": now, "successes": 5, "failures": 2, "refused": {0: 3, 4: 1}}
     for _ in range(2):
         assert flush(tally(**given, last_success_at=now - 1, durations=durations)) == [None]
     after = row()
@@ -704,8 +704,8 @@ def test_an_earlier_refusal_is_forgotten_after_an_hour() -> None:
 
 
 def test_refusals_are_counted_for_the_change_that_caused_them() -> None:
-    circuit = CircuitFactory(name="payments")
-    other = TransitionFactory(generation=2)
+    circuit = CircuitFactory.create(name="payments")
+    other = TransitionFactory.create(generation=2)
     for generation in (1, 2):
         TransitionFactory(circuit=circuit, generation=generation)
     flush(tally(refused={0: 9, 1: 3, 2: 4}))

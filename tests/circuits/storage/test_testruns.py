@@ -148,19 +148,22 @@ def test_a_connection_of_a_thread_is_closed_after_its_use() -> None:
     assert connections["circuits"].connection is not None, "the test's own stays open"
 
 
+def open_connections() -> list[str]:
+    return [alias for alias in connections if connections[alias].connection is not None]
+
+
 def test_a_test_begins_and_ends_with_nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr(testruns, "_forgetters", [])
     assert testruns.forgets(forget := lambda: calls.append("forgotten")) is forget
-    connections["circuits"].ensure_connection()
-    connections["default"].ensure_connection()
+    for alias in connections:
+        connections[alias].ensure_connection()
     testruns.begin_test()
     assert calls == ["forgotten"]
-    assert connections["circuits"].connection is None
-    assert connections["default"].connection is not None
+    assert open_connections() == ["default"]
     with transaction.atomic(using="circuits"):
         testruns.end_test()
-        assert connections["circuits"].connection is not None, "the runner rolls it back"
+        assert "circuits" in open_connections(), "the runner rolls it back"
     assert calls == ["forgotten"] * 2
     with transaction.atomic(using="circuits"):
         assert in_threads(1, used) != [connections["circuits"]], "nothing is lent any more"
