@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from datetime import timedelta
+from functools import partial
 from threading import Event, Lock, get_ident
 from time import time
 from typing import Any
@@ -296,16 +298,18 @@ def test_its_clock_in_memory_is_that_of_this_machine(clock: Clock) -> None:
 def test_a_long_call_has_a_ticket_of_its_own_beside_the_one_that_plain_calls_share(
     clock: Clock,
 ) -> None:
-    tickets = []
-    for _ in range(3):
-        tickets.append(entry.begin("payments", clock.now))
-        results.succeed(tickets[-1])
-    assert tickets[1] is tickets[2]
-    own = entry.begin_own("payments")
-    assert own is not tickets[2]
+    def begin_some() -> list[Ticket]:
+        tickets = []
+        for begin in [partial(entry.begin, now=clock.now)] * 3 + [entry.begin_own]:
+            tickets.append(begin("payments"))
+            results.succeed(tickets[-1])
+        return tickets
+
+    _first, second, third, own = Context().run(begin_some)  # with no call around it
+    assert second is third
+    assert own is not third
     assert not own.is_plain
     assert own.started_at > 0
-    results.succeed(own)
     circuits.flush()
     assert row().total_successes == 4
 
