@@ -47,7 +47,7 @@ NEGLIGIBLE: Final = 1e-18
 SPREADS: Final = 5
 PARTS: Final = 6
 
-#: The digits after the point that are kept before a number is rounded up.
+#: The digits after the point that are kept of a number, to leave out errors of rounding.
 DIGITS: Final = 6
 
 #: The numerator of the rule of three.

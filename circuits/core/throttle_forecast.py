@@ -14,7 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Final
 
-from .forecast import MOST_CALLS, Plan, Traffic, binomial, window_of
+from .forecast import DIGITS, MOST_CALLS, Plan, Traffic, binomial, window_of
 from .policy import Policy
 from .throttle import asked_by
 from .windows import least_calls
@@ -24,6 +24,9 @@ STEPS: Final = 200
 
 #: The most windows that are followed until the share has settled.
 WINDOWS: Final = 20
+
+#: So many calls that one more changes nothing.
+MANY: Final = 1e9
 
 #: The part of the largest share at which it counts as reached, which it only approaches.
 NEARLY: Final = 0.95
@@ -79,7 +82,7 @@ def _outage(policy: Policy, traffic: Traffic) -> Outage | None:
     more = window.fail_until(1.0, lambda share: share >= NEARLY * policy.max_throttle)
     lasting = deepcopy(window)
     lasting.fill(1.0)
-    usual = asked_by(policy, 1e9, 1e9 * traffic.failure_share)
+    usual = asked_by(policy, MANY, MANY * traffic.failure_share)
     recoveries = (
         each.fail_until(traffic.failure_share, lambda share: share <= usual)
         for each in (window, lasting)
@@ -136,7 +139,7 @@ class _Fluid:
         self._failures += failures - old_failures
 
     def _refused(self) -> float:
-        if round(self._calls, 6) < least_calls(self._policy):
+        if round(self._calls, DIGITS) < least_calls(self._policy):
             return 0.0
         return asked_by(self._policy, self._calls, self._failures)
 

@@ -146,7 +146,11 @@ def test_a_success_since_the_run_began_refutes_as_soon_as_its_process_hears_of_i
     status = accused()
     before = machine.testify(status, POLICY, NOW + 1, witness(OTHER, succeeded_at=NOW))
     assert before.status is status
+    status = replace(status, window=windows.Window(recent="ff"))
     since = machine.testify(status, POLICY, NOW + 1, witness(OTHER, succeeded_at=NOW + 0.1))
+    assert since.change is None
+    assert since.status.window == windows.EMPTY
+    assert since.status.succeeded_by == OTHER
     assert conviction.quarantine_of(since.status, ME) is not None
 
 
@@ -674,6 +678,24 @@ def test_by_the_rate_an_opening_says_whether_one_process_alone_made_it(
     status = merge(Status(**{"changed_at": NOW - 1, **changes}), "ffff", own_run=own_run)
     assert (status.run_by, status.accuser) == (by, ME if by == ME else "")
     assert status.window == windows.EMPTY
+
+
+@pytest.mark.parametrize(
+    ("changes", "own_run", "accuser"),
+    [
+        (WELL, 4, ME),
+        (WELL, 3, ""),
+        (LONG_AGO, 4, ""),
+        ({**WELL, "accuser": OTHER, "run_started_at": NOW - 1}, 4, OTHER),
+    ],
+)
+def test_by_the_rate_a_process_accuses_if_others_succeed_and_nobody_has_accused_before(
+    changes: dict[str, Any], own_run: int, accuser: str
+) -> None:
+    status = merge(Status(**LONG_CLOSED, **changes), "." * 20, OTHER)
+    status = merge(status, "ffff", own_run=own_run)
+    assert (status.state, status.accuser) == ("closed", accuser)
+    assert status.run_started_at == (NOW if accuser == ME else changes.get("run_started_at"))
 
 
 def test_by_the_rate_no_success_from_before_an_accusation_refutes_it() -> None:

@@ -99,9 +99,10 @@ def test_an_outage_in_a_window_of_calls_goes_call_by_call() -> None:
     assert outage.recovery == pytest.approx(sum(map(gap, range(101, 201))))
 
 
-def test_an_outage_in_a_window_of_time_goes_step_by_step() -> None:
+@pytest.mark.parametrize("minimum", [10, 100])
+def test_an_outage_in_a_window_of_time_goes_step_by_step(minimum: int) -> None:
     """Of 200 steps, each holds fewer calls the more are refused."""
-    of = policy(window_seconds=20, failure_rate=0.2, max_throttle=0.8)
+    of = policy(window_seconds=20, failure_rate=0.2, max_throttle=0.8, minimum_calls=minimum)
     traffic = Traffic(calls_per_second=10, failure_share=0.05)
     outage = told(of, traffic).outage
     assert outage is not None
@@ -109,11 +110,12 @@ def test_an_outage_in_a_window_of_time_goes_step_by_step() -> None:
     parts = [(10 * step, 0.5 * step)] * STEPS
 
     def share() -> float:
-        return throttle.asked_by(of, sum(part[0] for part in parts), sum(part[1] for part in parts))
+        calls, failures = (sum(part[number] for part in parts) for number in range(2))
+        return throttle.asked_by(of, calls, failures) if calls > minimum - 1e-9 else 0.0
 
     def steps_until(wanted: Callable[[], bool], failing: float) -> int:
         steps = 0
-        while not wanted():
+        while steps < 20 * STEPS and not wanted():
             calls = 10 * step * (1 - share())
             parts.append((calls, calls * failing))
             del parts[0]
