@@ -41,7 +41,7 @@ def quantile(counts: Sequence[int], share: float) -> float | None:
     if not rank:
         return None
     below, lower = 0, 0.0
-    for count, upper in zip(counts, BOUNDS, strict=False):
+    for count, upper in zip(counts[:-1], BOUNDS, strict=True):
         if count and below + count >= rank:
             return lower + (upper - lower) * (rank - below) / count
         below, lower = below + count, upper

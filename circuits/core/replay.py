@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, pairwise
 from math import inf
 from typing import Final, NamedTuple
 
@@ -121,10 +121,9 @@ class _Player:
         self._end_until(inf)
         if self._batch:
             self._take(self._merged(until))
-        ends = [since for since, _state in self._states[1:]]
         stays = tuple(
             Stay(state, since, max(since, min(end, until)))
-            for (since, state), end in zip(self._states, [*ends, until], strict=True)
+            for (since, state), (end, _) in pairwise([*self._states, (until, State.CLOSED)])
             if since <= until
         )
         down = (stay.until - stay.since for stay in stays if stay.state is not State.CLOSED)

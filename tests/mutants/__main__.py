@@ -68,6 +68,20 @@ NOT_TRIED: Final = {"not checked", "skipped"}
 EQUIVALENT: Final[Mapping[str, str]] = {
     "circuits.core.policy.x__number": "it runs when the module is loaded, before mutmut chooses a "
     "fault; put in by hand, each of its faults is noticed",
+    **dict.fromkeys(
+        (
+            "circuits.process.endings.x__do_within",
+            "circuits.process.endings.x__is_fatal",
+            "circuits.process.forks.x__after_fork",
+            "circuits.process.forks.x__cut_off",
+            "circuits.process.forks.x__is_in_memory",
+            "circuits.process.forks.x__take",
+            "circuits.process.forks.x_leave_connection_to_parent",
+            "circuits.process.forks.x_leave_pool_to_parent",
+        ),
+        "it runs in processes that tests start, in which mutmut chooses no fault",
+    ),
+    "circuits.process.gate.xǁRenewerǁlook_soon": "a protocol's method has no code of its own",
 }
 
 

@@ -500,8 +500,9 @@ def test_a_threshold_that_chance_reaches_too_often_is_proposed_to_be_higher() ->
     assert proposed(Policy(threshold=7), calls_per_second=2, failure_share=0.1) == []
 
 
-def test_no_other_threshold_is_proposed_where_none_would_do() -> None:
-    assert proposed(Policy(threshold=2), calls_per_second=2, failure_share=0.99) == []
+@pytest.mark.parametrize("policy", [Policy(threshold=2), rate(window_calls=20, failure_rate=0.3)])
+def test_no_other_limit_is_proposed_where_none_would_do(policy: Policy) -> None:
+    assert proposed(policy, calls_per_second=2, failure_share=0.99) == []
 
 
 @pytest.mark.parametrize("seconds", [OFTEN, SELDOM])

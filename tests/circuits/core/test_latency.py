@@ -35,6 +35,8 @@ def test_histograms_add_up_to_that_of_all(some: list[float], others: list[float]
 def test_no_histogram_of_other_buckets_is_added() -> None:
     with pytest.raises(ValueError, match="shorter"):
         added(EMPTY, EMPTY[1:])
+    with pytest.raises(ValueError, match="longer"):
+        quantile((0, 0, 7), 0.5)
 
 
 @given(durations, st.sampled_from([0.5, 0.95]))
