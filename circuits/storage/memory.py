@@ -120,8 +120,8 @@ class MemoryStore:
         return replace(known, status=machine.in_memory(known.status, known.read_at - known.now))
 
     def _made(self, name: str) -> Snapshot:
+        """Return a new circuit; :meth:`_current` says of when it is."""
         check_name(name)
         check_room(name, lambda number: len(self._kept) >= number)
-        now = self._clock()
         status = Status(generation=MEMORY_GENERATION)
-        return replace(new_circuit(name, now), status=status, read_at=now)
+        return replace(new_circuit(name, self._clock()), status=status)

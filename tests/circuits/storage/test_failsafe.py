@@ -511,11 +511,12 @@ def test_a_circuit_whose_values_cannot_be_stored_is_in_memory_alone(
 
 
 def test_a_flush_that_meets_an_outage_leaves_the_database_alone(
-    store: FailSafeStore, shared: Failing, clock: Clock
+    store: FailSafeStore, shared: Failing, caplog: pytest.LogCaptureFixture
 ) -> None:
     shared.error = OUTAGE
     with pytest.raises(OperationalError, match="no answer"):
         store.flush([tally()])
+    assert "does not answer; this process goes on by itself: OperationalError: no" in caplog.text
     assert store.is_left
     assert not store.read("payments").is_shared
     assert shared.asked == 1

@@ -144,6 +144,6 @@ def test_a_bad_name_and_one_circuit_too_many_are_refused(
         store.read("pay\nments")
     store.read("one")
     store.read("two")
-    with pytest.raises(TooManyCircuitsError):
+    with pytest.raises(TooManyCircuitsError, match="three"):
         store.read("three")
     store.read("two")

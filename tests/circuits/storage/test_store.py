@@ -29,6 +29,7 @@ from circuits.moments import to_datetime, to_seconds
 from circuits.process import asking, entry, runtime
 from circuits.process.gate import Gate
 from circuits.signals import state_changed
+from circuits.storage.announce import announce
 from circuits.storage.contract import NO_NOTE, Changed, Note, Snapshot, Tally
 from circuits.storage.database import DatabaseStore
 from circuits.storage.errors import InDoubtError
@@ -373,6 +374,25 @@ def test_the_log_says_why_since_when_what_was_refused_and_where_to_look(
         else:
             assert ": trial succeeded; down for 6" in tried
             assert tried.endswith(f"; failed trials: 1; calls refused: 3752; {page}")
+
+
+def test_the_log_says_which_faults_are_injected(caplog: pytest.LogCaptureFixture) -> None:
+    CircuitFactory(name="payments")
+    announce(changed(Status(generation=1), opening(to_state=State.CLOSED, reason=Reason.INJECTION)))
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("WARNING", "Changed the injected faults (payments): injection")
+    ]
+
+
+def test_a_change_in_memory_is_logged_and_not_signalled(
+    told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    CircuitFactory(name="payments")
+    done = replace(changed(Status(generation=1), opening()), transition=None)
+    caplog.clear()
+    announce(done)
+    assert told == []
+    assert caplog.messages == ["Changed state from closed to open (payments): failures"]
 
 
 # In doubt
