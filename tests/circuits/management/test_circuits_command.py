@@ -441,6 +441,7 @@ def test_create_takes_every_policy_field() -> None:
         "minimum_calls": 7,
         "slow_call_seconds": 2.0,
         "slow_call_rate": 0.5,
+        "max_throttle": 0.7,
         "respect_retry_after": True,
         "max_concurrent": 4,
         "max_wait_seconds": 0.5,
