@@ -169,6 +169,11 @@ def test_activity_is_noticed_once(moves: list[str]) -> None:
 RETRIES = Policy(retry_share=0.2)
 
 
+def hear_and_look(tallies: Tallies, outcomes: str) -> None:
+    hear(tallies, outcomes)
+    tallies.is_past_limit(RATE, 10.0)
+
+
 @pytest.mark.parametrize(
     "gather",
     [
@@ -176,7 +181,7 @@ RETRIES = Policy(retry_share=0.2)
         lambda tallies: tallies.tick_failure(),
         lambda tallies: tallies.tick_refusal(),
         lambda tallies: hear(tallies, "f"),
-        lambda tallies: (hear(tallies, "f"), tallies.is_past_limit(RATE, 10.0)),
+        lambda tallies: hear_and_look(tallies, "f"),
         lambda tallies: tallies.give_back_batch(tallies.window, "f", 10.0),
         lambda tallies: tallies.may_retry(Spending(), RETRIES, 10.0),
     ],
