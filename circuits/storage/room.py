@@ -125,14 +125,13 @@ def _unused(alias: str, since: datetime) -> QuerySet[Any]:
         .filter(is_over, used_at__lt=since, mode=Mode.AUTOMATIC.value)
         .filter(Q(retry_at=None) | Q(retry_at__lt=since))
         .exclude(name__in=conf.get().circuits)
-        .exclude(pk__in=_to_be_told(alias))
+        .exclude(pk__in=_to_be_told())
         .order_by()
     )
 
 
-def _to_be_told(alias: str) -> QuerySet[Any]:
-    waiting = Circuit.objects.using(alias).filter(transitions__pending=True)
-    return waiting.order_by().values("pk")
+def _to_be_told() -> QuerySet[Any]:
+    return Circuit.objects.filter(transitions__pending=True).order_by().values("pk")
 
 
 def _new_policy() -> dict[str, Any]:

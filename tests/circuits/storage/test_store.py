@@ -690,6 +690,17 @@ def test_a_tally_is_added_to_the_row_and_its_minute() -> None:
     assert counted == [2 * number for number in durations]
 
 
+def test_the_latest_success_counts_whichever_tally_comes_last() -> None:
+    CircuitFactory(name="payments")
+    now = 1_790_000_000.0
+    for at, process in ((now, "one"), (now - 5, "two"), (now + 5, "three"), (now + 4, "one")):
+        flush(tally(successes=1, at=now, last_success_at=at, process=process))
+    after = row()
+    assert to_seconds(after.last_success_at) == to_seconds(after.last_attempt_at) == now + 5
+    assert after.succeeded_by == "three"
+    assert to_seconds(after.other_succeeded_at) == now + 4
+
+
 def test_a_tally_without_a_time_is_of_now() -> None:
     CircuitFactory(name="payments")
     flush(tally(successes=1, refused={1: 1}, process="one"))
