@@ -89,10 +89,7 @@ def is_renamed(alias: str) -> bool:
 
 def _mirrors(first: str, second: str) -> bool:
     """Return whether the settings make one alias the test mirror of the other."""
-    mirrors = {
-        (alias, connections.settings[alias].get("TEST", {}).get("MIRROR"))
-        for alias in (first, second)
-    }
+    mirrors = {(alias, connections.settings[alias]["TEST"]["MIRROR"]) for alias in (first, second)}
     return bool(mirrors & {(first, second), (second, first)})
 
 

@@ -114,6 +114,15 @@ def test_circuits_that_stay_as_they_are_take_no_place_in_a_batch() -> None:
     assert DatabaseStore().expire_due(batch=2) == 1
 
 
+def test_modes_that_do_not_end_yet_take_no_place_in_a_batch() -> None:
+    later, past = (timezone.now() + timedelta(seconds=each) for each in (60, -1))
+    CircuitFactory(mode=Mode.FORCED_OPEN)
+    CircuitFactory(mode=Mode.FORCED_OPEN, mode_until=later)
+    CircuitFactory(name="payments", mode=Mode.FORCED_CLOSED, mode_until=past)
+    assert DatabaseStore().end_modes(batch=1) == 1
+    assert Circuit.objects.get(name="payments").mode == Mode.AUTOMATIC
+
+
 def test_a_row_that_makes_no_sense_keeps_no_other_from_its_trial(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

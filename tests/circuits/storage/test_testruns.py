@@ -72,11 +72,9 @@ def test_a_test_database_is_used_and_the_real_one_is_not(
     monkeypatch.setattr(identity, "is_renamed", lambda alias: False)
     monkeypatch.setitem(place, "TEST", {"NAME": place["NAME"]})
     assert not testruns.is_in_memory("circuits"), "the settings give both the same name"
-    for test in ({"NAME": "another"}, {}):
-        monkeypatch.setitem(place, "TEST", test)
+    for name in ("another", None):
+        monkeypatch.setitem(place, "TEST", {"NAME": name})
         assert testruns.is_in_memory("circuits")
-    monkeypatch.delitem(place, "TEST")
-    assert testruns.is_in_memory("circuits")
     monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", lambda self: None)
     assert not testruns.is_in_memory("circuits"), "the runner forbids it, and should say so"
 
@@ -118,6 +116,17 @@ def test_other_threads_use_a_tests_connection_in_its_transaction_alone() -> None
         testruns.lend()
         testruns.forget()
         assert in_threads(1, used) != [own], "a forked child has its own"
+
+
+@pytest.mark.usefixtures("_lent")
+@pytest.mark.parametrize(("vendor", "is_lent"), [("sqlite", True), ("postgresql", False)])
+def test_a_database_in_memory_has_one_connection(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, is_lent: bool
+) -> None:
+    own = connections["circuits"]
+    monkeypatch.setattr(own, "vendor", vendor)
+    monkeypatch.setattr(own, "is_in_memory_db", lambda: True, raising=False)
+    assert (in_threads(1, used) == [own]) is is_lent
 
 
 @pytest.mark.usefixtures("_lent")
