@@ -167,6 +167,7 @@ def test_after_its_delay_it_makes_one_trial_of_its_own() -> None:
     assert first.permit == Permit(0, "token")
     second = admit(first.status)
     assert (second.permit, second.is_alone) == (None, True)
+    assert second.status is first.status
     assert admit(first.status, now=NOW + POLICY.lease_seconds).permit is not None, "it gave up"
 
 

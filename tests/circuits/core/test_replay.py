@@ -116,6 +116,28 @@ def test_a_failed_trial_opens_it_again_and_is_no_opening_of_its_own() -> None:
     assert found.bad_spared == 20 - 1 - 3
 
 
+def test_an_outcome_counts_when_its_call_ends_and_not_before() -> None:
+    calls = [
+        Call(SINCE + 8, 8.0, Ending.FAILED),
+        Call(SINCE + 1, 0.0, Ending.GOOD),
+        Call(SINCE + 8, 0.0, Ending.GOOD),
+    ]
+    found = replay(calls, Policy(threshold=1, delay=5), SINCE, SINCE + 10)
+    assert (found.openings, found.good_refused) == (1, 1), "the last one, which begins then"
+    assert found.stays[0] == Stay(State.CLOSED, SINCE, SINCE + 8)
+
+
+def test_chance_shortens_the_delays_that_have_grown() -> None:
+    policy = Policy(threshold=1, delay=4, backoff_factor=2, jitter=1, max_delay=8)
+    calls = [Call(SINCE + second, 0.0, Ending.FAILED) for second in range(12)]
+    spared = [
+        replay(calls, policy, SINCE, SINCE + 12, lambda share=share: share).bad_spared
+        for share in (0.0, 0.5)
+    ]
+    # Trials come after 4 and 8 more seconds, or after 4 and 4 more.
+    assert spared == [10, 9]
+
+
 def test_good_calls_are_refused_while_it_is_open() -> None:
     found = played("f" + "." * 9, Policy(threshold=1, delay=5))
     assert (found.good, found.good_refused) == (9, 4)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from circuits.core import machine, windows
 from circuits.core.policy import Policy, Strategy
 from circuits.core.status import Batch, Change, Failure, Mode, Permit, Reason, State, Status
-from circuits.core.windows import Counts, Window
+from circuits.core.windows import Bucket, Counts, Window
 from circuits.process.tallies import MOST_HEARD, OwnWindow
 
 LETTERS = st.text(alphabet=".fs", min_size=1, max_size=20)
@@ -74,6 +74,14 @@ def test_a_window_of_time_stays_small(history: list[tuple[float, str]]) -> None:
     assert len(window.buckets) <= windows.BUCKETS
     starts = [bucket.start for bucket in window.buckets]
     assert starts == sorted(set(starts))
+
+
+def test_a_window_holds_either_buckets_or_calls_when_the_policy_changes() -> None:
+    calls = windows.merged(windows.EMPTY, Policy(window_calls=5), 60.0, Counts(2, 1, 0), ".f")
+    assert calls == Window(recent=".f")
+    of_time = windows.merged(calls, Policy(window_seconds=60), 60.0, Counts(1, 1, 0), "f")
+    assert of_time == Window(buckets=(Bucket(60.0, 1, 1, 0),))
+    assert windows.merged(of_time, Policy(window_calls=5), 60.0, Counts(1), ".") == Window((), ".")
 
 
 def test_a_clock_set_back_leaves_no_bucket_in_the_future() -> None:

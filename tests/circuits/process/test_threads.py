@@ -14,7 +14,7 @@ import pytest
 from django.db import OperationalError, connections
 
 import circuits
-from circuits.process import threads
+from circuits.process import loops, threads
 from circuits.process.threads import IDLE_SECONDS, THREADS, in_thread, in_thread_for_all
 from tests.concurrency import PATIENCE, wait_until
 
@@ -63,6 +63,14 @@ async def test_it_runs_in_the_context_of_who_asked() -> None:
     assert await in_thread(_word.get) == "mine"
     assert await in_thread_for_all("key", _word.get) == "mine"
     assert threads.wait_in_thread(_word.get) == "mine"
+
+
+def test_a_loop_is_closed_once_it_says_so() -> None:
+    loop = asyncio.new_event_loop()
+    assert not loops.is_closed(loop)
+    loop.close()
+    assert loops.is_closed(loop)
+    assert not loops.is_closed("a token of trio"), "nobody can tell"
 
 
 async def test_what_is_handed_over_is_done_and_nobody_waits_for_it(
