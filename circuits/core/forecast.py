@@ -472,7 +472,7 @@ def _distribution(probabilities: list[float]) -> Callable[[int], float]:
     sums = list(accumulate(probabilities))
 
     def at_most(number: int) -> float:
-        return sums[min(number, len(sums) - 1)] if number >= 0 else 0.0
+        return sums[number] if number >= 0 else 0.0
 
     return at_most
 
