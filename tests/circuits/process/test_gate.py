@@ -17,13 +17,14 @@ from django.utils import timezone
 from pytest_django import Settings
 
 import circuits
-from circuits.core.status import Mode
+from circuits.core.status import Mode, Witness
 from circuits.exceptions import CircuitOpenError
 from circuits.models import Circuit
 from circuits.process import asking, entry, flushing, results, runtime
 from circuits.process import gate as gates
 from circuits.process.gate import Gate, Ticket
 from circuits.process.tallies import TickCounter
+from circuits.process.underway import FOREVER
 from circuits.storage.contract import Snapshot
 from circuits.storage.database import DatabaseStore
 from tests.calls import fail, refusal, succeed
@@ -397,3 +398,81 @@ def test_the_counter_takes_again_what_was_given_back() -> None:
     counter.give_back(counter.take())
     counter.tick()
     assert counter.take() == 4
+
+
+# The time of a call
+
+
+def test_a_paused_call_takes_no_time_and_is_not_looked_at_before_it_goes_on(clock: Clock) -> None:
+    CircuitFactory.create(name="payments", slow_call_seconds=5)
+    gate = process()
+    ticket = asking.admit(gate)
+    assert (ticket.is_watched, ticket.look_at) == (True, clock.now + 5)
+    clock.pass_by(1)
+    ticket.pause()
+    clock.pass_by(60)
+    assert ticket.seconds(clock.now) == 1
+    assert not results.is_slow(ticket)
+    ticket.look_at = FOREVER  # as the pulse sets it during the pause
+    ticket.go_on()
+    assert ticket.look_at == clock.now + 4
+    clock.pass_by(2)
+    ticket.go_on()  # which changes nothing, since it is not paused
+    assert ticket.seconds(clock.now) == 3
+    clock.pass_by(2)
+    assert results.is_slow(ticket)
+    results.succeed(ticket)
+    assert row().last_error == "SlowCall: it took 5.0 seconds"
+    assert gate.underway.next_look() == FOREVER
+
+
+def test_the_ticket_that_plain_calls_share_has_no_pause() -> None:
+    gate = process()
+    asking.admit(gate)
+    shared = gate.view.leave
+    shared.pause()
+    assert shared.paused_at == 0
+    shared.go_on()
+    assert shared.started_at == 0
+
+
+def test_a_call_is_counted_by_whoever_takes_it_first(clock: Clock) -> None:
+    CircuitFactory.create(name="payments", slow_call_seconds=5)
+    ticket = asking.admit(process())
+    assert ticket.count()
+    assert ticket.is_counted
+    assert not ticket.count(), "it was taken"
+    ticket.watch_on(clock.now + 1)
+    assert ticket.look_at == clock.now + 1
+    ticket.has_ended = True
+    ticket.watch_on(clock.now + 2)
+    assert ticket.gate.underway.next_look() == FOREVER
+
+
+def test_a_refusal_says_the_circuit_the_wait_and_whether_this_process_is_alone() -> None:
+    gate = process()
+    heard: list[tuple[str, float]] = []
+    gate.observe = lambda outcome, seconds: heard.append((outcome, seconds))
+    alone, busy = gate.refused(3.0, is_alone=True), gate.refused(1.0, "busy")
+    assert (alone.name, alone.retry_after, alone.is_alone) == ("payments", 3.0, True)
+    assert (busy.name, busy.retry_after, busy.is_alone) == ("payments", 1.0, False)
+    assert (type(alone), type(busy)) == (circuits.CircuitOpenError, circuits.CircuitBusyError)
+    assert heard == [("refused", 0.0)] * 2
+    taken = gate.tallies.take()
+    assert taken is not None
+    assert sum(taken.refused.values()) == 2
+
+
+def test_this_process_is_a_witness_that_judges_by_the_settings(
+    settings: Settings, clock: Clock
+) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 0.5, "FLUSH_SECONDS": 20}
+    gate = process()
+    assert gate.witness == Witness(
+        process=gate.process, judge_seconds=0.5, recent_seconds=40, succeeded_at=None
+    )
+    known = asking.current(gate)
+    gate.tallies.succeeded_at = clock.now + 7
+    assert gate.witness.succeeded_at == pytest.approx(known.now + 7)
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 0, "FLUSH_SECONDS": 1}
+    assert (gate.witness.judge_seconds, gate.witness.recent_seconds) == (0.2, 10.0)
