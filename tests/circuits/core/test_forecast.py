@@ -23,6 +23,7 @@ from circuits.core.forecast import (
     SELDOM,
     Better,
     Forecast,
+    Notice,
     Plan,
     Traffic,
     better,
@@ -406,6 +407,17 @@ def test_trials_of_a_remote_that_hangs_cost_their_share_of_each_minute() -> None
     assert slow.lost_per_minute == pytest.approx(60 * 3 / (5 + 0.5 + 1))
     slower = told(replace(policy, slow_call_seconds=9), 3, calls_per_second=2)
     assert slower.lost_per_minute == found.lost_per_minute
+
+
+def test_calls_that_hang_cost_their_timeout_until_it_is_known() -> None:
+    found = told(Policy(threshold=5), 4, calls_per_second=5)
+    # Five calls come in a second, and the fifth has failed four seconds later.
+    assert found.hang == Notice(calls=25, seconds=5)
+    assert found.outage == Notice(calls=5, seconds=1)
+    assert found.lost_before == 25 * 4
+    slow = told(Policy(threshold=5, slow_call_seconds=1), 4, calls_per_second=5)
+    assert slow.hang == Notice(calls=10, seconds=2)
+    assert slow.lost_before == 10 * 4
 
 
 def test_a_recovery_takes_the_delay_the_trials_and_the_ramp_up() -> None:

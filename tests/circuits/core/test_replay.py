@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from random import Random
 
 import pytest
@@ -131,7 +132,7 @@ def test_chance_shortens_the_delays_that_have_grown() -> None:
     policy = Policy(threshold=1, delay=4, backoff_factor=2, jitter=1, max_delay=8)
     calls = [Call(SINCE + second, 0.0, Ending.FAILED) for second in range(12)]
     spared = [
-        replay(calls, policy, SINCE, SINCE + 12, lambda share=share: share).bad_spared
+        replay(calls, policy, SINCE, SINCE + 12, repeat(share).__next__).bad_spared
         for share in (0.0, 0.5)
     ]
     # Trials come after 4 and 8 more seconds, or after 4 and 4 more.
