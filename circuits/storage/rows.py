@@ -248,7 +248,7 @@ def _or_kept(column: str) -> Coalesce:
 
 def _latest(column: str) -> Coalesce:
     given = _given("last_success_at")
-    return Coalesce(Greatest(F(column), given), given, F(column))
+    return Coalesce(Greatest(F(column), given), given)  # on some databases, NULL is the greatest
 
 
 _IS_LATE: Final = Q(last_success_at__gt=_given("last_success_at"))

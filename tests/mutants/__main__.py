@@ -69,6 +69,10 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "circuits.core.policy.x__number": "it runs when the module is loaded, before mutmut chooses a "
     "fault; put in by hand, each of its faults is noticed",
     **dict.fromkeys(
+        ("circuits.storage.rows.x__latest", "circuits.storage.rows.x__or_kept"),
+        "it runs when the module is loaded, as above",
+    ),
+    **dict.fromkeys(
         (
             "circuits.process.endings.x__do_within",
             "circuits.process.endings.x__is_fatal",

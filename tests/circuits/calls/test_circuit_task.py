@@ -207,7 +207,63 @@ def test_tasks_that_wait_for_one_circuit_come_back_one_after_the_other(
     assert max(waits) - min(waits) > least_spread
 
 
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ({}, {"max_retries": None, "throw": False}),
+        ({"waits_in": "slow"}, {"max_retries": None, "throw": False, "queue": "slow"}),
+    ],
+)
+def test_a_task_waits_in_its_own_queue_unless_another_is_named(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, str], asked: dict[str, Any]
+) -> None:
+    CircuitFactory.create(name="payments", opened=True)
+
+    def retry(task: Any, *, exc: Exception, countdown: float, **given: Any) -> Retry:
+        assert given == asked
+        assert task.request.retries == 1, "so that Celery's own retry leaves it at two"
+        return Retry(exc=exc)
+
+    monkeypatch.setattr(circuits_celery.CircuitTask, "retry", retry)
+
+    @circuits.circuit_task("payments", name=f"tests.waits {options}", **options)
+    def charge() -> None:
+        raise AssertionError("the circuit is open")
+
+    charge.push_request(called_directly=False, is_eager=False, retries=2)
+    try:
+        with pytest.raises(Retry):
+            charge()
+    finally:
+        charge.pop_request()
+
+
 # Retries that the task itself requests
+
+
+@pytest.mark.parametrize(
+    ("named", "handled", "failures"),
+    [
+        (ConnectionError("down"), None, 1),
+        (KeyError("not there yet"), ConnectionError("down"), 0),
+        (ConnectionError("down"), KeyError("not there yet"), 1),
+        (None, ConnectionError("down"), 1),
+        (None, None, 0),
+    ],
+)
+def test_a_retry_counts_as_the_exception_that_it_names_or_else_handles(
+    named: Exception | None, handled: Exception | None, failures: int
+) -> None:
+    @circuits.circuit_task("payments", name=f"tests.{named} {handled}", exclude=KeyError)
+    def poll() -> None:
+        again = Retry(exc=named)
+        again.__context__ = handled
+        raise again
+
+    with pytest.raises(Retry):
+        poll()
+    circuits.flush()
+    assert Circuit.objects.get(name="payments").total_failures == failures
 
 
 def poll(self: Any) -> None:

@@ -54,6 +54,16 @@ def test_a_failure_status_is_one(
     assert row().last_error == f"HTTP 500 from {remote.url}"
 
 
+@pytest.mark.parametrize(("stream", "left"), [(True, b"sorry"), (False, b"")])
+def test_the_body_of_a_stream_is_left_to_its_reader(stream: bool, left: bytes) -> None:
+    with (
+        remote_that(answer(500, b"sorry")) as remote,
+        pytest.raises(circuits.RemoteCallFailedException) as failed,
+    ):
+        circuits.call("payments", remote.url, stream=stream, hooks={"response": raise_for_status})
+    assert failed.value.response.raw.read() == left
+
+
 def test_the_fallback_is_used() -> None:
     with remote_that(answer(500)) as remote:
         value = circuits.call(
