@@ -95,6 +95,12 @@ def test_a_host_that_is_not_there_is_said(resolver: Resolver) -> None:
         get("http://nowhere.example/")
 
 
+def test_a_host_without_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    with pytest.raises(requests.ConnectionError, match="The host has no address"):
+        get("http://pay.example/")
+
+
 def test_each_address_is_tried_in_turn(resolver: Resolver) -> None:
     with serving(raw.good) as remote:
         resolver.knows["pay.example"] = "127.0.0.9", "127.0.0.1"
@@ -113,7 +119,7 @@ def test_each_address_is_tried_in_turn(resolver: Resolver) -> None:
 )
 def test_a_name_that_leads_to_this_network_is_refused(resolver: Resolver, found: Any) -> None:
     resolver.knows["pay.example"] = found
-    with pytest.raises(InvalidInputError, match="whose address is not a public one"):
+    with pytest.raises(InvalidInputError, match="host pay.example, whose address is not a public"):
         get("http://pay.example/", PublicAdapter)
     assert resolver.connected == []
 
@@ -154,8 +160,12 @@ def test_a_certificate_of_another_host_is_refused(resolver: Resolver) -> None:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_no_proxy_is_asked_to_go_there_instead(scheme: str) -> None:
     with serving(raw.good) as proxy:
-        with pytest.raises(InvalidInputError, match="through a proxy, where its address"):
+        with pytest.raises(InvalidInputError) as refused:
             get(f"{scheme}://127.0.0.1/", PublicAdapter, proxies={scheme: proxy.url})
+        assert str(refused.value) == (
+            "No probe may call the host 127.0.0.1 through a proxy, where its address cannot be "
+            "checked; add the host to CIRCUITS['PROBE_HOSTS'] if one may."
+        )
         assert proxy.connections == 0
 
 

@@ -75,3 +75,11 @@ def test_a_function_with_a_long_name_has_a_circuit() -> None:
         names.add(check_name(circuits.CircuitBreaker(ask).name))
     assert len(names) == 2
     assert all(name.startswith(f"{__name__}.Client.aaa") for name in names)
+
+
+def test_a_url_without_a_host_is_named_by_what_needs_none() -> None:
+    assert name_of("payments", None, "mailto:ann") == "payments"
+    assert name_of("{scheme} api", None, "mailto:ann") == "mailto api"
+    assert name_of("{port}", None, "mailto:ann") == "0"
+    assert name_of("{host}", None, "mailto:ann") is None
+    assert name_of("{host} {port}", None, "https://pay.example") == "pay.example 443"

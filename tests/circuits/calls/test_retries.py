@@ -211,6 +211,23 @@ def test_urllib3_retries_while_the_budget_lasts() -> None:
         assert len(remote.requests) == FLOOR + FLOOR, "each retry counts once"
 
 
+def test_the_last_retry_is_told_of_as_urllib3_does() -> None:
+    down_now, pool = urllib3.exceptions.ProtocolError("down"), urllib3.HTTPConnectionPool("host")
+    left = budgeted().increment("GET", "/charge", error=down_now)
+    assert (left.name, left.total) == ("payments", RETRIES - 1)
+    assert [(each.method, each.url, each.error) for each in left.history] == [
+        ("GET", "/charge", down_now)
+    ]
+    with pytest.raises(urllib3.exceptions.MaxRetryError) as used_up:
+        circuits.BudgetedRetry("payments", 0).increment("GET", "/charge", None, down_now, pool)
+    assert (used_up.value.url, used_up.value.reason) == ("/charge", down_now)
+    spend_all()
+    with pytest.raises(urllib3.exceptions.MaxRetryError) as gave_up:
+        budgeted().increment("GET", "/charge", None, down_now, pool)
+    assert (gave_up.value.url, gave_up.value.pool) == ("/charge", pool)
+    assert gave_up.value.reason is gave_up.value.__cause__ is down_now
+
+
 def test_a_connection_error_ends_as_if_the_retries_were_used_up() -> None:
     spend_all()
     with urllib3.PoolManager(retries=budgeted()) as pool:
