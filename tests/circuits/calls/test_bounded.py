@@ -119,7 +119,7 @@ def test_each_address_is_tried_in_turn(resolver: Resolver) -> None:
 )
 def test_a_name_that_leads_to_this_network_is_refused(resolver: Resolver, found: Any) -> None:
     resolver.knows["pay.example"] = found
-    with pytest.raises(InvalidInputError, match="host pay.example, whose address is not a public"):
+    with pytest.raises(InvalidInputError, match=r"host pay\.example, whose address is not a pub"):
         get("http://pay.example/", PublicAdapter)
     assert resolver.connected == []
 
