@@ -215,7 +215,7 @@ def test_tasks_that_wait_for_one_circuit_come_back_one_after_the_other(
     ],
 )
 def test_a_task_waits_in_its_own_queue_unless_another_is_named(
-    monkeypatch: pytest.MonkeyPatch, options: dict[str, str], asked: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], asked: dict[str, Any]
 ) -> None:
     CircuitFactory.create(name="payments", opened=True)
 
