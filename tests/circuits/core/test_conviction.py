@@ -150,7 +150,7 @@ def test_a_success_since_the_run_began_refutes_as_soon_as_its_process_hears_of_i
     since = machine.testify(status, POLICY, NOW + 1, witness(OTHER, succeeded_at=NOW + 0.1))
     assert since.change is None
     assert since.status.window == windows.EMPTY
-    assert since.status.succeeded_by == OTHER
+    assert (since.status.succeeded_by, since.status.last_success_at) == (OTHER, NOW + 1)
     assert conviction.quarantine_of(since.status, ME) is not None
 
 

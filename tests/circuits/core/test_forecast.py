@@ -206,6 +206,7 @@ def test_what_always_fails_opens_as_soon_as_it_may(policy: Policy) -> None:
         (rate(window_calls=1000, minimum_calls=10, failure_rate=0.9), 0.01, inf, 9.91e-18),
         (rate(window_calls=200, minimum_calls=200, failure_rate=0.44), 0.1, 1.82068e35, 0),
         (rate(window_calls=200, minimum_calls=200, failure_rate=0.45), 0.1, inf, 0),
+        (rate(window_calls=100, minimum_calls=1, failure_rate=0.01), 0.9, 1.11111, 1.0),
         (rate(window_seconds=30, minimum_calls=10, failure_rate=0.4), 0.25, 153.856, 0.284202),
         (rate(window_seconds=3, minimum_calls=1, failure_rate=0.3), 0.01, 147.857, 0.0199),
         (rate(window_seconds=20, minimum_calls=16, failure_rate=0.2), 0.05, 1061.90, 0.0132360),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import nan, nextafter
 
 import pytest
@@ -78,8 +79,10 @@ def test_to_inject_changes_neither_state_nor_mode_and_begins_a_generation() -> N
     after, change = step.status, step.change
     assert (after.state, after.mode, after.generation) == ("closed", "observe", 5)
     assert (after.injection, after.failure_count, after.mode_until) == (HALF, 2, NOW + 9)
+    assert after == replace(before, generation=5, injection=HALF, changed_at=NOW)
     assert change is not None
     assert (change.reason, change.until, change.generation) == (Reason.INJECTION, HALF.until, 5)
+    assert change.at == NOW
 
 
 def test_outcomes_from_before_do_not_count_after() -> None:

@@ -172,6 +172,13 @@ def test_successes_are_merged_as_soon_as_there_are_as_many_as_the_window_must_ho
     assert [stay.until for stay in found.stays] == [SINCE + 6 * 0.125, SINCE + 10 * 0.125]
 
 
+def test_successes_are_merged_after_a_twentieth_of_the_window() -> None:
+    policy = Policy(strategy=Strategy.RATE, failure_rate=0.3, minimum_calls=4, window_seconds=60)
+    calls = [Call(SINCE + each / 8, 0.0, Ending.FAILED) for each in range(3)]
+    calls += [Call(SINCE + second, 0.0, Ending.GOOD) for second in (1, 4, 9)]
+    assert replay(calls, policy, SINCE, SINCE + 10).stays[0].until == SINCE + 4
+
+
 @pytest.mark.parametrize("strategy", [Strategy.CONSECUTIVE, Strategy.RATE])
 def test_a_slow_call_counts_before_it_ends(strategy: Strategy) -> None:
     policy = Policy(

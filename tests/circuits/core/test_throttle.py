@@ -99,6 +99,7 @@ def test_it_is_the_formula_of_client_side_throttling(
 def test_slow_calls_ask_for_it_where_there_are_any() -> None:
     assert throttle.asked_by(policy(slow_call_rate=0.2), 99, 0, 60) == 0
     slow = policy(slow_call_seconds=2, slow_call_rate=0.2)
+    assert throttle.asked_by(slow, 4, 0) == 0
     assert throttle.asked_by(slow, 99, 0, 60) == pytest.approx((60 - 19.8) / 80)
 
 

@@ -19,6 +19,7 @@ from circuits.process.errands import Errand
 from circuits.process.pulse import SILENT_SECONDS, Pulse
 from circuits.process.workers import Workers
 from circuits.storage.contract import Snapshot
+from tests.clock import Clock
 from tests.concurrency import PATIENCE, in_processes, in_threads, wait_until
 from tests.factories import CircuitFactory
 
@@ -285,6 +286,33 @@ def test_callers_renew_by_themselves_where_they_ask_for_the_state_at_each_call(
     with running() as pulse:
         assert pulse.is_running()
         assert not pulse.is_renewing()
+
+
+def test_what_is_due_at_a_moment_is_done_at_that_moment(clock: Clock) -> None:
+    did: list[str] = []
+
+    def renew() -> bool:
+        did.append("renew")
+        return True
+
+    def tend() -> float:
+        did.append("tend")
+        return clock.now + 5
+
+    pulse = Pulse(renew, lambda: did.append("flush"), tend=tend)
+    pulse.beat()
+    assert did == []
+    pulse.look_soon()
+    pulse.tend_by(clock.now + 1)
+    pulse.tend_by(clock.now + 3)  # which is later, and changes nothing
+    pulse.beat()
+    assert did == ["renew"]
+    clock.pass_by(1)
+    pulse.beat()
+    assert did == ["renew", "renew", "tend"], "SNAPSHOT_SECONDS have passed as well"
+    clock.pass_by(5)
+    pulse.beat()
+    assert did[3:] == ["renew", "tend"]
 
 
 # Noticing
