@@ -528,3 +528,18 @@ def test_hooks_and_elapsed(session: requests.Session) -> None:
         )
     assert seen == [13]
     assert response.elapsed.total_seconds() > 0
+
+
+def test_a_refusal_by_this_process_alone_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise circuits.CircuitOpenError("payments", 2.0, is_alone=True)
+
+    monkeypatch.setattr("circuits.calls.adapters.begin_own", refuse)
+    with requests.Session() as session:
+        session.mount("http://", CircuitAdapter("payments"))
+        with pytest.raises(CircuitOpenConnectionError) as refused:
+            session.get("http://pay.example/charge")
+    error = refused.value
+    assert (error.name, error.retry_after, error.is_alone) == ("payments", 2.0, True)
+    assert error.request is not None
+    assert error.request.url == "http://pay.example/charge"

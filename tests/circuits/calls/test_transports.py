@@ -748,3 +748,18 @@ def test_who_closes_without_entering_closes_the_inner_transport(kind: Any) -> No
 def test_a_name_in_the_place_of_a_transport_is_told_where_it_belongs(kind: Any) -> None:
     with pytest.raises(circuits.InvalidInputError, match="write name='payments'"):
         kind("payments")
+
+
+def test_a_refusal_by_this_process_alone_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise circuits.CircuitOpenError("payments", 2.0, is_alone=True)
+
+    monkeypatch.setattr("circuits.calls.transports.begin_own", refuse)
+    with (
+        httpx.Client(transport=CircuitTransport(name="payments")) as client,
+        pytest.raises(CircuitOpenConnectError) as refused,
+    ):
+        client.get("http://pay.example/charge")
+    error = refused.value
+    assert (error.name, error.retry_after, error.is_alone) == ("payments", 2.0, True)
+    assert error.request.url == "http://pay.example/charge"
