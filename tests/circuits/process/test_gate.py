@@ -348,6 +348,14 @@ def test_a_flush_dates_no_later_success_elsewhere_back(seconds: int) -> None:
         assert after.last_success_at >= own
 
 
+def test_a_success_is_dated_when_it_came_and_not_when_it_is_written(clock: Clock) -> None:
+    gate = process()
+    results.succeed(asking.admit(gate))
+    clock.pass_by(60)
+    write(gate)
+    assert row().last_success_at < timezone.now() + timedelta(seconds=30)
+
+
 def test_what_only_a_window_has_heard_is_written_and_counts_no_call() -> None:
     CircuitFactory.create(name="payments", strategy="rate")
     gate = process()
