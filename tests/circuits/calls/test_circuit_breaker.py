@@ -244,3 +244,14 @@ def test_a_generator_is_refused() -> None:
     for func in (pages, partial(pages)):
         with pytest.raises(TypeError, match=r"the generator .*pages; use `with circuits\.guard"):
             circuits.CircuitBreaker(func, name="payments")
+
+
+def test_what_is_excluded_is_an_answer() -> None:
+    def charge() -> None:
+        raise KeyError("declined")
+
+    breaker = circuits.CircuitBreaker(charge, threshold=1, name="excluding", exclude=KeyError)
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            breaker.make_remote_call()
+    assert circuits.get("excluding").state == "closed"
