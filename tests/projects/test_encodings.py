@@ -145,6 +145,7 @@ def test_the_admin_takes_any_text(project: Project, encoding: Encoding) -> None:
         from django.test import Client
 
         import circuits
+        from circuits.console.policy_form import SHARES
         from circuits.models import POLICY_FIELDS, Circuit
 
         with circuits.guard("payments"):
@@ -170,6 +171,7 @@ def test_the_admin_takes_any_text(project: Project, encoding: Encoding) -> None:
         say(circuit.mode, LogEntry.objects.count())
 
         fields = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
+        fields |= {name: 100 * fields[name] for name in SHARES}
         for name, url in (("rates", "https://rates.example/💥"), ("rates 漢字 💥", "")):
             found = client.post(f"{admin}/circuit/add/", {**fields, "name": name, "probe_url": url})
             say(found.status_code, "has no characters" in found.content.decode())
