@@ -79,14 +79,11 @@ def test_a_test_database_is_used_and_the_real_one_is_not(
     assert not testruns.is_in_memory("circuits"), "the runner forbids it, and should say so"
 
 
-def test_a_site_may_ask_for_memory(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+def test_a_site_may_ask_for_memory(settings: Settings) -> None:
     settings.CIRCUITS = {**settings.CIRCUITS, "TEST_IN_MEMORY": True}
     assert testruns.is_in_memory("circuits")
     settings.CIRCUITS = {**settings.CIRCUITS, "TEST_IN_MEMORY": False}
     assert not testruns.is_in_memory("circuits")
-    monkeypatch.setattr(testruns, "_is_in_memory", False)
-    testruns.keep_in_memory()
-    assert testruns.is_in_memory("circuits")
 
 
 # The connection that a test lends
@@ -161,9 +158,8 @@ def open_connections() -> list[str]:
     return [alias for alias in connections if connections[alias].connection is not None]
 
 
-def test_a_test_begins_and_ends_with_nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_begins_and_ends_with_nothing_known() -> None:
     calls: list[str] = []
-    monkeypatch.setattr(testruns, "_forgetters", [])
     assert testruns.forgets(forget := lambda: calls.append("forgotten")) is forget
     for alias in connections:
         connections[alias].ensure_connection()
