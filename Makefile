@@ -8,8 +8,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # TEST_OPTIONS holds further options for pytest.
 PYTEST := $(BIN)/pytest -n 4 --dist worksteal $(TEST_OPTIONS)
 ON_SQLITE := -m "not services" --ignore=tests/projects
-# What the tests in a browser check does not depend on the database, nor does what these check.
-SAME_ON_EACH := tests/circuits/calls tests/circuits/integrations tests/circuits/management \
+# What the tests in a browser check does not depend on the database, nor does what these check. Only
+# here, though, the libraries are installed for whose exceptions there are tests.
+CALLS := $(filter-out %/test_libraries.py,$(wildcard tests/circuits/calls/test_*.py))
+SAME_ON_EACH := $(CALLS) tests/circuits/integrations tests/circuits/management \
 	tests/circuits/steering/test_permissions.py tests/circuits/test_translations.py \
 	tests/faults/test_permissions.py tests/test_docs.py
 ON_SERVERS := -m "not browser" --hypothesis-profile brief $(SAME_ON_EACH:%=--ignore=%)

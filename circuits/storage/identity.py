@@ -89,7 +89,11 @@ def is_renamed(alias: str) -> bool:
 
 def _mirrors(first: str, second: str) -> bool:
     """Return whether the settings make one alias the test mirror of the other."""
-    mirrors = {(alias, connections.settings[alias]["TEST"]["MIRROR"]) for alias in (first, second)}
+    # Settings that somebody changes while the site runs may lack what Django adds to them.
+    mirrors = {
+        (alias, connections.settings[alias].get("TEST", {}).get("MIRROR"))
+        for alias in (first, second)
+    }
     return bool(mirrors & {(first, second), (second, first)})
 
 

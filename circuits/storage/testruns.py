@@ -89,7 +89,7 @@ def is_in_memory(alias: str) -> bool:
 def _is_for_tests(alias: str) -> bool:
     """Return whether the settings give the test database the same name as the real one."""
     settings = connections.settings[alias]
-    return bool(settings["NAME"] == settings["TEST"]["NAME"])
+    return bool(settings["NAME"] == settings.get("TEST", {}).get("NAME"))
 
 
 def begin_test() -> None:
