@@ -220,7 +220,6 @@ def oldest(session: nox.Session) -> None:
 # With servers: tests that depend on drivers and on the SQL that Django writes for each database
 
 WITH_SERVERS: Final = (
-    "tests/circuits/process/test_concurrency.py",
     "tests/circuits/process/test_gates.py",
     "tests/circuits/reports/test_incidents.py",
     "tests/circuits/reports/test_statistics.py",
