@@ -23,12 +23,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
+from .. import conf
 from ..core.status import Mode
 from ..exceptions import ModeChangedError
 from ..models import Circuit
 from ..redaction import redact_line
 from ..reports.readings import reading_of
-from ..steering.operations import OPERATIONS, offered
+from ..steering.operations import OPERATIONS, Operation, offered
 from ..steering.permissions import has_perm, may_operate, seen, username_of
 from . import display, results
 from .confirm import ConfirmationForm, mode_seen, several
@@ -43,8 +44,10 @@ OPERATE_SECONDS: Final = 20.0
 NAMED: Final = 50
 
 
-def _action(key: str, label: Any) -> Callable[..., HttpResponse]:
-    @admin.action(permissions=["operate"], description=label)
+def _action(key: str, operation: Operation) -> Callable[..., HttpResponse]:
+    permission = "inject" if operation.is_of_injection else "operate"
+
+    @admin.action(permissions=[permission], description=operation.label)
     def act(
         circuits: OperatingAdmin, request: HttpRequest, chosen: QuerySet[Circuit]
     ) -> HttpResponse:
@@ -58,7 +61,7 @@ def _action(key: str, label: Any) -> Callable[..., HttpResponse]:
 class OperatingAdmin(LoggedAdmin):
     """An admin of circuits that steers one or many of them, after a confirmation."""
 
-    actions = tuple(_action(key, operation.label) for key, operation in OPERATIONS.items())
+    actions = tuple(_action(key, operation) for key, operation in OPERATIONS.items())
 
     def has_operate_permission(self, request: HttpRequest, obj: Circuit | None = None) -> bool:
         """Return whether the user may steer a circuit, or any circuit if none is given.
@@ -68,11 +71,9 @@ class OperatingAdmin(LoggedAdmin):
         """
         return has_perm(request, "circuits.operate_circuit")
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the actions of the list, without operations that the settings do not allow."""
-        left_out = OPERATIONS.keys() - offered().keys()
-        found: dict[str, Any] = super().get_actions(request)
-        return {name: action for name, action in found.items() if name not in left_out}
+    def has_inject_permission(self, request: HttpRequest, obj: Circuit | None = None) -> bool:
+        """Return whether the user may inject faults, which the settings have to allow too."""
+        return conf.get().allow_injection and self.has_operate_permission(request, obj)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the URLs of the confirmation pages."""
