@@ -27,6 +27,7 @@ from pytest_django import Settings
 
 import circuits
 from circuits import conf
+from circuits.console.policy_form import SHARES
 from circuits.core.policy import POLICY_NAMES, Policy
 from circuits.core.status import Mode
 from circuits.exceptions import InvalidInputError, RemoteCallFailedException
@@ -78,7 +79,8 @@ nasty = st.sampled_from([*NASTY.split(), *UNSEEN, "<x-evil onevil=1>", "9" * 500
 texts = st.lists(nasty | st.text(max_size=12), max_size=4).map("".join)
 
 
-FORM = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
+POLICY = {name: getattr(Circuit(), name) for name in POLICY_FIELDS}
+FORM = POLICY | {name: 100 * POLICY[name] for name in SHARES}
 LIST = reverse("admin:circuits_circuit_changelist")
 HISTORY = reverse("admin:circuits_transition_changelist")
 

@@ -281,10 +281,12 @@ def test_an_app_that_keeps_histories_of_ours_does_not_stand_in_the_way(tmp_path:
         LIVED
         + LOOK
         + """
+    from circuits.console.policy_form import SHARES
     from circuits.models import POLICY_FIELDS
     from shop.sites import SITES
 
     policy = {name: getattr(circuit, name) for name in POLICY_FIELDS}
+    policy |= {name: 100 * policy[name] for name in SHARES}
     client.post(f"/mixed/circuits/circuit/{circuit.pk}/change/", policy | {"threshold": 7})
     kept = Circuit.history.order_by("history_id").last().threshold
     print(json.dumps([statuses(SITES), kept]))
