@@ -1,7 +1,8 @@
 """A read timeout for PostgreSQL, such as MySQL's driver has.
 
 The server's own ``statement_timeout`` does not help if the server or the network falls silent, and
-libpq has no timeout for an answer. Needs psycopg 3.2.
+libpq has no timeout for an answer. It is tested with psycopg 3.2.13 and later; with 3.1.8 and 3.2.1
+a wait for a silent server did not end.
 """
 
 from __future__ import annotations
