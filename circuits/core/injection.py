@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from .clocks import CLOCK_SKEW
 from .policy import Limits
 
 #: For how many seconds faults may be injected.
@@ -13,9 +14,6 @@ INJECTION_SECONDS: Final = Limits(1, 3_600)
 #: The share of calls that may fail, and by how many seconds the others may be late.
 FAILURES_LIMITS: Final = Limits(0, 1)
 DELAY_LIMITS: Final = Limits(0, 60)
-
-#: Seconds by which the clocks of a database server and its standby may differ.
-CLOCK_SKEW: Final = 1.0
 
 
 class Fault(NamedTuple):

@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from . import conviction, throttle, windows
+from .clocks import CLOCK_SKEW
 from .conviction import opens
 from .injection import Injection, under_way
 from .policy import Policy, Strategy
@@ -46,10 +47,6 @@ MEMORY_GENERATION: Final = -(2**62)
 
 #: The share of calls that pass when a ramp-up begins.
 RAMP_START: Final = 0.1
-
-#: Seconds by which the clocks of a database server and its standby may differ. A time further in
-#: the future was written before a clock was set back.
-CLOCK_SKEW: Final = 1.0
 
 #: The longest ``retry_after`` of a refusal in half_open, in seconds: most trials end sooner.
 TRIAL_RETRY_SECONDS: Final = 1.0
@@ -148,9 +145,7 @@ def passing_share(status: Status, policy: Policy, now: float, witness: Witness =
     throttles nobody else.
     """
     refused = min(throttle.share_of(status.window, policy, now), witness.asked_share)
-    remaining = ramp_remaining(status, policy, now)
-    ramp = max(1 - remaining / policy.ramp_up_seconds, RAMP_START) if remaining else 1.0
-    return ramp * (1 - refused)
+    return ramp_share(status, policy, now) * (1 - refused)
 
 
 def _admit_alone(
@@ -226,6 +221,12 @@ def ramp_remaining(status: Status, policy: Policy, now: float) -> float:
         return 0.0  # the clock was set back; the ramp-up must not last as long as the jump
     left = status.recovered_at + policy.ramp_up_seconds - now
     return max(0.0, min(left, policy.ramp_up_seconds))
+
+
+def ramp_share(status: Status, policy: Policy, now: float) -> float:
+    """Return the share of calls that a ramp-up lets pass; 1 once it is over."""
+    remaining = ramp_remaining(status, policy, now)
+    return max(1 - remaining / policy.ramp_up_seconds, RAMP_START) if remaining else 1.0
 
 
 def _admit_trial(status: Status, policy: Policy, now: float, token: str) -> Admission:

@@ -28,7 +28,7 @@ def share_of(window: Window, policy: Policy, now: float) -> float:
     """Return the share of calls to refuse, from 0 to ``max_throttle``; 0 by another strategy."""
     if policy.strategy is not Strategy.THROTTLE:
         return 0.0
-    counts = windows.totals(windows.lately(window, policy, now))
+    counts = windows.totals(windows.current(window, policy, now))
     return asked_by(policy, *counts) if counts.calls >= windows.least_calls(policy) else 0.0
 
 

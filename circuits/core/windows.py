@@ -97,15 +97,8 @@ def added(window: Window, policy: Policy, now: float, batch: Counts) -> Window:
     return replace(window, buckets=(*kept, Bucket(start / MICROS, *batch)), recent="")
 
 
-def lately(window: Window, policy: Policy, now: float) -> Window:
-    """Return the window without the outcomes that are outdated by now."""
-    return window if policy.window_calls else current(window, policy, now)
-
-
 def current(window: Window, policy: Policy, now: float) -> Window:
-    """Return a window of time without its outdated buckets."""
-    if not window.buckets:
-        return window
+    """Return the window without its outdated buckets. The calls of a window of calls never are."""
     kept = _kept(window, policy, _bucket_start(policy, now))
     return window if len(kept) == len(window.buckets) else replace(window, buckets=tuple(kept))
 

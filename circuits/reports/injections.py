@@ -13,8 +13,9 @@ from ..core.injection import Injection
 from ..fields import with_clock
 from ..models import Circuit
 from ..moments import to_datetime
+from .numbers import exact_time
 from .readings import Reading, reading_of
-from .words import percent, seconds_in_words
+from .words import percent
 
 #: The most circuits that are named.
 MOST: Final = 100
@@ -63,7 +64,7 @@ def words(injection: Injection) -> str:
     """Return what happens to calls, in words."""
     values = {
         "share": percent(injection.failures),
-        "delay": seconds_in_words(injection.delay),
+        "delay": exact_time(injection.delay),
     }
     if not injection.delay:
         return _("%(share)s fail") % values

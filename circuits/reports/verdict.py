@@ -191,10 +191,9 @@ def _observed(evidence: Evidence) -> Verdict:
 
 def _closed(reading: Reading, evidence: Evidence) -> Verdict:
     status, policy = status_of(reading.circuit), policy_of(reading.circuit)
-    ramp = machine.ramp_remaining(status, policy, reading.now)
-    if ramp:
-        share = max(1 - ramp / policy.ramp_up_seconds, machine.RAMP_START)
-        text = _("Ramping up: %s of the calls pass") % percent(share)
+    ramp = machine.ramp_share(status, policy, reading.now)
+    if ramp < 1:
+        text = _("Ramping up: %s of the calls pass") % percent(ramp)
         return Verdict(UNSTEADY, rest=(text,))
     throttled = throttle.share_of(status.window, policy, reading.now)
     if throttled:
@@ -215,7 +214,7 @@ def _closed(reading: Reading, evidence: Evidence) -> Verdict:
 def _throttled(status: Status, policy: Policy, share: float, now: float) -> Iterator[str]:
     refused = percent(share * policy.enforce_share)
     yield _("Throttled: about %s of the calls are refused") % refused
-    counts = windows.totals(windows.lately(status.window, policy, now))
+    counts = windows.totals(windows.current(status.window, policy, now))
     failing = counts.failures / counts.calls
     if failing > policy.failure_rate:
         text = ngettext(

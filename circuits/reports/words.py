@@ -85,12 +85,6 @@ def duration(seconds: float) -> str:
     return timesince(to_datetime(0), to_datetime(seconds))
 
 
-def seconds_in_words(seconds: float) -> str:
-    """Return a short time with its unit: ``2 s``, ``0.25 s``."""
-    is_whole = seconds == int(seconds)
-    return f"{number_format(int(seconds) if is_whole else round(seconds, 3))} s"
-
-
 def clock(seconds: float) -> str:
     """Return the time left as a clock shows it: ``7 s``, ``2:05``, ``1:02:05``.
 

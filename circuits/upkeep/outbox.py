@@ -15,7 +15,7 @@ from typing import Final
 from django.db import transaction
 
 from .. import conf
-from ..core.machine import CLOCK_SKEW
+from ..core.clocks import CLOCK_SKEW
 from ..fields import with_clock
 from ..models import Circuit, Transition
 from ..moments import to_datetime, to_seconds

@@ -25,6 +25,7 @@ from circuits.console.charts import (
     countdown_ring,
     latency_chart,
     outcome_chart,
+    refused_chart,
     sparkline,
     timeline_chart,
 )
@@ -330,6 +331,34 @@ def test_the_limit_of_a_policy_by_rate_is_a_line_through_the_shares(limit: float
 def test_failures_in_a_row_have_no_limit_as_a_share() -> None:
     chart = parse(outcome_chart([Calls(3, 1)], START, 900))
     assert not by_class(chart, "circuits-limit")
+
+
+# The share of calls refused -----------------------------------------------------------------------
+
+
+def test_a_throttled_slot_has_a_bar_as_high_as_its_share_of_refused_calls() -> None:
+    slots = [Calls(5, 0, 5), Calls(9, 1), Calls(998, 1, 1), Calls(0, 0, 3)]
+    chart = parse(refused_chart(slots, START, 900))
+    floor = view_box(plot(chart)).height
+    assert {x: (bar.height, bar.floor) for x, bar in bars(plot(chart), "refusals").items()} == {
+        0.5: (24, floor),  # of 48, which stands for all calls
+        2.5: (2, floor),
+        3.5: (48, floor),
+    }
+    assert words(chart) == (
+        "At most 100 % of 3 calls refused in the last day, from 00:45 to 01:00."
+    )
+    (group,) = by_class(plot(chart), "circuits-slots")
+    assert _box(group[0]).title.endswith("50 % of 10 calls refused")
+
+
+def test_of_equal_shares_of_refused_calls_that_of_the_most_calls_is_told() -> None:
+    chart = parse(refused_chart([Calls(1, 0, 1), Calls(40, 0, 40)], START, 900))
+    assert words(chart).startswith("At most 50 % of 80 calls refused")
+
+
+def test_without_refusals_there_is_no_chart_of_their_share() -> None:
+    assert refused_chart([Calls(9, 3), Calls()], START, 900) == ""
 
 
 # The time axis -----------------------------------------------------------------------------------
@@ -718,6 +747,7 @@ def attack(period: str) -> list[str]:
         sparkline([], period),
         outcome_chart(slots, START, 900, period),
         outcome_chart([], START, 900, period),
+        refused_chart([FULL], START, 900, period),
         timeline_chart(spans, START, END, period),
         timeline_chart([], START, END, period),
     ]
