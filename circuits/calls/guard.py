@@ -392,7 +392,7 @@ class CircuitBreaker:
         began_at = monotonic()
         try:
             # An async function does its work only when it is awaited.
-            ticket = begin(self.name, began_at, admit_anywhere, with_faults=not self._is_async)
+            ticket = begin(self.name, began_at, admit_anywhere, not self._is_async)
         except InjectedFailureError as error:
             raise failed(self.name, error) from error
         try:

@@ -71,8 +71,8 @@ def begin(
     name: str,
     now: float,
     admit: Callable[[str], Ticket] = admit,
-    timeout: float | None = inf,
     with_faults: bool = True,  # not by keyword alone, which would make every call slower
+    timeout: float | None = inf,
 ) -> Ticket:
     """Begin a sync call through the circuit, and return its ticket.
 
@@ -83,9 +83,9 @@ def begin(
         now: The present time on the monotonic clock. The caller keeps it for the report of the
             outcome, since the ticket that plain calls share has no start.
         admit: The function to ask if memory cannot answer, such as :func:`admit_anywhere`.
+        with_faults: Whether faults are injected here. The caller does so later if not.
         timeout: Seconds for which the caller waits for an answer; None for the circuit's own
             timeout. An injected delay does not take longer.
-        with_faults: Whether faults are injected here. The caller does so later if not.
 
     Raises:
         InjectedFailureError: The call fails, which has been reported; see
@@ -97,7 +97,7 @@ def begin(
     gate = _known(name)
     if gate is not None:
         view = gate.view
-        if not gate.has_entered or not held() or nesting.is_idle():
+        if not held() or nesting.is_idle():
             if now < view.shares_until:
                 return view.leave
             if now < view.refuses_until:

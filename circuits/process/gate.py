@@ -222,7 +222,7 @@ class Ticket:
         if not (counts or self.is_in_window):
             outcome = CallOutcome.FAILURE  # it was counted as one when it was overdue
         elif outcome is CallOutcome.FAILURE:
-            gate.tallies.tick_failure()
+            next(gate.tallies.failures)
         if self.started_at and gate.observe is not None:
             gate.observe(outcome, monotonic() - self.started_at)
         return counts
@@ -270,8 +270,6 @@ class Gate:
         #: Called with the outcome and the duration of each call; None if nobody wants to know.
         #: It is chosen at each snapshot, so that a call need not ask who does.
         self.observe: Callable[[CallOutcome, float], None] | None = None
-        #: Whether a call through it was ever entered in :mod:`circuits.process.nesting`.
-        self.has_entered = False
         #: The permit of a success that will clear a run of failures, if there turns out to be one.
         self.owes_clearing: Permit | None = None
         #: Whether the last flush could not write its tallies.
@@ -370,7 +368,7 @@ class Gate:
         if admission.permit is None:
             raise self.refused(admission.retry_after or 0.0, is_alone=admission.is_alone)
         if admission.retry_after is not None:
-            self.tallies.tick_refusal()  # the call passes, since its refusal is not enforced
+            next(self.tallies.refusals)  # the call passes, since its refusal is not enforced
         limit = snapshot.policy.max_concurrent
         if limit and not self.places.enter(limit):
             raise self._busy(admission.permit, snapshot)
@@ -401,7 +399,7 @@ class Gate:
             kind: A key of :data:`refusals`.
             is_alone: Whether this process alone cannot reach the remote.
         """
-        self.tallies.tick_refusal()
+        next(self.tallies.refusals)
         if self.observe is not None:
             self.observe(CallOutcome.REFUSED, 0.0)
         if is_alone:

@@ -3,8 +3,7 @@
 A context variable holds the calls that a thread or task is inside of. A task or thread that is
 started with a copy of the context is inside of them too, for as long as they last. Changing the
 variable costs half as much as a call. So while a circuit is healthy, a plain sync call is not
-entered there. Instead, when it ends, it asks whether a call inside has reported to the circuit. It
-need not even ask if no call through its circuit was ever entered.
+entered there. Instead, when it ends, it asks whether a call inside has reported to the circuit.
 """
 
 from __future__ import annotations
@@ -132,7 +131,6 @@ def tell(gate: Gate, outcome: CallOutcome) -> None:
 
 def _keep(ticket: Ticket) -> None:
     gate, kept = ticket.gate, held()
-    gate.has_entered = True
     if kept:
         kept = tuple([each for each in kept if each.gate is not gate or not each.has_left])
         if len(kept) > MOST_ENDED:

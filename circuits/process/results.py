@@ -73,21 +73,27 @@ def succeed_in_memory(ticket: Ticket, began_at: float) -> bool:
     """
     gate = ticket.gate
     now = monotonic()
-    if now < gate.view.plain_until and (
-        not (gate.has_entered and held()) if ticket.is_plain else nesting.leave_alone(ticket)
+    if now >= gate.view.plain_until or (
+        held() if ticket.is_plain else not _is_timed_alone(ticket, now)
     ):
-        tallies = gate.tallies
-        if not ticket.is_plain:
-            tallies.time(ticket.seconds(now))
-        tallies.tick_success()
-        tallies.succeeded_at = now
-        tallies.run_cleared = tallies.run_failed
-        observe = gate.observe
-        if observe is not None:
-            observe(_SUCCESS, now - (ticket.started_at or began_at))
-        return False
-    ticket = ticket.begun(began_at)
-    return _is_decided(ticket, CallOutcome.SUCCESS) and _hear_success(ticket.holder)
+        ticket = ticket.begun(began_at)
+        return _is_decided(ticket, CallOutcome.SUCCESS) and _hear_success(ticket.holder)
+    tallies = gate.tallies
+    next(tallies.successes)
+    tallies.succeeded_at = now
+    tallies.run_cleared = tallies.run_failed
+    observe = gate.observe
+    if observe is not None:
+        observe(_SUCCESS, now - (ticket.started_at or began_at))
+    return False
+
+
+def _is_timed_alone(ticket: Ticket, now: float) -> bool:
+    """Time a call that has succeeded; return false if there is more to do than that."""
+    is_alone = nesting.leave_alone(ticket)
+    if is_alone:
+        ticket.gate.tallies.time(ticket.seconds(now))
+    return is_alone
 
 
 def _is_decided(ticket: Ticket, outcome: CallOutcome) -> bool:
@@ -108,9 +114,9 @@ def _hear_success(ticket: Ticket) -> bool:
         return ticket.end(CallOutcome.FAILURE)
     if not ticket.end(CallOutcome.SUCCESS):
         if ticket.is_in_window:
-            tallies.tick_success()
+            next(tallies.successes)
         return False
-    tallies.tick_success()
+    next(tallies.successes)
     tallies.succeeded_at = monotonic()
     tallies.run_cleared = tallies.run_failed
     if is_trial:
@@ -234,7 +240,7 @@ def count_overdue(ticket: Ticket) -> None:
         if _hear_in_window(ticket, slow=True):
             merge(gate)
         return
-    gate.tallies.tick_failure()
+    next(gate.tallies.failures)
     seconds = ticket.seconds(monotonic())
     store_failure(gate, ticket.permit, f"SlowCall: under way for {seconds:.1f} seconds")
     if gate.view.is_current(ticket.permit):

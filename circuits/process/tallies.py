@@ -7,7 +7,7 @@ the tallies and giving them back happens under one lock.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from heapq import nsmallest
 from itertools import count
 from threading import Lock
@@ -32,22 +32,22 @@ MOST_GENERATIONS: Final = 1_000
 
 
 class TickCounter:
-    """A counter that threads tick without a lock: ``next`` of itertools.count is one step.
+    """A counter that threads tick without a lock, by ``next(counter.ticks)``.
 
-    Only ``tick`` may be called by several threads at once.
+    That is one step of the interpreter. Everything else needs a lock.
     """
 
-    __slots__ = ("_reads", "_taken", "tick")
+    __slots__ = ("_reads", "_taken", "ticks")
 
     def __init__(self) -> None:
-        self.tick: Callable[[], int] = count().__next__
+        self.ticks: Iterator[int] = count()
         self._taken = 0
         self._reads = 0
 
     def read(self) -> int:
         """Return the number of ticks so far."""
         # Reading is a tick too, so the reads are subtracted.
-        total = self.tick() - self._reads
+        total = next(self.ticks) - self._reads
         self._reads += 1
         return total
 
@@ -153,8 +153,8 @@ class Taken(NamedTuple):
 class Tallies:
     """One circuit's successes, failures and refusals in this process, its own run and its windows.
 
-    ``tick_success``, ``tick_failure``, ``tick_refusal``, ``time`` and setting ``run_cleared`` to
-    ``run_failed`` need no lock.
+    ``next`` of ``successes``, ``failures`` or ``refusals`` counts one. That, ``time`` and setting
+    ``run_cleared`` to ``run_failed`` need no lock.
     """
 
     def __init__(self) -> None:
@@ -164,9 +164,9 @@ class Tallies:
         self._refusals = TickCounter()
         self._refused: Counter[int] = Counter()
         self._refused_by = 0
-        self.tick_success = self._successes.tick
-        self.tick_failure = self._failures.tick
-        self.tick_refusal = self._refusals.tick
+        self.successes = self._successes.ticks
+        self.failures = self._failures.ticks
+        self.refusals = self._refusals.ticks
         self._durations: deque[float] = deque(maxlen=MOST_TIMED)
         self._kept_durations = latency.EMPTY
         #: Adds the duration of a call, in seconds.

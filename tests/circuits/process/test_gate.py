@@ -390,7 +390,7 @@ def test_the_counter_is_exact_under_many_threads() -> None:
 
     def work(index: int) -> None:
         for _ in range(5000):
-            counter.tick()
+            next(counter.ticks)
             if index == 0:
                 taken.append(counter.take())
 
@@ -402,9 +402,9 @@ def test_the_counter_is_exact_under_many_threads() -> None:
 def test_the_counter_takes_again_what_was_given_back() -> None:
     counter = TickCounter()
     for _ in range(3):
-        counter.tick()
+        next(counter.ticks)
     counter.give_back(counter.take())
-    counter.tick()
+    next(counter.ticks)
     assert counter.take() == 4
 
 

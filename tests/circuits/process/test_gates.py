@@ -91,7 +91,7 @@ def test_those_let_go_during_a_flush_are_kept_beside_those_it_could_not_write() 
 
     def add(name: str) -> None:
         gate = gates.add(Gate(name, store))
-        gate.tallies.tick_success()
+        next(gate.tallies.successes)
 
     for name in names(15):
         add(name)

@@ -116,7 +116,7 @@ def test_threads_that_take_at_once_take_each_refusal_once() -> None:
     def work(index: int) -> int:
         refused = 0
         for _ in range(3_000):
-            tallies.tick_refusal()
+            next(tallies.refusals)
             taken = tallies.take()
             if taken is not None:
                 refused += sum(taken.refused.values())

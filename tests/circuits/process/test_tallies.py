@@ -26,9 +26,9 @@ def test_threads_that_tick_while_others_take_and_give_back_lose_nothing() -> Non
 
     def work(index: int) -> None:
         for number in range(3_000):
-            tallies.tick_success()
-            tallies.tick_failure()
-            tallies.tick_refusal()
+            next(tallies.successes)
+            next(tallies.failures)
+            next(tallies.refusals)
             if index == 0:
                 write(number)
 
@@ -52,7 +52,7 @@ def test_threads_that_tick_while_others_take_and_give_back_lose_nothing() -> Non
 def test_durations_that_could_not_be_written_are_written_with_the_next() -> None:
     tallies = Tallies()
     tallies.time(0.3)
-    tallies.tick_success()
+    next(tallies.successes)
     taken = tallies.take()
     assert taken is not None
     assert taken.durations == histogram([0.3])
@@ -78,10 +78,10 @@ def test_a_busy_process_keeps_the_last_durations_of_a_flush() -> None:
 def test_refusals_belong_to_the_generation_that_refused() -> None:
     tallies = Tallies()
     tallies.refuse_by(3)
-    tallies.tick_refusal()
+    next(tallies.refusals)
     tallies.refuse_by(4)
-    tallies.tick_refusal()
-    tallies.tick_refusal()
+    next(tallies.refusals)
+    next(tallies.refusals)
     taken = tallies.take()
     assert taken is not None
     assert taken.refused == {3: 1, 4: 2}
@@ -152,7 +152,7 @@ def test_what_is_heard_in_a_long_outage_is_bounded() -> None:
     assert len(last[1]) == MOST_HEARD
 
 
-@given(st.lists(st.sampled_from(["success", "failure", "refusal", "ask"])))
+@given(st.lists(st.sampled_from(["successes", "failures", "refusals", "ask"])))
 def test_activity_is_noticed_once(moves: list[str]) -> None:
     tallies = Tallies()
     tallies.has_moved()
@@ -162,7 +162,7 @@ def test_activity_is_noticed_once(moves: list[str]) -> None:
             assert tallies.has_moved() is moved
             moved = False
         else:
-            getattr(tallies, f"tick_{move}")()
+            next(getattr(tallies, move))
             moved = True
 
 
@@ -177,9 +177,9 @@ def hear_and_look(tallies: Tallies, outcomes: str) -> None:
 @pytest.mark.parametrize(
     "gather",
     [
-        lambda tallies: tallies.tick_success(),
-        lambda tallies: tallies.tick_failure(),
-        lambda tallies: tallies.tick_refusal(),
+        lambda tallies: next(tallies.successes),
+        lambda tallies: next(tallies.failures),
+        lambda tallies: next(tallies.refusals),
         lambda tallies: hear(tallies, "f"),
         lambda tallies: hear_and_look(tallies, "f"),
         lambda tallies: tallies.give_back_batch(tallies.window, "f", 10.0),
@@ -267,9 +267,9 @@ def test_a_run_with_one_more_failure_begins_anew_in_another_generation() -> None
 def test_what_is_taken_says_when_the_last_success_was() -> None:
     tallies = Tallies()
     tallies.succeeded_at = 7.0
-    tallies.tick_failure()
+    next(tallies.failures)
     assert tallies.take() == Taken(0, 1, {}, None)
-    tallies.tick_success()
+    next(tallies.successes)
     assert tallies.take() == Taken(1, 0, {}, 7.0)
 
 
@@ -282,8 +282,8 @@ def test_what_is_given_back_a_second_time_is_added_to_the_first() -> None:
     tallies.open_window(1)
     kept = []
     for outcome in (Outcome.GOOD, Outcome.FAILED):
-        tallies.tick_success()
-        tallies.tick_refusal()
+        next(tallies.successes)
+        next(tallies.refusals)
         assert tallies.window is not None
         tallies.window.hear(outcome)
         kept.append((tallies.take(), tallies.take_batch(RATE, 0.0, 1.0)))
@@ -303,7 +303,7 @@ def test_refusals_of_too_many_generations_are_counted_and_the_latest_apart() -> 
     tallies = Tallies()
     for generation in range(1, MOST_GENERATIONS + 51):
         tallies.refuse_by(generation)
-        tallies.tick_refusal()
+        next(tallies.refusals)
     taken = tallies.take()
     assert taken is not None
     assert len(taken.refused) == MOST_GENERATIONS
@@ -315,12 +315,12 @@ def test_as_many_generations_as_there_may_be_are_all_counted_apart() -> None:
     tallies = Tallies()
     for generation in range(1, MOST_GENERATIONS + 1):
         tallies.refuse_by(generation)
-        tallies.tick_refusal()
+        next(tallies.refusals)
     taken = tallies.take()
     assert taken is not None
     assert taken.refused == dict.fromkeys(range(1, MOST_GENERATIONS + 1), 1)
     tallies.refuse_by(MOST_GENERATIONS + 1)
-    tallies.tick_refusal()
+    next(tallies.refusals)
     tallies.give_back(taken)
     again = tallies.take()
     assert again is not None

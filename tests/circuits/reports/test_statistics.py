@@ -280,7 +280,7 @@ def test_no_refusal_is_lost_or_counted_for_another(events: list[Any]) -> None:
     tallies, expected, taken, generation = Tallies(), Counter[int](), Counter[int](), 0
     for number, event in enumerate(events):
         if event is None:
-            tallies.tick_refusal()
+            next(tallies.refusals)
             expected[generation] += 1
         elif event == "take":
             some = tallies.take()
@@ -300,7 +300,7 @@ def test_the_refusals_of_the_oldest_generations_are_kept_together() -> None:
     tallies = Tallies()
     for generation in range(3, 2 * MOST_GENERATIONS):
         tallies.refuse_by(generation)
-        tallies.tick_refusal()
+        next(tallies.refusals)
         taken = tallies.take() if generation % 100 == 0 else None
         if taken is not None:
             tallies.give_back(taken)
