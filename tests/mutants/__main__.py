@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -64,10 +65,16 @@ BATCH: Final = 40
 NOTICED: Final = {"killed", "timeout", "segfault", "suspicious", "caught by type check"}
 NOT_TRIED: Final = {"not checked", "skipped"}
 
-#: Functions whose faults no test can notice here, with the reason; they are not tried.
+#: Faults that no test can notice here, with the reason; they are not tried. An entry names one
+#: fault by its function and the change that ``mutmut show`` prints, as ``FUNCTION: OLD -> NEW``. It
+#: names all faults of a function only where mutmut cannot choose among them.
 EQUIVALENT: Final[Mapping[str, str]] = {
+    "circuits.core.forecast.x__bound: return 0.0 -> return 1.0": "it is only asked whether it is "
+    "below NEVER, which is negative",
     "circuits.core.policy.x__number": "it runs when the module is loaded, before mutmut chooses a "
     "fault; put in by hand, each of its faults is noticed",
+    'circuits.core.replay.xǁ_Playerǁ_merged: self._batch = "" -> self._batch = None': "an empty "
+    "batch is only asked whether it is empty, and then set anew",
     **dict.fromkeys(
         ("circuits.storage.rows.x__latest", "circuits.storage.rows.x__or_kept"),
         "it runs when the module is loaded, as above",
@@ -113,9 +120,14 @@ def tried(room: str, seconds: float) -> Mapping[str, str]:
     """
     copy = copied(room)
     run(copy, "run", "none")  # makes all faults and finds the tests that reach them; tries none
+    faults = results(copy)
+    entries = [entry for entry in EQUIVALENT if entry.startswith(f"circuits.{room}.")]
+    named = by_entry(entries, list(faults), lambda name: change_of(run(copy, "show", name)))
+    for entry in unclear(named):
+        print(f"{room}: EQUIVALENT names {len(named[entry])} faults by {entry!r}", flush=True)
+    left_out = {name for names in named.values() for name in names}
     end = monotonic() + seconds
-    waiting = [name for name, status in results(copy).items() if status in NOT_TRIED]
-    waiting = [name for name in waiting if function_of(name) not in EQUIVALENT]
+    waiting = [name for name in faults if faults[name] in NOT_TRIED and name not in left_out]
     if not waiting:
         raise RuntimeError(f"There are no faults to try in {room}; see {copy / 'mutmut.log'}.")
     random.shuffle(waiting)
@@ -164,6 +176,37 @@ def run(copy: Path, *command: str) -> str:
 def results(copy: Path) -> dict[str, str]:
     """Return the results so far, by the name of the fault."""
     return dict(re.findall(r"^ +(\S+): (.+)$", run(copy, "results", "--all", "true"), re.M))
+
+
+def by_entry(
+    entries: Iterable[str], names: Sequence[str], change: Callable[[str], str]
+) -> dict[str, list[str]]:
+    """Return the faults that each entry of :data:`EQUIVALENT` names.
+
+    Args:
+        names: The names of all faults.
+        change: Returns the change that a fault makes, given its name. That takes most of a second,
+            so it is called only where an entry asks for a change.
+    """
+    change = cache(change)
+    found = {}
+    for entry in entries:
+        function, _, wanted = entry.partition(": ")
+        own = [name for name in names if function_of(name) == function]
+        found[entry] = [name for name in own if not wanted or change(name) == wanted]
+    return found
+
+
+def unclear(named: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the entries that name no fault any more, or several by one change."""
+    return [entry for entry, names in named.items() if not names or (": " in entry and names[1:])]
+
+
+def change_of(shown: str) -> str:
+    """Return the change that a fault makes as ``OLD -> NEW``, from what ``mutmut show`` prints."""
+    lines = shown.partition("\n@@")[2].splitlines()
+    old, new = (" ".join(line[1:].strip() for line in lines if line[:1] == sign) for sign in "-+")
+    return f"{old} -> {new}"
 
 
 def report(room: str, found: Mapping[str, str]) -> None:
