@@ -337,6 +337,40 @@ def test_the_cause_is_what_the_library_raises(name: str, remote: str) -> None:
     assert cause.request.url == f"{remote}/success"
 
 
+def test_the_request_that_was_not_sent_is_named_as_the_library_names_it(name: str) -> None:
+    circuits.get(name).inject(failures=1)
+    with pytest.raises(requests.ConnectionError) as failed:
+        by_adapter(name, "http://pay.example/charge")
+    sent = failed.value.request
+    assert sent is not None
+    assert sent.url == "http://pay.example/charge"
+
+    request = httpx.Request("GET", "http://pay.example/charge")
+    with (
+        CircuitTransport(name=name) as transport,  # a client would name the request itself
+        pytest.raises(httpx.ConnectError) as refused,
+    ):
+        transport.handle_request(request)
+    assert refused.value.request is request
+
+    async def by_itself() -> None:
+        async with AsyncCircuitTransport(name=name) as transport:
+            await transport.handle_async_request(request)
+
+    with pytest.raises(httpx.ConnectError) as refused:
+        asyncio.run(by_itself())
+    assert refused.value.request is request
+
+
+def test_an_async_function_is_struck_when_it_is_awaited(name: str) -> None:
+    circuits.get(name).inject(failures=1)
+    later = CircuitBreaker(_aget, (SdkError,), name=name).make_remote_call("http://pay.example/")
+    assert row(name).failure_count == 0
+    with pytest.raises(RemoteCallFailedException):
+        asyncio.run(_awaiting(later))
+    assert row(name).failure_count == 1
+
+
 def test_fallbacks_run_as_for_any_failure(name: str, remote: str) -> None:
     circuits.get(name).inject(failures=1)
     url = f"{remote}/success"
@@ -356,6 +390,17 @@ def test_a_failure_of_one_circuit_is_for_another_what_any_exception_is(name: str
     with suppress(InjectedFailureError), circuits.guard(outer):
         by_guard(name, "")
     assert row(outer).failure_count == 1
+
+
+def test_an_injected_failure_of_another_circuit_is_not_one_of_this(name: str) -> None:
+    outer = f"outer-{name}"
+    circuits.get(name).inject(failures=1)
+    protected = circuits.protect(outer, lambda error: "spare", exceptions=SdkError)(by_guard)
+    with pytest.raises(InjectedFailureError):
+        protected(name, "")
+    breaker = CircuitBreaker(by_async_guard, (SdkError,), name=outer)
+    with pytest.raises(InjectedFailureError):
+        asyncio.run(_awaiting(breaker.make_remote_call(name, "")))
 
 
 def test_a_call_inside_another_one_is_not_struck_a_second_time(
