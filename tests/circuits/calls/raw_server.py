@@ -103,8 +103,13 @@ class _Server(ThreadingTCPServer):
 
 
 @contextmanager
-def serving(answer: Answer, *, tls: bool = False) -> Iterator[RawServer]:
-    """Send what ``answer`` yields for each request, on connections that stay open."""
+def serving(answer: Answer, *, tls: bool = False, socks: bool = False) -> Iterator[RawServer]:
+    """Send what ``answer`` yields for each request, on connections that stay open.
+
+    Args:
+        tls: Whether it speaks TLS, as :data:`TLS_HOST`.
+        socks: Whether it is a SOCKS proxy, which answers in place of whatever host is asked for.
+    """
     stopped = Event()
 
     class Handler(_Handler):
@@ -112,6 +117,8 @@ def serving(answer: Answer, *, tls: bool = False) -> Iterator[RawServer]:
             if tls:
                 self.request = _under_tls(self.request, remote)
             super().setup()
+            if socks:
+                _agree_on_socks(self.request)
 
         def handle(self) -> None:
             remote.connections += 1
@@ -140,6 +147,13 @@ def _under_tls(connection: socket.socket, remote: RawServer) -> ssl.SSLSocket:
     context.load_cert_chain(_TLS / "pay.example.pem")
     context.sni_callback = lambda _socket, name, _context: remote.names.append(name)
     return context.wrap_socket(connection, server_side=True)
+
+
+def _agree_on_socks(connection: socket.socket) -> None:
+    connection.recv(3)  # the version, and one way to log in: none
+    connection.sendall(b"\x05\x00")
+    connection.recv(262)  # the host to connect to
+    connection.sendall(b"\x05\x00\x00\x01" + bytes(6))
 
 
 def _read_request(stream: BufferedIOBase, stopped: Event) -> Request | None:

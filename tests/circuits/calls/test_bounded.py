@@ -66,6 +66,15 @@ def test_a_proxy_that_drips_before_its_tunnel_is_given_up() -> None:
         assert [request.method for request in proxy.requests] == ["CONNECT"]
 
 
+def test_a_proxy_that_speaks_socks_is_spoken_to_in_its_own_way() -> None:
+    with serving(raw.good, socks=True) as proxy:
+        url = f"socks5h://127.0.0.1:{proxy.port}"
+        answer = get("http://pay.example/charge", proxies={"http": url})
+        assert answer.content == b"first\nsecond\n"
+        [request] = proxy.requests
+    assert (request.path, request.headers["Host"]) == ("/charge", "pay.example")
+
+
 @pytest.fixture
 def silent() -> Iterator[int]:
     """Yield a port that accepts connections and never answers."""
