@@ -115,6 +115,9 @@ async def test_a_server_error_is_a_failure(status: int) -> None:
     assert error.response.status_code == status
     assert isinstance(error.__cause__, httpx.HTTPStatusError)
     assert error.__cause__.response is error.response
+    assert error.__cause__.request.url == f"{remote.url}/path"
+    assert str(error.__cause__) == f"HTTP {status} from {remote.url}/path"
+    assert str(error) == f"The call to payments failed: HTTP {status} from {remote.url}/path"
     counted = await row()
     assert (counted.failure_count, counted.total_failures) == (1, 1)
     assert counted.last_error == f"HTTP {status} from {remote.url}/path"
@@ -140,8 +143,10 @@ async def test_a_refused_connection_is_a_failure() -> None:
     with nobody() as url:
         error = await failure(url)
     assert isinstance(error.__cause__, httpx.ConnectError)
-    assert error.response is None
+    assert (error.name, error.response) == ("payments", None)
+    assert str(error).startswith("The call to payments failed: ConnectError: ")
     assert (await row()).total_failures == 1
+    assert (await row()).last_error.startswith("ConnectError: ")
 
 
 @pytest.mark.parametrize("illness", ILL)

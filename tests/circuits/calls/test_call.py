@@ -114,7 +114,8 @@ def test_a_server_error_is_a_failure(status: int) -> None:
     assert error.response.status_code == status
     assert isinstance(error.__cause__, requests.HTTPError)
     assert error.__cause__.response is error.response
-    assert str(error) == (f"The call to payments failed: HTTP {status} from {remote.url}/path")
+    assert str(error.__cause__) == f"HTTP {status} from {remote.url}/path"
+    assert str(error) == f"The call to payments failed: HTTP {status} from {remote.url}/path"
     assert (row().failure_count, row().total_failures) == (1, 1)
     assert row().last_error == f"HTTP {status} from {remote.url}/path"
 
@@ -156,7 +157,8 @@ def test_a_refused_connection_is_a_failure() -> None:
     with nobody() as url:
         error = failure(url)
     assert isinstance(error.__cause__, requests.ConnectionError)
-    assert error.response is None
+    assert (error.name, error.response) == ("payments", None)
+    assert str(error).startswith("The call to payments failed: Connection refused")
     assert row().total_failures == 1
 
 

@@ -69,6 +69,7 @@ async def test_async_the_blocks_exception_goes_through_untouched() -> None:
             raise error
     assert_untouched(raised.value, error)
     assert (await arow()).total_failures == 1
+    assert (await arow()).last_error == "ConnectionError: the remote is down"
 
 
 def assert_untouched(raised: BaseException, error: BaseException) -> None:

@@ -330,11 +330,18 @@ def test_the_cause_is_what_the_library_raises(name: str, remote: str) -> None:
     with pytest.raises(RemoteCallFailedException) as failed:
         circuits.call(name, f"{remote}/success")
     assert isinstance(failed.value.__cause__, requests.ConnectionError)
+    assert_told(failed.value, name)
     with pytest.raises(RemoteCallFailedException) as failed:
         asyncio.run(by_acall(name, f"{remote}/success"))
     cause = failed.value.__cause__
     assert isinstance(cause, httpx.ConnectError)
-    assert cause.request.url == f"{remote}/success"
+    assert (cause.request.method, cause.request.url) == ("GET", f"{remote}/success")
+    assert_told(failed.value, name)
+
+
+def assert_told(error: RemoteCallFailedException, name: str) -> None:
+    assert error.name == name
+    assert str(error).startswith(f"The call to {name} failed: Connect")
 
 
 def test_the_request_that_was_not_sent_is_named_as_the_library_names_it(name: str) -> None:

@@ -746,7 +746,9 @@ def test_who_closes_without_entering_closes_the_inner_transport(kind: Any) -> No
 
 @pytest.mark.parametrize("kind", [circuits.CircuitTransport, circuits.AsyncCircuitTransport])
 def test_a_name_in_the_place_of_a_transport_is_told_where_it_belongs(kind: Any) -> None:
-    with pytest.raises(circuits.InvalidInputError, match="write name='payments'"):
+    with pytest.raises(
+        circuits.InvalidInputError, match="write name='payments' for the circuit's name"
+    ):
         kind("payments")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from threading import Event
@@ -20,6 +21,7 @@ from tests.circuits.calls import raw_server as raw
 from tests.circuits.calls.raw_server import serving
 from tests.concurrency import PATIENCE, wait_until
 from tests.factories import CircuitFactory
+from tests.remotes import answer, remote_that
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -115,16 +117,28 @@ def test_many_at_once_read_the_circuit_together_under_trio(outcomes: list[str]) 
     assert outcomes == ["success"] * 20
 
 
-def test_acall_keeps_connections_within_a_run_of_trio_and_closes_them_at_its_end() -> None:
-    def alive(request: raw.Request) -> Iterator[bytes]:
-        yield raw.whole(b"{}")
+async def three_times(url: str) -> list[Any]:
+    return [json.loads((await by_acall(url)).text) for _ in range(3)]
 
-    async def main(url: str) -> list[Any]:
-        return [json.loads((await by_acall(url)).text) for _ in range(3)]
 
-    with serving(alive) as remote:
+def test_acall_keeps_its_connection_within_a_run_of_trio_and_closes_it_at_its_end() -> None:
+    with remote_that(answer()) as remote:
+        for runs in (1, 2):
+            assert trio.run(three_times, remote.url) == [{}] * 3
+            assert remote.connections == runs
+            wait_until(lambda: remote.open_connections == 0)
+
+
+def test_acall_leaves_nothing_behind_when_a_run_of_trio_has_ended() -> None:
+    def clients() -> int:
+        gc.collect()
+        return sum(type(each) is httpx.AsyncClient for each in gc.get_objects())
+
+    before = clients()
+    with remote_that(answer()) as remote:
         for _ in range(2):
-            assert trio.run(main, remote.url) == [{}] * 3
+            trio.run(three_times, remote.url)
+    assert clients() == before
 
 
 def test_what_a_thread_was_begun_with_ends_after_trio_has() -> None:
