@@ -10,6 +10,7 @@ from .. import conf
 from ..storage.announce import announce
 from ..storage.contract import Changed
 from ..storage.errors import SilentError
+from . import loops
 from .pulse import SILENT_SECONDS, Pulse
 from .workers import Workers
 
@@ -20,24 +21,40 @@ BRIEF_SECONDS: Final = 0.1
 
 
 def answer_of(work: Callable[[], T], workers: Workers, pulse: Pulse) -> T:
-    """Do work that asks the database in a worker thread, and return its result.
+    """Do work that asks the database, and return its result.
+
+    It is done in this thread with a connection that can be cut off, if a worker lends one. In an
+    event loop Django allows no queries, so there a worker does it, as it does if it must connect.
 
     Raises:
         SilentError: No answer came within ``STORE_WAIT_SECONDS``, or the pulse has noticed that
             the database is silent. The work may still be done.
     """
+    worker = None if loops.is_running() else workers.lend()
+    if worker is None:
+        return _answer_from_worker(work, workers, pulse)
+    try:
+        return worker.ask(work)
+    finally:
+        workers.free(worker)
+
+
+def is_over(asked_at: float, pulse: Pulse) -> bool:
+    """Return whether to stop waiting for an answer that was asked for at ``asked_at``."""
+    return pulse.is_silent() or monotonic() >= asked_at + conf.get().store_wait_seconds
+
+
+def _answer_from_worker(work: Callable[[], T], workers: Workers, pulse: Pulse) -> T:
+    asked_at = monotonic()
     errand = workers.submit(work)
     if errand.wait(BRIEF_SECONDS):
         return errand.result()
     if not errand.has_begun:
         workers.grow()
-    deadline = monotonic() + conf.get().store_wait_seconds
-    while True:
-        left = deadline - monotonic()
+    while not is_over(asked_at, pulse):
+        left = asked_at + conf.get().store_wait_seconds - monotonic()
         if errand.wait(min(left, SILENT_SECONDS)):
             return errand.result()
-        if left <= SILENT_SECONDS or pulse.is_silent():
-            break
     errand.give_up(_announce_late)
     raise SilentError
 

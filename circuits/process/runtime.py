@@ -39,7 +39,7 @@ from .workers import Workers
 #: This process's gates, by the circuit's name.
 gates: Final = Gates()
 
-workers: Final = Workers()
+workers: Final = Workers(lambda asked_at: patience.is_over(asked_at, pulse))
 
 exceptions.ask_for_standing(lambda name: standing_of(_recall(name)))
 
@@ -50,7 +50,7 @@ def _recall(name: str) -> Snapshot | None:
 
 
 def _patiently(work: Callable[[], Any]) -> Any:
-    """Do work that asks the circuits' database, in a thread whose caller can stop waiting."""
+    """Do work that asks the circuits' database, and stop waiting if no answer comes."""
     return work() if _asks_itself() else patience.answer_of(work, workers, pulse)
 
 
