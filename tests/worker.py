@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -288,14 +289,24 @@ def fork_with_a_failing_step(name: str) -> int:
     return in_child(work)
 
 
-def fork_while_connected(name: str) -> list[str]:
-    """Fork with an open connection, which the child uses and closes at its end.
+def fork_while_connected(name: str, by_worker: bool) -> list[str]:
+    """Fork with an open connection; the child opens one too, and closes it at its end.
+
+    Args:
+        by_worker: Whether a worker of the parent's has opened the connection, to lend it.
 
     Returns the sessions of the parent before the fork, of the child, and of the parent afterwards.
     """
     from django.db import connections
 
+    from circuits.process import patience, runtime
+
     def session() -> str:
+        if by_worker:
+            return patience.answer_of(own_session, runtime.workers, runtime.pulse)
+        return own_session()
+
+    def own_session() -> str:
         connection = connections["circuits"]
         sql = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT connection_id()"}
         with connection.cursor() as cursor:
@@ -313,6 +324,7 @@ def fork_while_connected(name: str) -> list[str]:
             succeed(name, 1)
             circuits.flush()
             os.write(writing, session().encode())
+            gc.collect()  # what the child has inherited and dropped
             connections.close_all()
             os._exit(0)
         finally:

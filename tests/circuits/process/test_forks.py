@@ -11,8 +11,9 @@ from tests.factories import CircuitFactory
 pytestmark = pytest.mark.usefixtures("committed")
 
 
-def test_a_child_does_not_touch_its_parents_connection() -> None:
-    (sessions,) = in_processes(1, "fork_while_connected", name="payments")
+@pytest.mark.parametrize("by_worker", [False, True], ids=["of its own", "of a worker"])
+def test_a_child_does_not_touch_its_parents_connection(by_worker: bool) -> None:
+    (sessions,) = in_processes(1, "fork_while_connected", name="payments", by_worker=by_worker)
     before, in_child, after = sessions
     assert in_child, "the child failed"
     assert in_child != before

@@ -7,6 +7,8 @@ from threading import Event, current_thread, get_ident
 from time import monotonic
 
 import pytest
+from django.conf import settings as configured
+from django.db import connections
 from pytest_django import Settings
 
 from circuits.process.patience import answer_of
@@ -30,6 +32,19 @@ def quiet_pulse() -> Pulse:
 
 def test_the_answer_comes_from_another_thread() -> None:
     assert answer_of(get_ident, Workers(), quiet_pulse()) != get_ident()
+
+
+@pytest.mark.skipif(configured.TEST_DATABASE != "sqlite", reason="theirs have sockets")
+@pytest.mark.usefixtures("committed")
+def test_a_connection_that_cannot_be_cut_off_is_lent_to_nobody() -> None:
+    workers = Workers()
+
+    def connect() -> None:
+        connections["circuits"].ensure_connection()
+
+    answer_of(connect, workers, quiet_pulse())
+    assert workers.submit(lambda: None).wait(PATIENCE), "the worker is done with it"
+    assert answer_of(get_ident, workers, quiet_pulse()) != get_ident()
 
 
 def test_what_the_work_raises_is_raised_a_timeout_of_its_own_too() -> None:
