@@ -108,16 +108,11 @@ def leave_connection_to_parent() -> None:
             continue
         del connections[alias]  # whatever comes next makes a new one
         if wrapper.vendor == "sqlite" or not hasattr(wrapper.connection, "fileno"):
-            leave_to_parent(wrapper)
+            _parents.append(wrapper)
             continue
         with suppress(wrapper.Database.Error):  # already broken, so there is nothing to share
             _cut_off(wrapper.connection.fileno())
             wrapper.connection.close()
-
-
-def leave_to_parent(*things: Any) -> None:
-    """Keep what holds connections of the parent for ever, since to collect it would end them."""
-    _parents.extend(things)
 
 
 def leave_pool_to_parent() -> None:
@@ -125,7 +120,7 @@ def leave_pool_to_parent() -> None:
     wrapper: Any = connections[conf.get().database]
     # Django's own way to drop a pool closes it, and with it the parent's sessions.
     pools = getattr(wrapper, "_connection_pools", {})
-    leave_to_parent(pools.pop(wrapper.alias, None))
+    _parents.append(pools.pop(wrapper.alias, None))
 
 
 def _is_in_memory(wrapper: Any) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from django.db import connections
 
-from . import forks, pools
+from . import pools
 from .errands import Errand
 from .lines import Line
 
@@ -117,14 +117,12 @@ class Workers:
     ) -> None:
         self._is_over = is_over
         self._most = most
-        self._all: list[Worker] = []
         self.forget()
 
     def forget(self) -> None:
         """Start anew in a forked child, which has none of its parent's threads."""
-        forks.leave_to_parent(self._all)
         self._lock = Lock()
-        self._all = []
+        self._number = 0
         # The one that was used last comes last, and is used first.
         self._idle: list[Worker] = []
         self._waiting: deque[Errand[Any]] = deque()
@@ -143,7 +141,7 @@ class Workers:
                 self._waiting.append(errand)
         if worker is not None:
             worker.do(errand)
-        elif not self._all:
+        elif not self._number:
             self.grow()
         return errand
 
@@ -168,16 +166,13 @@ class Workers:
     def grow(self) -> None:
         """Start one more worker, up to the limit, because work has had to wait."""
         with self._lock:
-            if len(self._all) < self._most:
-                worker = Worker(self._is_over)
-                self._all.append(worker)
-                Thread(
-                    target=self._run, args=(worker,), name="circuits-worker", daemon=True
-                ).start()
+            if self._number < self._most:
+                self._number += 1
+                Thread(target=self._run, name="circuits-worker", daemon=True).start()
 
-    def _run(self, worker: Worker) -> None:
+    def _run(self) -> None:
         self._here.is_worker = True
-        worker.run(self.free)
+        Worker(self._is_over).run(self.free)
 
 
 def _giving_back(work: Callable[[], T]) -> Callable[[], T]:
