@@ -571,7 +571,7 @@ def test_a_quarantine_is_forgotten_after_a_minute_a_delay_or_a_lease(
     assert [each.process for each in kept] == [ME, THIRD]
 
 
-def test_a_hundred_processes_may_be_in_quarantine_at_once() -> None:
+def test_a_hundred_may_be_in_quarantine_at_once() -> None:
     full = Status()
     for number in range(conviction.MOST_QUARANTINES):
         full = conviction.quarantined(full, POLICY, f"web-{number}", NOW)

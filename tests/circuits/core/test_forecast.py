@@ -290,7 +290,7 @@ def test_an_outage_is_noticed_after_so_many_seconds(policy: Policy) -> None:
     assert notice.calls == pytest.approx(5 * notice.seconds)
 
 
-def test_failures_of_several_processes_count_when_they_are_old_enough() -> None:
+def test_failures_that_several_see_count_when_they_are_old_enough() -> None:
     plan = Plan(policy=Policy(threshold=5), timeout=10, settle_seconds=0.2)
     notice = noticed(plan, Traffic(calls_per_second=1_000))
     assert notice is not None

@@ -78,8 +78,9 @@ def test_nothing_is_counted_unless_somebody_reads_it() -> None:
     assert counts.of("payments") is None
     counts.keep("test")
     assert counts.of("payments") is not None
-    counts.drop("test")
-    assert counts.of("payments") is None
+    for _ in range(2):
+        counts.drop("test")
+        assert counts.of("payments") is None
     counts.forget()
 
 

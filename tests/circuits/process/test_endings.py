@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import subprocess
 import sys
 
 import pytest
+
+from circuits.process import endings
 
 _BEGIN = """
 import os, signal
@@ -63,3 +67,40 @@ def test_work_that_hangs_is_left() -> None:
 def test_work_that_fails_changes_nothing_of_the_end() -> None:
     assert ended("endings.at_end(lambda: 1 / 0, lambda: True)\nos._exit(3)") == (3, "")
     assert ended("endings.at_end(say, lambda: 1 / 0)\nos._exit(3)") == (3, "")
+
+
+def test_work_that_fails_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[int] = []
+    done: list[int] = []
+    needs: list[ZeroDivisionError | bool] = [ZeroDivisionError(), False, True]
+
+    def work() -> None:
+        done.append(len(ended))
+
+    def is_needed() -> bool:
+        need = needs.pop(0)
+        if isinstance(need, Exception):
+            raise need
+        return need
+
+    def end(status: int) -> None:
+        vars(os)["_exit"](status)
+
+    monkeypatch.setattr(os, "_exit", ended.append)  # which is wrapped, and restored afterwards
+    monkeypatch.setattr(signal, "raise_signal", ended.append)
+    try:
+        endings.at_end(work, is_needed)
+        end(3)
+        [record] = caplog.records
+        assert record.getMessage() == "Could not do the last work of this process."
+        assert record.exc_info
+        end(4)
+        signal.raise_signal(signal.SIGURG)
+        assert (ended, done) == ([3, 4, signal.SIGURG], []), "no work, or no end"
+        end(5)
+    finally:
+        atexit.unregister(work)
+    assert (ended, done) == ([3, 4, signal.SIGURG, 5], [3]), "the work comes before the end"
+    assert len(caplog.records) == 1

@@ -198,6 +198,7 @@ def test_several_in_trouble_are_all_told(clock: Clock) -> None:
     succeed("well")
     with pytest.raises(ExceptionGroup) as caught:
         circuits.flush()
+    assert caught.value.message == "Several circuits could not be written down."
     notes = [note for error in caught.value.exceptions for note in error.__notes__]
     assert sorted(notes) == ["The circuit is one.", "The circuit is two."]
     assert successes()["well"] == 1
@@ -266,6 +267,23 @@ def test_an_outage_is_not_waited_for_once_for_each_circuit() -> None:
     assert flushed(gates, store) == ["c d e", "c", "d"]
     store.held = {"a"}
     assert flushed(gates, store) == ["e", "a", "b", "c", "d"]
+
+
+class Broken(Held):
+    """A store in which, besides, a circuit has values that make no sense."""
+
+    def flush(self, tallies: Sequence[Tally]) -> Sequence[Changed[Step] | None]:
+        if [tally.name for tally in tallies] == ["z"]:
+            raise ZeroDivisionError
+        return super().flush(tallies)
+
+
+def test_an_error_that_nobody_has_logged_is_told_before_an_outage() -> None:
+    store = Broken("a")
+    gates = gates_of(store, "a", "z")
+    with pytest.raises(ZeroDivisionError) as caught:
+        write(gates, store)
+    assert caught.value.__notes__ == ["The circuit is z."]
 
 
 def test_no_more_is_kept_of_those_let_go_than_there_is_room_for(

@@ -16,7 +16,7 @@ from pytest_django import Settings
 import circuits
 from circuits.core.status import State
 from circuits.models import Circuit
-from circuits.process import entry, observers, runtime
+from circuits.process import counts, entry, observers, runtime
 from circuits.process.observers import CallOutcome
 from tests.calls import under_way
 from tests.factories import CircuitFactory
@@ -232,3 +232,17 @@ def test_an_observer_may_say_for_each_call_whether_to_tell_it(ear: Recorder) -> 
         call()
     assert ear.outcomes == [CallOutcome.SUCCESS] * 2
     assert not wanted
+
+
+def test_a_call_that_observers_hear_of_is_counted_too(ear: Recorder) -> None:
+    counts.keep("test")
+    try:
+        call()
+        [counted] = counts.read()
+    finally:
+        counts.drop("test")
+        counts.forget()
+    [(_name, outcome, seconds)] = ear.heard
+    assert outcome is CallOutcome.SUCCESS
+    assert sum(counted.ended[CallOutcome.SUCCESS].calls) == 1
+    assert sum(counted.ended[CallOutcome.SUCCESS].seconds) == seconds

@@ -9,7 +9,9 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+import trio
 from django.db import connections
+from trio.testing import MockClock
 
 import circuits
 from circuits.process import asking, entry, loops, results, runtime
@@ -259,6 +261,20 @@ async def test_an_async_wait_that_takes_too_long_ends_as_busy() -> None:
     await queue.call("a")
     assert queue.came == ["a: CircuitBusyError"]
     await in_thread(results.succeed, ticket)
+    assert is_free()
+
+
+def test_under_trio_too_a_caller_waits_for_as_long_as_the_policy_allows() -> None:
+    async def wait_in_vain() -> float:
+        began = trio.current_time()
+        with pytest.raises(circuits.CircuitBusyError):
+            await entry.aadmit("pdf")
+        return trio.current_time() - began
+
+    limited(0.25)
+    with taken():
+        waited = trio.run(wait_in_vain, clock=MockClock(autojump_threshold=0))
+    assert waited == pytest.approx(0.25)
     assert is_free()
 
 

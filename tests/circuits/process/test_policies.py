@@ -97,6 +97,14 @@ def test_a_success_of_the_rate_policy_asks_nothing_of_the_database(
         play(name, "...")
 
 
+def test_a_success_opens_nothing_before_the_next_flush() -> None:
+    name = rate_circuit(minimum_calls=4)
+    assert play(name, "fff..") == "fff..", "the fourth call is a success"
+    assert row(name).state == "closed"
+    circuits.flush()
+    assert row(name).state == "open"
+
+
 def test_a_flush_merges_what_was_gathered() -> None:
     name = rate_circuit(minimum_calls=100)
     play(name, "..f")
@@ -108,7 +116,7 @@ def test_a_flush_merges_what_was_gathered() -> None:
     assert bucket[1:] == [3, 1, 0]
 
 
-def test_processes_that_are_each_below_the_minimum_open_it_together() -> None:
+def test_where_each_process_is_below_the_minimum_they_open_it_together() -> None:
     name = rate_circuit(minimum_calls=6)
     for _ in range(3):
         assert play(name, "f.") == "f."

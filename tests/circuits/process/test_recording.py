@@ -88,7 +88,7 @@ def test_a_recording_ends_by_itself(circuit: Circuit, database: DatabaseClock) -
     assert not observers.listening()
 
 
-def test_two_processes_write_their_own_batches_and_are_read_by_time(circuit: Circuit) -> None:
+def test_each_process_writes_its_own_batches_and_they_are_read_by_time(circuit: Circuit) -> None:
     recording.record("payments")
     succeed("payments")
     runtime.forget()

@@ -317,7 +317,7 @@ def three_hang(clock: Clock) -> tuple[list[Process], list[Ticket]]:
     return processes, tickets
 
 
-def test_calls_that_hang_in_many_processes_open_it_once_the_run_is_old_enough(
+def test_calls_that_each_hang_in_a_process_open_it_once_the_run_is_old_enough(
     clock: Clock,
 ) -> None:
     """There is no further failure by which the run would be found old enough."""

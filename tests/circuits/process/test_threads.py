@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 from asyncio import CancelledError
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -71,6 +72,16 @@ def test_a_loop_is_closed_once_it_says_so() -> None:
     loop.close()
     assert loops.is_closed(loop)
     assert not loops.is_closed("a token of trio"), "nobody can tell"
+
+
+def test_outside_of_a_loop_it_is_said_which_loops_there_may_be() -> None:
+    importlib.import_module("trio")  # that it is imported does not mean that it runs
+    assert not loops.is_running()
+    with pytest.raises(RuntimeError) as refused:
+        loops.current()
+    assert str(refused.value) == (
+        "Async calls through a circuit need the event loop of asyncio or trio; none runs here."
+    )
 
 
 async def test_what_is_handed_over_is_done_and_nobody_waits_for_it(

@@ -70,7 +70,7 @@ def test_a_share_is_refused_once_it_is_known() -> None:
     assert row(name).state == "closed"
 
 
-def test_what_other_processes_say_counts() -> None:
+def test_what_another_process_says_counts() -> None:
     name = throttle(minimum_calls=50)
     others(name, ".fff" * 25)
     assert refused(play(name, "." * 40)) == pytest.approx(0.5, abs=0.2)

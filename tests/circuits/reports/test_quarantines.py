@@ -114,6 +114,21 @@ def test_where_most_circuits_fail_for_one_process_it_says_once_to_look_at_the_ho
     diagnosis.forget()
 
 
+@pytest.mark.usefixtures("committed")
+def test_where_half_of_the_circuits_fail_the_host_is_not_the_cause(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    diagnosis.forget()
+    gates = [process(name) for name in ("a", "b", "c", "d")]
+    for gate in gates:
+        results.succeed(asking.admit(gate))
+    for gate in gates[:2]:
+        for _ in range(5):
+            results.fail(asking.admit(gate), "no route to host")
+    diagnosis.notice(gates)
+    assert not [line for line in caplog.messages if "look at this host" in line]
+
+
 # The id of a process -----------------------------------------------------------------------------
 
 

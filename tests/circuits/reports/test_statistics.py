@@ -134,7 +134,7 @@ def test_a_slow_answer_is_timed_though_it_counts_as_a_failure() -> None:
     assert timed()[0] == 0
 
 
-def test_the_durations_of_processes_add_up(database: DatabaseClock) -> None:
+def test_the_durations_that_each_process_saw_add_up(database: DatabaseClock) -> None:
     store = DatabaseStore()
     store.read("payments")
     for durations in ([0.3, 0.4], [0.3, 8.0]):

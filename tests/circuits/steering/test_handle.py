@@ -133,7 +133,7 @@ def test_an_operation_is_done_once_and_written_in_the_history(
 
 
 @pytest.mark.parametrize(("circuit", "operate", "after"), OPERATIONS.values(), ids=OPERATIONS)
-def test_what_was_done_survives_a_restart(
+def test_what_was_done_outlives_the_process_that_did_it(
     payments: CircuitHandle, circuit: Any, operate: Operation, after: tuple[str, str]
 ) -> None:
     CircuitFactory(name="payments", **circuit)
