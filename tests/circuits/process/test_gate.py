@@ -7,6 +7,7 @@ from contextlib import suppress
 from contextvars import Context
 from datetime import timedelta
 from functools import partial
+from random import Random
 from threading import Event, Lock, get_ident
 from time import time
 from typing import Any
@@ -382,6 +383,28 @@ def test_what_could_not_be_merged_at_once_is_merged_by_the_next_flush() -> None:
     assert row().state == "closed"
     write(gate)
     assert row().state == "open"
+
+
+def test_a_failure_whose_circuit_changes_while_it_is_reported_counts_in_no_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Meanwhile(Random):
+        """The chance that a report draws, just after another thread has heard of a change."""
+
+        def random(self) -> float:
+            circuits.get("payments").observe()
+            gate.take(gate.store.read("payments"))
+            return 0.5
+
+    CircuitFactory.create(name="payments", strategy="rate", minimum_calls=100)
+    gate = process()
+    ticket = asking.admit(gate)
+    monkeypatch.setattr(gates, "random", Meanwhile())
+    results.fail(ticket, "down")
+    assert gate.tallies.window is not None
+    assert gate.tallies.window.generation == 1
+    assert not gate.tallies.window.holds_any()
+    assert row().last_error == ""
 
 
 def test_the_counter_is_exact_under_many_threads() -> None:

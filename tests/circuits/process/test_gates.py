@@ -147,6 +147,19 @@ def test_threads_that_bring_new_names_at_once_leave_no_more_than_there_is_room_f
     assert len(successes()) == 80
 
 
+def test_only_the_gates_of_one_database_are_kept() -> None:
+    gates, store = Gates(), DatabaseStore()
+    for number, name in enumerate(names(30)):
+        gate = gates.add(Gate(name, store, home="new" if number % 2 else "old"))
+        next(gate.tallies.successes)
+    let_go = set(names(30)) - set(gates)
+    gates.keep_only("new")
+    assert {gate.home for gate in gates.values()} == {"new"}
+    with gates.all_of_them() as kept:
+        assert {gate.name for gate in kept} == set(names(30)[1::2])
+    assert let_go & set(names(30)[::2]), "some of the old ones had been let go before"
+
+
 def test_forgetting_forgets_those_let_go_too(clock: Clock) -> None:
     use(clock, *names(30))
     runtime.forget()

@@ -1,0 +1,212 @@
+"""The way into a circuit: from memory, by asking the store, and in an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from threading import Event
+from time import monotonic
+from typing import Any
+
+import pytest
+from django.core.exceptions import SynchronousOnlyOperation
+from pytest_django import Settings
+
+import circuits
+from circuits.models import Circuit
+from circuits.process import asking, entry, results, runtime
+from circuits.process.gate import Gate
+from circuits.process.threads import in_thread
+from circuits.storage import testruns
+from circuits.storage.contract import Snapshot
+from circuits.storage.database import DatabaseStore
+from tests.clock import Clock
+from tests.concurrency import PATIENCE, wait_until
+from tests.factories import CircuitFactory
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+
+class WatchedStore(DatabaseStore):
+    """A store that counts what it is asked, and can delay its changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = self.changes = self.clearings = 0
+        self.go = Event()
+        self.go.set()
+
+    def read(self, name: str, known: Snapshot | None = None) -> Snapshot:
+        self.reads += 1
+        return super().read(name, known)
+
+    def change(self, *args: Any, **kwargs: Any) -> Any:
+        self.changes += 1
+        assert self.go.wait(PATIENCE / 4)
+        return super().change(*args, **kwargs)
+
+    def clear_failures(self, *args: Any, **kwargs: Any) -> bool:
+        self.clearings += 1
+        return super().clear_failures(*args, **kwargs)
+
+    @property
+    def asked(self) -> tuple[int, int, int]:
+        return self.reads, self.changes, self.clearings
+
+
+@pytest.fixture
+def store() -> WatchedStore:
+    """The store of this process's circuit ``payments``, which is not known yet."""
+    store = WatchedStore()
+    runtime.gates.add(Gate("payments", store, home=testruns.database("circuits")))
+    return store
+
+
+def strict(settings: Settings) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 0}
+
+
+def row() -> Any:
+    return Circuit.objects.get(name="payments")
+
+
+def fail_elsewhere(times: int) -> None:
+    gate = Gate("payments", DatabaseStore())
+    for _ in range(times):
+        results.fail(asking.admit(gate), "the remote is down")
+
+
+# Names
+
+
+def test_a_name_that_no_circuit_can_have_takes_up_no_memory() -> None:
+    with pytest.raises(circuits.InvalidInputError):
+        entry.admit("no\nname")
+    assert "no\nname" not in runtime.gates
+    entry.admit("payments")
+    assert "payments" in runtime.gates
+
+
+# A call that takes long
+
+
+def test_a_long_call_has_a_ticket_of_its_own_also_where_plain_calls_share_one(
+    store: WatchedStore,
+) -> None:
+    first = entry.begin("payments", monotonic())
+    results.succeed(first)
+    assert entry.begin("payments", monotonic()).is_plain
+    own = entry.begin_own("payments")
+    assert not own.is_plain
+    inner = entry.begin_own("payments")
+    assert inner.holder is own, "a call inside it rides on it"
+
+
+# In an event loop
+
+
+async def test_a_sync_call_says_what_to_use_where_it_would_have_to_ask() -> None:
+    with pytest.raises(SynchronousOnlyOperation) as refused:
+        entry.admit("payments")
+    assert str(refused.value) == (
+        "The circuit payments must ask its database, which a sync call may not do in an event "
+        "loop; use `async with circuits.guard` or an async function."
+    )
+    assert refused.value.__suppress_context__
+    assert "payments" not in runtime.gates
+    ticket = entry.admit_anywhere("payments")
+    assert ticket.gate is runtime.gates["payments"]
+    assert entry.admit("payments").gate is ticket.gate, "by now, memory knows"
+
+
+async def test_tasks_that_come_at_once_share_one_read(store: WatchedStore) -> None:
+    tickets = await asyncio.gather(*(entry.aadmit("payments") for _ in range(20)))
+    assert {ticket.gate for ticket in tickets} == {runtime.gates["payments"]}
+    assert store.asked == (1, 0, 0)
+    await entry.aadmit("payments")
+    assert store.asked == (1, 0, 0), "memory answers"
+
+
+async def test_without_snapshots_each_task_reads(settings: Settings, store: WatchedStore) -> None:
+    strict(settings)
+    for number in range(1, 4):
+        await entry.aadmit("payments")
+        assert store.asked == (number, 0, 0)
+
+
+async def test_a_task_that_is_cancelled_on_its_way_to_a_trial_gives_the_trial_back(
+    store: WatchedStore,
+) -> None:
+    await in_thread(lambda: CircuitFactory.create(name="payments", expired=True))
+    store.go.clear()
+    task = asyncio.create_task(entry.aadmit("payments"))
+    await in_thread(wait_until, lambda: store.changes == 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    store.go.set()
+    await in_thread(wait_until, lambda: store.changes == 2)
+    await in_thread(wait_until, lambda: row().state == "half_open" and row().leases == [])
+    trial = await entry.aadmit("payments")
+    await entry.asucceed(trial)
+    assert await in_thread(lambda: row().state) == "closed"
+
+
+async def test_a_call_inside_another_rides_on_its_permit_and_needs_no_place() -> None:
+    await in_thread(lambda: CircuitFactory.create(name="payments", max_concurrent=1))
+    outer = await entry.abegin("payments")
+    inner = await entry.abegin("payments")
+    assert inner.holder is outer
+    await entry.asucceed(inner)
+    await entry.asucceed(outer)
+    assert runtime.gates["payments"].places.taken == 0
+
+
+async def test_a_call_begins_in_memory_only_if_memory_can_tell() -> None:
+    assert entry.begin_in_memory("payments") is None
+    await in_thread(
+        lambda: CircuitFactory.create(name="payments", max_concurrent=1, max_wait_seconds=60)
+    )
+    first = await entry.aadmit("payments")
+    assert entry.begin_in_memory("payments") is None, "it would have to wait"
+    await entry.asucceed(first)
+    ticket = entry.begin_in_memory("payments")
+    assert ticket is not None
+    assert not ticket.is_plain
+    inner = entry.begin_in_memory("payments")
+    assert inner is not None
+    assert inner.holder is ticket
+
+
+async def test_a_success_that_took_longer_than_what_is_known_looks_once(
+    store: WatchedStore, clock: Clock
+) -> None:
+    tickets = [await entry.aadmit("payments") for _ in range(20)]
+    clock.pass_by(0.4)
+    before = store.reads
+    await asyncio.gather(*(entry.asucceed(ticket) for ticket in tickets))
+    assert store.asked == (before + 1, 0, 0)
+    await in_thread(circuits.flush)
+    assert await in_thread(lambda: row().total_successes) == 20
+
+
+async def test_a_success_that_finds_a_run_at_its_look_ends_it(
+    store: WatchedStore, clock: Clock
+) -> None:
+    ticket = await entry.aadmit("payments")
+    await in_thread(fail_elsewhere, 3)
+    clock.pass_by(0.4)
+    await entry.asucceed(ticket)
+    assert await in_thread(lambda: row().failure_count) == 0
+    assert store.clearings == 1
+
+
+async def test_without_snapshots_a_success_looks_and_ends_a_run_in_one_step(
+    settings: Settings, store: WatchedStore, clock: Clock
+) -> None:
+    strict(settings)
+    ticket = await entry.aadmit("payments")
+    await in_thread(fail_elsewhere, 3)
+    clock.pass_by(0.4)
+    await entry.asucceed(ticket)
+    assert await in_thread(lambda: row().failure_count) == 0
+    assert store.asked == (2, 0, 1)
