@@ -16,7 +16,8 @@ from .workers import Workers
 
 T = TypeVar("T")
 
-#: Seconds that work waits for a free thread before another thread is started.
+#: Seconds that work waits for a free thread before another thread is started, and for an answer
+#: even if the pulse has none.
 BRIEF_SECONDS: Final = 0.1
 
 
@@ -41,7 +42,10 @@ def answer_of(work: Callable[[], T], workers: Workers, pulse: Pulse) -> T:
 
 def is_over(asked_at: float, pulse: Pulse) -> bool:
     """Return whether to stop waiting for an answer that was asked for at ``asked_at``."""
-    return pulse.is_silent() or monotonic() >= asked_at + conf.get().store_wait_seconds
+    waited = monotonic() - asked_at
+    return waited >= conf.get().store_wait_seconds or (
+        waited >= BRIEF_SECONDS and pulse.is_silent()
+    )
 
 
 def _answer_from_worker(work: Callable[[], T], workers: Workers, pulse: Pulse) -> T:

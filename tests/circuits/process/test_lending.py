@@ -138,6 +138,14 @@ def test_a_caller_is_cut_off_once_the_pulse_has_noticed(site: Site, settings: Se
     assert monotonic() - began < PATIENCE / 2
 
 
+def test_a_quick_answer_is_not_cut_off_if_only_the_pulse_has_none(site: Site) -> None:
+    site.pulse.ensure_running()
+    site.pulse.look_soon()
+    wait_until(site.pulse.is_silent)
+    session = site.session()
+    assert {site.session() for _ in range(50)} == {session}
+
+
 def test_an_answer_that_comes_in_time_is_not_cut_off(site: Site, settings: Settings) -> None:
     settings.CIRCUITS = {**settings.CIRCUITS, "STORE_WAIT_SECONDS": PATIENCE}
     session = site.session()
