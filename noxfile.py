@@ -221,6 +221,7 @@ def oldest(session: nox.Session) -> None:
 
 WITH_SERVERS: Final = (
     "tests/circuits/process/test_gates.py",
+    "tests/circuits/process/test_lending.py",
     "tests/circuits/reports/test_incidents.py",
     "tests/circuits/reports/test_statistics.py",
     "tests/circuits/storage",
