@@ -388,3 +388,28 @@ def test_an_answer_that_is_failure_has_read_can_be_streamed(is_failure: Any) -> 
     with remote_that(answer(200, packed, Content_Encoding="gzip")) as remote:
         assert asyncio.run(stream(remote.url)) == (packed, b'{"bad": false}')
     assert (failures(), Circuit.objects.get().total_successes) == (0, 2)
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.parametrize("ask", [with_a_transport, with_an_async_transport])
+def test_what_is_failure_reads_and_what_the_caller_gets_is_the_answer_as_it_came(
+    ask: Callable[[str, Any], Any],
+) -> None:
+    reply = (
+        b"HTTP/1.1 201 Well done\r\nX-Code: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"6\r\nfirst \r\n6\r\nsecond\r\n0\r\n\r\n"
+    )
+    seen: list[httpx.Response] = []
+
+    def is_failure(response: httpx.Response) -> bool:
+        assert response.text == "first second"
+        seen.append(response)
+        return False
+
+    with remote_that(lambda request: reply) as remote:
+        seen.append(run(ask(f"{remote.url}/path", is_failure)))
+    for each in seen:
+        assert (each.text, each.status_code, each.headers["X-Code"]) == ("first second", 201, "7")
+        assert (each.http_version, each.reason_phrase) == ("HTTP/1.1", "Well done")
+        assert each.url == f"{remote.url}/path"
+    assert failures() == 0
