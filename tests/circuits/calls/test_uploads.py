@@ -32,6 +32,13 @@ class BadFile(io.RawIOBase):
         return self.parts.pop()
 
 
+class BadEncoder:
+    """A body that can only be read, and not iterated over."""
+
+    def __init__(self, error: Exception) -> None:
+        self.read = BadFile(error).read
+
+
 def bad_parts(error: Exception) -> Iterator[bytes]:
     yield b"first"
     raise error
@@ -90,6 +97,15 @@ def test_a_body_that_cannot_be_read_says_nothing(
         assert (row.total_failures, row.total_successes, row.leases) == (0, 0, []), name
 
 
+@pytest.mark.parametrize("send", [with_call, with_an_adapter])
+def test_a_body_that_can_only_be_read_says_nothing_either(send: Callable[[str, Any], None]) -> None:
+    CircuitFactory(name="payments", expired=True)
+    with remote_that(answer(), stays=False) as remote, pytest.raises(OSError, match="Input/output"):
+        send(remote.url, BadEncoder(OSError(5, "Input/output error")))
+    row = Circuit.objects.get(name="payments")
+    assert (row.total_failures, row.total_successes, row.leases) == (0, 0, [])
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("way", ["acall", "transport"])
 async def test_an_async_body_that_cannot_be_read_says_nothing(way: str, error: Exception) -> None:
@@ -135,6 +151,21 @@ def test_all_kinds_of_bodies_are_sent_as_they_are(
     with remote_that(echo, stays=False) as remote:
         way(remote.url, iter([b"zw", b"olf"]))
         assert remote.requests[0].headers["Transfer-Encoding"] == "chunked"
+
+
+@pytest.mark.parametrize("way", [with_call, with_an_adapter])
+def test_a_file_is_never_read_as_a_whole(way: Callable[[str, Any], None]) -> None:
+    class Watched(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            sizes.append(size)
+            return super().read(size)
+
+    sizes: list[int | None] = []
+    with remote_that(answer()) as remote:
+        way(remote.url, Watched(bytes(100_000)))
+        assert len(remote.requests[0].body) == 100_000
+    assert len(sizes) > 2
+    assert -1 not in sizes
 
 
 def test_a_file_is_sent_anew_where_a_redirect_leads(tmp_path: Path) -> None:
