@@ -335,7 +335,7 @@ def test_the_cause_is_what_the_library_raises(name: str, remote: str) -> None:
         asyncio.run(by_acall(name, f"{remote}/success"))
     cause = failed.value.__cause__
     assert isinstance(cause, httpx.ConnectError)
-    assert (cause.request.method, cause.request.url) == ("GET", f"{remote}/success")
+    assert (cause.request.method, str(cause.request.url)) == ("GET", f"{remote}/success")
     assert_told(failed.value, name)
 
 

@@ -24,7 +24,12 @@ NAME = "payments"
 
 
 class PricklyError(Exception):
-    """An exception that raises whenever an attribute of it is read."""
+    """An exception that raises whenever an attribute of it is read or set."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("__"):  # Python itself sets those
+            raise AttributeError(name)
+        super().__setattr__(name, value)
 
     @property
     def response(self) -> Any:
