@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 import circuits
 from circuits.models import Circuit
-from circuits.process import asking, entry, results, runtime
+from circuits.process import asking, entry, flushing, results, runtime
 from circuits.process.gate import Gate
 from circuits.process.threads import in_thread
 from circuits.storage import testruns
@@ -75,6 +75,12 @@ def fail_elsewhere(times: int) -> None:
         results.fail(asking.admit(gate), "the remote is down")
 
 
+def succeed_elsewhere() -> None:
+    gate = Gate("payments", DatabaseStore())
+    results.succeed(asking.admit(gate))
+    flushing.flush([gate], gate.store)
+
+
 # Names
 
 
@@ -86,6 +92,51 @@ def test_a_name_that_no_circuit_can_have_takes_up_no_memory() -> None:
     assert "payments" in runtime.gates
 
 
+# From memory
+
+
+def test_an_answer_from_memory_ends_at_the_very_moment_at_which_it_has_aged(
+    store: WatchedStore, clock: Clock
+) -> None:
+    for _ in range(2):
+        results.succeed(entry.begin("payments", clock.now))
+    assert store.reads == 1
+    clock.pass_by(0.2)
+    results.succeed(entry.begin("payments", clock.now))
+    assert store.reads == 2
+
+
+def test_a_refusal_from_memory_says_how_long_to_wait_until_it_has_aged(
+    store: WatchedStore, clock: Clock
+) -> None:
+    CircuitFactory.create(name="payments", opened=True)
+    waits = []
+    for reads in (1, 1, 2):
+        with pytest.raises(circuits.CircuitOpenError) as refused:
+            entry.begin("payments", clock.now)
+        assert type(refused.value) is circuits.CircuitOpenError
+        assert not refused.value.is_alone
+        waits.append(refused.value.retry_after)
+        assert store.reads == reads
+        clock.pass_by(0.1)
+    assert waits == pytest.approx([60, 59.9, 60], abs=0.9), "the database's time stands still"
+    assert waits[1] == pytest.approx(waits[0] - 0.1)
+
+
+def test_a_refusal_from_memory_says_whether_this_process_is_alone(clock: Clock) -> None:
+    results.succeed(entry.begin("payments", clock.now))
+    gate = runtime.gates["payments"]
+    succeed_elsewhere()
+    for _ in range(5):
+        results.fail(asking.admit(gate), "the remote is down")
+    succeed_elsewhere()
+    gate.expire()
+    for _ in range(2):  # the first asks the database
+        with pytest.raises(circuits.CircuitOpenError) as refused:
+            entry.begin("payments", clock.now)
+        assert refused.value.is_alone
+
+
 # A call that takes long
 
 
@@ -94,11 +145,15 @@ def test_a_long_call_has_a_ticket_of_its_own_also_where_plain_calls_share_one(
 ) -> None:
     first = entry.begin("payments", monotonic())
     results.succeed(first)
-    assert entry.begin("payments", monotonic()).is_plain
+    second = entry.begin("payments", monotonic())
+    assert second.is_plain
+    results.succeed(second)
     own = entry.begin_own("payments")
     assert not own.is_plain
     inner = entry.begin_own("payments")
     assert inner.holder is own, "a call inside it rides on it"
+    for ticket in (inner, own):
+        results.succeed(ticket)
 
 
 # In an event loop
