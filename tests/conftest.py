@@ -24,7 +24,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from circuits import conf
 from circuits.models import Circuit, Heartbeat, Minute, Recording, Transition
-from circuits.process import runtime, threads
+from circuits.process import nesting, runtime, threads
 from mockapi.hits import hits
 from tests.patience import no_time_limits
 from tests.serving import project, serving
@@ -59,9 +59,16 @@ def _is_of_a_database(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def _fresh_process() -> Iterator[None]:
-    """Begin each test as a process that knows no circuit and has no language activated."""
+    """Begin each test as a process that knows no circuit and has no language activated.
+
+    Nor is it inside of a call. A failed call is kept for the calls around it, and as long as one is
+    kept, no call through any circuit is begun in the fastest way.
+    """
     runtime.forget()
     conf.forget_declared()
+    for ticket in nesting.held():
+        ticket.has_left, ticket.told = True, None
+    assert nesting.is_idle()
     yield
     runtime.forget()
     conf.forget_declared()

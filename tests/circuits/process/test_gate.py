@@ -494,6 +494,13 @@ def test_a_refusal_says_the_circuit_the_wait_and_whether_this_process_is_alone()
     assert sum(taken.refused.values()) == 2
 
 
+def test_a_circuit_without_injected_faults_has_none() -> None:
+    gate = process()
+    assert gate.fault() is None
+    asking.admit(gate)
+    assert gate.fault() is None
+
+
 def test_this_process_is_a_witness_that_judges_by_the_settings(
     settings: Settings, clock: Clock
 ) -> None:

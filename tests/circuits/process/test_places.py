@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
+from threading import Event, Thread, main_thread
 from typing import Any
 
 import pytest
@@ -206,6 +207,29 @@ def test_a_change_that_lets_calls_pass_lets_who_waits_ask_anew() -> None:
         assert queue.came == []
     queue.join()
     assert queue.came == ["a"]
+    assert is_free()
+
+
+def test_a_wait_that_a_signal_interrupts_leaves_the_queue() -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    def send() -> None:
+        wait_until(lambda: waiting() == 1)
+        signal.pthread_kill(main_thread().ident or 0, signal.SIGUSR1)
+
+    limited()
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    sender = Thread(target=send)
+    try:
+        with taken():
+            sender.start()
+            with pytest.raises(KeyboardInterrupt):
+                entry.admit("pdf")
+            assert waiting() == 0
+    finally:
+        sender.join()
+        signal.signal(signal.SIGUSR1, before)
     assert is_free()
 
 

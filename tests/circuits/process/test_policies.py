@@ -21,6 +21,7 @@ from tests.calls import play, under_way
 from tests.clock import Clock
 from tests.concurrency import in_processes
 from tests.factories import CircuitFactory
+from tests.outage import no_database
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -175,6 +176,14 @@ def test_a_trial_decides_by_itself_after_the_rate_opened() -> None:
     assert play(name, ".") == "."
     assert row(name).state == "closed"
     assert row(name).window is None
+
+
+def test_in_memory_too_the_share_of_failures_opens_the_circuit(settings: Settings) -> None:
+    policy = {"strategy": "rate", "minimum_calls": 4, "failure_rate": 0.5}
+    settings.CIRCUITS = {**settings.CIRCUITS, "CIRCUITS": {"payments": policy}}
+    with no_database():
+        assert play("payments", "f.f.") == "f.f."
+        assert play("payments", "ff") == "fr"
 
 
 # Slow calls

@@ -238,7 +238,7 @@ def test_trouble_with_one_trial_is_logged_and_is_not_that_of_the_others(
     assert broken.tend() == clock.now + 10
     assert row().leases != before
     [error] = errors(caplog)
-    assert "mail" in error
+    assert error == "Could not look after a call of the circuit mail."
     assert "ZeroDivisionError" in caplog.text
 
 
