@@ -156,11 +156,10 @@ def test_a_long_call_has_a_ticket_of_its_own_also_where_plain_calls_share_one(
         results.succeed(ticket)
 
 
-def test_a_call_that_a_change_of_the_circuit_has_overtaken_counts_as_nothing_once_one_inside_begins(
-    store: WatchedStore,
-) -> None:
+def test_a_call_inside_one_of_an_older_generation_has_a_permit_of_its_own() -> None:
     outer = entry.begin_own("payments")
     circuits.get("payments").observe()
+    asking.current(outer.gate)
     inner = entry.begin_own("payments")
     assert inner.holder is inner, "the old permit lets no further call through"
     results.succeed(inner)
