@@ -97,6 +97,7 @@ def pace(
         if not is_down:
             for call in calls:
                 call()  # connects, and makes the row
+            circuits.flush()  # makes the row of the minute
         wait_until(start)
         before = statements.total()
         made, refused = _paced(cycle(calls), start, rate, seconds)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import circuits
 from bench import peers, tasks
-from bench.counting import count_on_redis
+from bench.counting import count, count_on_redis
 from bench.crew import Crew, crew
 from bench.databases import circuits_on
 from bench.measure import BrokenContenderError, Effort
 from bench.results import Curves, Ratio, Result, Table
-from bench.work import Work
+from bench.work import Expecting, Work, forbidden
 
 from .case import Case
 from .change import count_change, our_changes
+from .refusal import NAME as REFUSED
+from .refusal import open_circuit
 
 NAME: Final = "fleet"
 
@@ -32,8 +36,8 @@ MODELLED: Final = (16, 32, 64)
 #: How many circuits each process of a fleet uses.
 CIRCUITS: Final = (1, 5, 20)
 
-#: Seconds of a measurement, in which every process writes its tallies once.
-SECONDS: Final = 5.5
+#: Seconds of a measurement, in which every process writes its tallies once, whenever it began.
+SECONDS: Final = tasks.FLUSH_SECONDS
 
 SNAPSHOT_SECONDS: Final = 0.2
 
@@ -47,14 +51,17 @@ class Model:
 
     While the remote is well, each process reads all rows with one statement every ``snapshot``
     seconds and writes the tallies of each circuit every ``flush`` seconds, however many calls it
-    makes. During an outage it does the same. In addition, whenever the delay of a circuit has
-    passed, all processes ask for its trial. One gets it, which is a change of state, and its
-    failure is another; the others read that they are too late.
+    makes. During an outage it does the same, and writes how many calls each opening has refused. In
+    addition, whenever the delay of a circuit has passed, all processes ask for its trial. One gets
+    it, which is a change of state, and its failure is another; the others read that they are too
+    late.
 
     Args:
         snapshot: Seconds for which a snapshot is used.
         flush: Seconds between two flushes of tallies.
         delay: Seconds for which an open circuit refuses.
+        tally: Statements that write the tallies of a circuit.
+        refusals: Statements that write the refusals of an opening.
         change: Statements that a change of state takes.
         claim: Statements that a process sends when it asks for a trial and does not get it.
     """
@@ -62,17 +69,21 @@ class Model:
     snapshot: float
     flush: float
     delay: float
+    tally: int
+    refusals: int
     change: int
     claim: int
 
     def healthy(self, processes: int, circuits: int = 1) -> float:
         """Return the statements a second while the remote is well."""
-        return processes * (1 / self.snapshot + circuits / self.flush)
+        return processes * (1 / self.snapshot + circuits * self.tally / self.flush)
 
     def outage(self, processes: int, circuits: int = 1) -> float:
         """Return the statements a second while the remote is down."""
         trial = 2 * self.change + (processes - 1) * self.claim
-        return self.healthy(processes, circuits) + circuits * trial / self.delay
+        # Each flush writes the refusals of the present opening, and those of earlier ones if any.
+        written = processes * self.refusals / min(self.delay, self.flush)
+        return self.healthy(processes, circuits) + circuits * (trial / self.delay + written)
 
 
 #: The statements a second, while the remote is well and while it is down, by the numbers of
@@ -86,6 +97,8 @@ def run(effort: Effort) -> Result:
         snapshot=SNAPSHOT_SECONDS,
         flush=tasks.FLUSH_SECONDS,
         delay=POLICY["delay"],
+        tally=(tally := _statements_of_a_tally()),
+        refusals=_statements_of_a_refusal() - tally,
         change=_statements_of_a_change(),
         claim=1,
     )
@@ -185,6 +198,29 @@ def _circuits(number: int) -> str:
 def _statements_of_a_change() -> int:
     opening = our_changes()[0]
     return len(count_change(ALIAS, opening).statements)
+
+
+def _statements_of_a_tally() -> int:
+    return _flushed(circuits.protect(NAME)(Work().succeed), partial(circuits_on, ALIAS))
+
+
+def _statements_of_a_refusal() -> int:
+    """Return the statements that write the refusals of one opening, with the tallies."""
+    refused = Expecting(circuits.protect(REFUSED)(forbidden), circuits.CircuitOpenError)
+    return _flushed(refused.attempt, partial(open_circuit, ALIAS))
+
+
+def _flushed(
+    call: Callable[[], object], within: Callable[[], AbstractContextManager[object]]
+) -> int:
+    """Return the statements that a flush sends after a call."""
+
+    def call_and_flush() -> None:
+        call()
+        circuits.flush()
+
+    # A flush in a new minute sends one more, so count twice.
+    return min(len(count(ALIAS, call_and_flush, within).statements) for _ in range(2))
 
 
 def _succeeding_on_redis(client: Any) -> Callable[[], object]:
