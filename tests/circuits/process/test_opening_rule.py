@@ -344,6 +344,19 @@ def test_a_process_that_sees_nothing_but_failures_opens_by_the_rate_at_once() ->
     assert rate_state() == "open"
 
 
+def test_by_the_rate_too_a_success_elsewhere_refutes_an_accusation_once_it_is_flushed() -> None:
+    CircuitFactory(name="payments", strategy="rate", minimum_calls=4, failure_rate=0.5)
+    one, other = process(), process()
+    succeed(other)
+    flushing.flush([other], other.store)
+    fail(one, 4)
+    assert (row().state, row().accuser) == ("closed", one.process)
+    succeed(other)
+    flushing.flush([other], other.store)
+    assert (row().state, row().accuser) == ("closed", "")
+    assert [each[0] for each in row().quarantines] == [one.process]
+
+
 def test_forced_closed_counts_every_failure_and_never_opens() -> None:
     CircuitFactory(name="payments", mode=Mode.FORCED_CLOSED)
     for _ in range(2):

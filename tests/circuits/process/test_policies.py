@@ -15,7 +15,8 @@ from pytest_django import Settings
 
 import circuits
 from circuits.models import Circuit
-from circuits.process import entry, gate, results, runtime
+from circuits.process import entry, gate, observers, results, runtime
+from circuits.process.observers import CallOutcome
 from tests import clock as clocks
 from tests.calls import play, under_way
 from tests.clock import Clock
@@ -245,14 +246,26 @@ def test_a_slow_call_that_says_nothing_else_counts_as_slow_all_the_same(clock: C
     assert reasons(name) == ["slow_calls"]
 
 
-def test_a_call_that_began_before_the_policy_was_set_is_not_slow(clock: Clock) -> None:
+@pytest.mark.parametrize("is_observed", [False, True])
+def test_a_call_that_began_before_the_policy_was_set_is_not_slow(
+    clock: Clock, request: pytest.FixtureRequest, is_observed: bool
+) -> None:
+    heard: list[CallOutcome] = []
+
+    def observe(name: str, outcome: CallOutcome, seconds: float) -> None:
+        heard.append(outcome)
+
+    if is_observed:
+        observers.add(observe)
+        request.addfinalizer(lambda: observers.remove(observe))
     name = CircuitFactory.create(threshold=1).name
     play(name, ".")
     with circuits.guard(name):
         Circuit.objects.filter(name=name).update(slow_call_seconds=2)
-        clock.now += 1
+        clock.now += 3
         assert play(name, ".") == "."
     assert row(name).state == "closed"
+    assert set(heard) == ({CallOutcome.SUCCESS} if is_observed else set())
 
 
 def test_a_slow_trial_is_a_failed_one(clock: Clock) -> None:
