@@ -467,6 +467,14 @@ def test_the_ticket_that_plain_calls_share_has_no_pause() -> None:
     assert shared.started_at == 0
 
 
+def test_a_timed_call_gives_no_place_back_that_it_has_not_taken() -> None:
+    CircuitFactory.create(name="payments", slow_call_seconds=5)
+    gate = process()
+    for _ in range(2):  # the second is answered from memory
+        results.succeed(asking.admit(gate))
+    assert gate.places.taken == 0
+
+
 def test_a_call_is_counted_by_whoever_takes_it_first(clock: Clock) -> None:
     CircuitFactory.create(name="payments", slow_call_seconds=5)
     ticket = asking.admit(process())

@@ -201,6 +201,16 @@ def test_a_process_that_has_asked_goes_on_reporting_its_calls_and_nothing_else()
     assert not asked.captured_queries
 
 
+def test_retries_of_a_circuit_that_is_not_known_yet_are_flushed_once_it_is() -> None:
+    one = Gate("payments", DatabaseStore())
+    assert one.may_retry()
+    flush(one)
+    assert not Circuit.objects.exists()
+    asking.current(one)
+    flush(one)
+    assert spent() == (0, 1)
+
+
 def test_a_deleted_circuit_keeps_no_retries() -> None:
     one = process()
     one.may_retry()
