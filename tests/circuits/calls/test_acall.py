@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 from asyncio import CancelledError, Task
 from collections.abc import Callable
 from threading import Event, get_ident
@@ -227,6 +228,20 @@ async def test_what_httpx_takes_for_a_client_is_refused_with_what_to_do(
     ):
         await circuits.acall("payments", "http://127.0.0.1:1/", **given)
     assert ((await row()).state, (await row()).leases) == ("open", [])
+
+
+async def test_all_that_is_refused_and_all_that_is_taken_is_named() -> None:
+    given: dict[str, Any] = {"verify": False, "cert": "a.pem"}
+    with pytest.raises(TypeError) as refused:
+        await circuits.acall("payments", "http://127.0.0.1:1/", **given)
+    begin, taken, end = re.split(r"[()]", str(refused.value))
+    assert begin == "acall takes no cert, verify: it takes what httpx takes for one request "
+    assert {"headers", "json", "url"} < set(taken.split(", "))
+    assert sorted(taken.split(", ")) == taken.split(", ")
+    assert end == (
+        ". Set what belongs to a client on an httpx.AsyncClient of your own, and give that a "
+        "circuits.AsyncCircuitTransport."
+    )
 
 
 async def test_the_calls_own_timeout_may_be_longer(remote: str) -> None:
@@ -470,6 +485,24 @@ async def test_an_event_loop_keeps_its_connection() -> None:
         for _ in range(3):
             await circuits.acall("payments", remote.url)
         assert remote.connections == 1
+
+
+async def test_20_connections_at_most_are_kept() -> None:
+    came: list[Request] = []
+    all_came = Event()
+
+    def reply(request: Request) -> bytes:
+        came.append(request)
+        if len(came) == 30:
+            all_came.set()
+        assert all_came.wait(PATIENCE)
+        return answer()
+
+    with remote_that(reply) as remote:
+        await asyncio.gather(*(circuits.acall("payments", remote.url) for _ in range(30)))
+        assert remote.connections == 30
+        await until(lambda: remote.open_connections <= 20)
+        assert remote.open_connections == 20
 
 
 def test_each_event_loop_has_connections_of_its_own_which_end_with_it() -> None:

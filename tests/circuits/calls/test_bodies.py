@@ -466,7 +466,12 @@ def test_the_thread_for_dropped_bodies_survives_an_error_and_is_one(
     assert done.wait(raw.PATIENCE)
     first, second = settling
     assert first is second is not current_thread()
+    assert (first.name, first.daemon) == ("circuits-leftovers", True)
     assert "Could not settle" in caplog.text
+
+
+def test_a_process_that_ends_settles_nothing_more() -> None:
+    assert not abandoned.when_dropped(Event(), Event().set).atexit
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -8,6 +8,7 @@ import json
 import pickle
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import httpx
@@ -174,6 +175,33 @@ def test_a_refusal_without_a_client() -> None:
     assert str(error) == "Retry after 8.69 secs"
     with pytest.raises(RuntimeError):  # as httpx has it
         _ = error.request
+
+
+def handled(kind: Any, request: httpx.Request) -> httpx.Response:
+    """Send a request with a transport by itself; a client would name the request once more."""
+    if kind is AsyncClient:
+        return asyncio.run(ahandled(request))
+    with CircuitTransport(name="remote") as transport:
+        response = transport.handle_request(request)
+        response.close()
+        return response
+
+
+async def ahandled(request: httpx.Request) -> httpx.Response:
+    async with AsyncCircuitTransport(name="remote") as transport:
+        response = await transport.handle_async_request(request)
+        await response.aclose()
+        return response
+
+
+def test_answers_and_refusals_name_their_request_without_a_client_too(kind: Any) -> None:
+    with serving(raw.good) as remote:
+        request = httpx.Request("GET", remote.url)
+        assert handled(kind, request).request is request
+        circuits.get("remote").force_open()
+        with pytest.raises(CircuitOpenConnectError) as refused:
+            handled(kind, request)
+    assert refused.value.request is request
 
 
 def test_a_refusal_for_want_of_a_place(client: Any) -> None:
@@ -686,13 +714,15 @@ class Living(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     def __init__(self) -> None:
         self.life: list[str] = []
+        self.left_by: tuple[object, ...] = ()
 
     def __enter__(self) -> Living:
         self.life.append("entered")
         return self
 
     def __exit__(self, kind: object = None, error: object = None, traceback: object = None) -> None:
-        self.life.append(f"left by {error!r}")
+        self.life.append("left")
+        self.left_by = kind, error, traceback
 
     async def __aenter__(self) -> Living:
         return self.__enter__()
@@ -716,7 +746,9 @@ def test_a_client_enters_and_leaves_the_inner_transport_once() -> None:
         httpx.Client(transport=CircuitTransport(inner, "remote")),
     ):
         raise error
-    assert inner.life == ["entered", f"left by {error!r}"]
+    assert inner.life == ["entered", "left"]
+    assert inner.left_by[:2] == (KeyError, error)
+    assert isinstance(inner.left_by[2], TracebackType)
 
 
 async def test_an_async_client_enters_and_leaves_the_inner_transport_once() -> None:
@@ -724,7 +756,9 @@ async def test_an_async_client_enters_and_leaves_the_inner_transport_once() -> N
     with pytest.raises(KeyError):
         async with httpx.AsyncClient(transport=AsyncCircuitTransport(inner, "remote")):
             raise error
-    assert inner.life == ["entered", f"left by {error!r}"]
+    assert inner.life == ["entered", "left"]
+    assert inner.left_by[:2] == (KeyError, error)
+    assert isinstance(inner.left_by[2], TracebackType)
 
 
 def test_what_enters_a_transport_gets_that_transport() -> None:
