@@ -9,14 +9,15 @@ tries a random choice of them until its time is over::
 from __future__ import annotations
 
 import argparse
+import ast
 import random
 import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import ndiff
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -65,10 +66,49 @@ BATCH: Final = 40
 NOTICED: Final = {"killed", "timeout", "segfault", "suspicious", "caught by type check"}
 NOT_TRIED: Final = {"not checked", "skipped"}
 
+#: A call of ``cast`` up to the end of its first argument.
+CAST: Final = r"\bcast\((?:[^,()\[\]]|\[[^\]]*\])+,"
+
 #: Faults that no test can notice here, with the reason; they are not tried. An entry names one
-#: fault by its function and the change that ``mutmut show`` prints, as ``FUNCTION: OLD -> NEW``. It
+#: fault by its function and the lines that ``mutmut show`` prints, as ``FUNCTION: OLD -> NEW``. It
 #: names all faults of a function only where mutmut cannot choose among them.
 EQUIVALENT: Final[Mapping[str, str]] = {
+    "circuits.calls.abandoned.x__run": "its thread goes on from test to test, and mutmut runs only "
+    "the first of them; put in by hand, each of its faults is noticed",
+    "circuits.calls.abandoned.x_when_dropped: "
+    "finalizer.atexit = False -> finalizer.atexit = None": "weakref only asks whether it is true",
+    "circuits.calls.clients.x__open_client: "
+    "limits=httpx.Limits(max_connections=None, max_keepalive_connections=20), -> "
+    "limits=httpx.Limits(max_keepalive_connections=20),": "no limit is the default of httpx",
+    "circuits.calls.clients.x__open_client: _clients.pop(loop, None) -> _clients.pop(loop, )": (
+        "until then a client is only taken out of a closed loop, where this never runs"
+    ),
+    "circuits.calls.http.x__ato_read: "
+    "return None if timeout is None else httpx.Timeout(cast(Any, timeout)).read -> return None if "
+    "(timeout is None) and False else httpx.Timeout(cast(Any, timeout)).read": (
+        "the timeout that httpx makes of None has none to read either"
+    ),
+    **dict.fromkeys(
+        (
+            'circuits.calls.http.x_acall: method: str = "GET", -> method: str = "get",',
+            'circuits.calls.http.x_call: method: str = "GET", -> method: str = "get",',
+            'circuits.calls.http.x_call_by: method: str = "GET", -> method: str = "get",',
+        ),
+        "requests and httpx write methods in capitals",
+    ),
+    **dict.fromkeys(
+        (
+            "circuits.calls.uploads.x_is_marked: "
+            'return getattr(error, "__dict__", {}).get(_MARK, False) is True -> '
+            'return getattr(error, "__dict__", {}).get(_MARK, None) is True',
+            "circuits.calls.uploads.x_is_marked: "
+            'return getattr(error, "__dict__", {}).get(_MARK, False) is True -> '
+            'return getattr(error, "__dict__", {}).get(_MARK, ) is True',
+            "circuits.calls.uploads.xǁUploadǁ__init__: "
+            "self._has_failed = False -> self._has_failed = None",
+        ),
+        "nothing tells None from False there",
+    ),
     "circuits.core.forecast.x__bound: return 0.0 -> return 1.0": "it is only asked whether it is "
     "below NEVER, which is negative",
     "circuits.core.policy.x__number": "it runs when the module is loaded, before mutmut chooses a "
@@ -121,11 +161,13 @@ def tried(room: str, seconds: float) -> Mapping[str, str]:
     copy = copied(room)
     run(copy, "run", "none")  # makes all faults and finds the tests that reach them; tries none
     faults = results(copy)
+    changes = changes_in(copy / "mutants", room)
     entries = [entry for entry in EQUIVALENT if entry.startswith(f"circuits.{room}.")]
-    named = by_entry(entries, list(faults), lambda name: change_of(run(copy, "show", name)))
+    named = by_entry(entries, changes)
     for entry in unclear(named):
         print(f"{room}: EQUIVALENT names {len(named[entry])} faults by {entry!r}", flush=True)
     left_out = {name for names in named.values() for name in names}
+    left_out |= {name for name, change in changes.items() if is_for_types_only(change)}
     end = monotonic() + seconds
     waiting = [name for name in faults if faults[name] in NOT_TRIED and name not in left_out]
     if not waiting:
@@ -178,22 +220,17 @@ def results(copy: Path) -> dict[str, str]:
     return dict(re.findall(r"^ +(\S+): (.+)$", run(copy, "results", "--all", "true"), re.M))
 
 
-def by_entry(
-    entries: Iterable[str], names: Sequence[str], change: Callable[[str], str]
-) -> dict[str, list[str]]:
+def by_entry(entries: Iterable[str], changes: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the faults that each entry of :data:`EQUIVALENT` names.
 
     Args:
-        names: The names of all faults.
-        change: Returns the change that a fault makes, given its name. That takes most of a second,
-            so it is called only where an entry asks for a change.
+        changes: The change that each fault makes.
     """
-    change = cache(change)
-    found = {}
-    for entry in entries:
-        function, _, wanted = entry.partition(": ")
-        own = [name for name in names if function_of(name) == function]
-        found[entry] = [name for name in own if not wanted or change(name) == wanted]
+    found: dict[str, list[str]] = {entry: [] for entry in entries}
+    for name, change in changes.items():
+        function = function_of(name)
+        for entry in found.keys() & {function, f"{function}: {change}"}:
+            found[entry].append(name)
     return found
 
 
@@ -202,11 +239,39 @@ def unclear(named: Mapping[str, Sequence[str]]) -> list[str]:
     return [entry for entry, names in named.items() if not names or (": " in entry and names[1:])]
 
 
-def change_of(shown: str) -> str:
-    """Return the change that a fault makes as ``OLD -> NEW``, from what ``mutmut show`` prints."""
-    lines = shown.partition("\n@@")[2].splitlines()
-    old, new = (" ".join(line[1:].strip() for line in lines if line[:1] == sign) for sign in "-+")
-    return f"{old} -> {new}"
+def changes_in(mutants: Path, room: str) -> dict[str, str]:
+    """Return the changes of all faults that mutmut has made in a room, by the name of the fault."""
+    changes = {}
+    for path in mutants.glob(f"circuits/{room}/**/*.py"):
+        module = ".".join(path.relative_to(mutants).with_suffix("").parts)
+        changes |= {f"{module}.{name}": each for name, each in changes_of(path.read_text()).items()}
+    return changes
+
+
+def changes_of(source: str) -> dict[str, str]:
+    """Return the change of each fault as ``OLD -> NEW``, from a module with all faults of mutmut's.
+
+    It keeps each faulty function beside the one without a fault.
+    """
+    lines = source.splitlines()
+    functions = {
+        node.name: [line.strip() for line in lines[node.lineno - 1 : node.end_lineno]]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and "__mutmut_" in node.name
+    }
+    changes = {}
+    for name, (head, *body) in functions.items():
+        whole = f"{function_of(name)}__mutmut_orig"
+        diff = list(ndiff(functions[whole], [head.replace(name, whole), *body]))
+        old, new = (" ".join(line[2:] for line in diff if line[0] == sign) for sign in "-+")
+        changes[name] = f"{old} -> {new}"
+    return {name: change for name, change in changes.items() if not name.endswith("_orig")}
+
+
+def is_for_types_only(change: str) -> bool:
+    """Return whether a change puts another type into a ``cast``, which does nothing with it."""
+    old, _, new = (re.sub(CAST, "cast(", side) for side in change.partition(" -> "))
+    return old == new
 
 
 def report(room: str, found: Mapping[str, str]) -> None:

@@ -2,70 +2,103 @@
 
 from __future__ import annotations
 
-from tests.mutants.__main__ import by_entry, change_of, unclear
+from pathlib import Path
 
-SHOWN = """\
-# circuits.core.rules.x_limit__mutmut_1: survived
---- circuits/core/rules.py
-+++ circuits/core/rules.py
-@@ -2,6 +2,6 @@
-     \"\"\"Return the limit.\"\"\"
-     if calls - failures < 1:
--        return 0.0
-+        return 1.0
-     return most(
-         calls,
+from tests.mutants.__main__ import by_entry, changes_in, changes_of, is_for_types_only, unclear
+
+#: A module as mutmut writes it.
+RULES = """
+def x_limit__mutmut_orig(calls):
+    if calls < 1:
+        return 0.0
+    return most(
+        calls,
+    )
+
+
+def x_limit__mutmut_1(calls):
+    if calls < 1:
+        return 1.0
+    return most(
+        calls,
+    )
+
+
+def x_limit__mutmut_2(calls):
+    if calls < 1:
+        return 0.0
+    return None
+
+
+class Rule:
+    async def xǁRuleǁname__mutmut_orig(self, name="a"):
+        return name
+
+    async def xǁRuleǁname__mutmut_1(self, name="XXaXX"):
+        return name
 """
 
-OVER_LINES = """\
-# circuits.core.rules.x_limit__mutmut_2: survived
---- circuits/core/rules.py
-+++ circuits/core/rules.py
-@@ -4,8 +4,4 @@
-         return 0.0
--    return most(
--        calls,
--    )
-+    return None
-"""
-
+LIMIT = "circuits.core.rules.x_limit"
 CHANGES = {
-    "circuits.core.rules.x_limit__mutmut_1": change_of(SHOWN),
-    "circuits.core.rules.x_limit__mutmut_2": change_of(OVER_LINES),
-    "circuits.core.rules.x_other__mutmut_1": change_of(SHOWN),
-    "circuits.core.rules.xǁRuleǁlimit__mutmut_1": "a -> b",
-    "circuits.core.rules.xǁRuleǁlimit__mutmut_2": "a -> b",
+    f"{LIMIT}__mutmut_1": "return 0.0 -> return 1.0",
+    f"{LIMIT}__mutmut_2": "a -> b",
+    f"{LIMIT}__mutmut_3": "a -> b",
+    "circuits.core.rules.x_other__mutmut_1": "return 0.0 -> return 1.0",
 }
 
 
-def named_by(*entries: str) -> dict[str, list[str]]:
-    return by_entry(entries, list(CHANGES), CHANGES.__getitem__)
+def test_a_change_is_the_lines_that_are_taken_away_and_those_that_are_put_there() -> None:
+    assert changes_of(RULES) == {
+        "x_limit__mutmut_1": "return 0.0 -> return 1.0",
+        "x_limit__mutmut_2": "return most( calls, ) -> return None",
+        "xǁRuleǁname__mutmut_1": (
+            'async def xǁRuleǁname__mutmut_orig(self, name="a"): -> '
+            'async def xǁRuleǁname__mutmut_orig(self, name="XXaXX"):'
+        ),
+    }
 
 
-def test_a_change_is_the_lines_that_mutmut_takes_away_and_puts_there() -> None:
-    assert change_of(SHOWN) == "return 0.0 -> return 1.0"
-    assert change_of(OVER_LINES) == "return most( calls, ) -> return None"
+def test_the_changes_of_a_room_are_those_of_its_modules(tmp_path: Path) -> None:
+    for module in ("core/rules.py", "calls/rules.py"):
+        (tmp_path / "circuits" / module).parent.mkdir(parents=True)
+        (tmp_path / "circuits" / module).write_text(RULES)
+    assert changes_in(tmp_path, "core").keys() == {
+        f"circuits.core.rules.{name}" for name in changes_of(RULES)
+    }
 
 
 def test_an_entry_names_the_fault_of_its_function_that_makes_its_change() -> None:
-    entry = "circuits.core.rules.x_limit: return 0.0 -> return 1.0"
-    assert named_by(entry) == {entry: ["circuits.core.rules.x_limit__mutmut_1"]}
-    assert not unclear(named_by(entry))
+    named = by_entry([f"{LIMIT}: return 0.0 -> return 1.0"], CHANGES)
+    assert list(named.values()) == [[f"{LIMIT}__mutmut_1"]]
+    assert not unclear(named)
 
 
-def test_an_entry_without_a_change_names_all_faults_of_its_function_unseen() -> None:
-    entry = "circuits.core.rules.xǁRuleǁlimit"
-    nothing_shown: dict[str, str] = {}
-    named = by_entry([entry], list(CHANGES), nothing_shown.__getitem__)
-    assert named == {entry: [f"{entry}__mutmut_1", f"{entry}__mutmut_2"]}
+def test_an_entry_without_a_change_names_all_faults_of_its_function() -> None:
+    named = by_entry([LIMIT], CHANGES)
+    assert named == {LIMIT: [f"{LIMIT}__mutmut_{number}" for number in (1, 2, 3)]}
     assert not unclear(named)
 
 
 def test_an_entry_that_names_nothing_any_more_is_unclear() -> None:
-    gone = ["circuits.core.rules.x_gone", "circuits.core.rules.x_limit: return 0.0 -> return 2.0"]
-    assert unclear(named_by(*gone)) == gone
+    gone = ["circuits.core.rules.x_gone", f"{LIMIT}: return 0.0 -> return 2.0"]
+    assert unclear(by_entry(gone, CHANGES)) == gone
 
 
 def test_an_entry_whose_change_several_faults_make_is_unclear() -> None:
-    entry = "circuits.core.rules.xǁRuleǁlimit: a -> b"
-    assert unclear(named_by(entry)) == [entry]
+    entry = f"{LIMIT}: a -> b"
+    assert unclear(by_entry([entry], CHANGES)) == [entry]
+
+
+def test_another_type_in_a_cast_changes_nothing() -> None:
+    for change in (
+        'read(cast("Body", body)) -> read(cast(None, body))',
+        "return cast(Callable[P, R], call) -> return cast(None, call)",
+        'cast("httpx.Body", body), -> cast("XXhttpx.BodyXX", body),',
+    ):
+        assert is_for_types_only(change), change
+    for change in (
+        'read(cast("Body", body)) -> read(cast("Body", None))',
+        'read(cast("Body", body)) -> read(cast(body))',
+        "broadcast(a, b) -> broadcast(None, b)",
+    ):
+        assert not is_for_types_only(change), change
