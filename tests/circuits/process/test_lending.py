@@ -1,4 +1,4 @@
-"""Callers ask the database server by a worker's connection, which the worker can cut off."""
+"""Callers ask the database by a worker's connection, which the worker can cut off."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Final, TypeVar
 
 import pytest
-from django.conf import settings as configured
 from django.db import Error, connections
 from pytest_django import Settings
 
@@ -19,21 +18,37 @@ from circuits.process.patience import answer_of, is_over
 from circuits.process.pulse import Pulse
 from circuits.process.workers import MOST, Workers
 from circuits.storage.errors import SilentError
+from tests.circuits.process.sockets import Connection
 from tests.clock import Clock
 from tests.concurrency import PATIENCE, in_threads, wait_until
 
-pytestmark = [
-    pytest.mark.services,
-    pytest.mark.usefixtures("committed"),
-    pytest.mark.skipif(configured.TEST_DATABASE == "sqlite", reason="a file has no connections"),
-]
+pytestmark = pytest.mark.usefixtures("committed", "sockets")
 
 T = TypeVar("T")
 
 ALIAS: Final = "circuits"
 
-SESSION: Final = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
-SLEEP: Final = {"postgresql": "SELECT pg_sleep({})", "mysql": "SELECT SLEEP({})"}
+SESSION: Final = {
+    "sqlite": "SELECT session()",
+    "postgresql": "SELECT pg_backend_pid()",
+    "mysql": "SELECT CONNECTION_ID()",
+}
+SLEEP: Final = {
+    "sqlite": "SELECT sleep({})",
+    "postgresql": "SELECT pg_sleep({})",
+    "mysql": "SELECT SLEEP({})",
+}
+
+
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the connections to SQLite a socket, which those to a server have anyway."""
+    connection = connections[ALIAS]
+    if connection.vendor == "sqlite":
+        connection.close()
+        monkeypatch.setitem(connection.settings_dict["OPTIONS"], "factory", Connection)
+    yield
+    connection.close()
 
 
 class Site:
