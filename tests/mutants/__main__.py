@@ -241,7 +241,7 @@ def unclear(named: Mapping[str, Sequence[str]]) -> list[str]:
 
 def changes_in(mutants: Path, room: str) -> dict[str, str]:
     """Return the changes of all faults that mutmut has made in a room, by the name of the fault."""
-    changes = {}
+    changes: dict[str, str] = {}
     for path in mutants.glob(f"circuits/{room}/**/*.py"):
         module = ".".join(path.relative_to(mutants).with_suffix("").parts)
         changes |= {f"{module}.{name}": each for name, each in changes_of(path.read_text()).items()}

@@ -437,6 +437,9 @@ def test_an_async_fallback_is_refused_and_no_request_is_sent(remote: str) -> Non
     async def zero(error: Exception) -> int:
         return 0
 
-    with pytest.raises(TypeError, match=r"The fallback .*zero is async, and circuits\.call is not"):
+    sentence = (
+        r"^The fallback .*zero is async, and circuits\.call is not; give it one that is not\.$"
+    )
+    with pytest.raises(TypeError, match=sentence):
         circuits.call("payments", f"{remote}/faulty", fallback=zero)
     assert hits.snapshot()["faulty"] == 0

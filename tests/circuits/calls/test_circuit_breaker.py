@@ -153,7 +153,8 @@ def test_the_circuit_can_be_given_a_name() -> None:
 
 
 def test_what_has_no_name_to_be_known_by_must_be_given_one() -> None:
-    with pytest.raises(circuits.InvalidInputError, match="<lambda> cannot name a circuit; pass"):
+    sentence = r"<lambda> cannot name a circuit; pass CircuitBreaker a name\.$"
+    with pytest.raises(circuits.InvalidInputError, match=sentence):
         circuits.CircuitBreaker(lambda: None)
     assert circuits.CircuitBreaker(lambda: 1, name="payments").make_remote_call() == 1
 
@@ -242,7 +243,11 @@ def test_a_generator_is_refused() -> None:
         yield 1
 
     for func in (pages, partial(pages)):
-        with pytest.raises(TypeError, match=r"the generator .*pages; use `with circuits\.guard"):
+        with pytest.raises(
+            TypeError,
+            match=r"^CircuitBreaker cannot call the generator .*pages; "
+            r"use `with circuits\.guard\(\.\.\.\):` inside it\.$",
+        ):
             circuits.CircuitBreaker(func, name="payments")
 
 

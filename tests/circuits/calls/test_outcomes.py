@@ -327,9 +327,13 @@ def test_a_callable_that_returns_nothing_is_an_error(how: str) -> None:
 
 @pytest.mark.parametrize("rule", ["KeyError", 5, object, (KeyError, None)])
 def test_what_names_no_exception_is_refused(rule: Any) -> None:
-    with pytest.raises(circuits.InvalidInputError, match="Name exceptions as a class, a callable"):
+    sentence = (
+        r"^Name exceptions as a class, a callable that returns whether one counts, or a tuple of "
+        r"those; .* is none\.$"
+    )
+    with pytest.raises(circuits.InvalidInputError, match=sentence):
         circuits.guard("payments", exceptions=rule)
-    with pytest.raises(circuits.InvalidInputError, match="Name exceptions as a class, a callable"):
+    with pytest.raises(circuits.InvalidInputError, match=sentence):
         circuits.protect("payments", exclude=rule)
 
 

@@ -780,9 +780,11 @@ def test_who_closes_without_entering_closes_the_inner_transport(kind: Any) -> No
 
 @pytest.mark.parametrize("kind", [circuits.CircuitTransport, circuits.AsyncCircuitTransport])
 def test_a_name_in_the_place_of_a_transport_is_told_where_it_belongs(kind: Any) -> None:
-    with pytest.raises(
-        circuits.InvalidInputError, match="write name='payments' for the circuit's name"
-    ):
+    sentence = (
+        "^'payments' is no transport of httpx, which comes first; write name='payments' for the "
+        r"circuit's name\.$"
+    )
+    with pytest.raises(circuits.InvalidInputError, match=sentence):
         kind("payments")
 
 
