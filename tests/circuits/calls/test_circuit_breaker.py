@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -236,6 +237,18 @@ async def test_what_a_coroutine_function_returns_is_awaited_through_the_circuit(
         await breaker.make_remote_call(8, by=2)
     with pytest.raises(TypeError):
         await circuits.CircuitBreaker(func, (KeyError,), name="orders").make_remote_call()
+
+
+@pytest.mark.parametrize("func", [adivide, lambda dividend, by: adivide(dividend, by=by)])
+def test_a_trial_lasts_until_what_the_function_returns_is_awaited(func: Any) -> None:
+    async def awaited(later: Any) -> Any:
+        return await later
+
+    CircuitFactory(name="payments", expired=True)
+    later = circuits.CircuitBreaker(func, name="payments").make_remote_call(8, by=2)
+    assert (row().state, len(row().leases)) == ("half_open", 1)
+    assert asyncio.run(awaited(later)) == 4
+    assert (row().state, row().leases) == ("closed", [])
 
 
 def test_a_generator_is_refused() -> None:

@@ -109,6 +109,12 @@ def test_a_code_of_grpc_counts_by_its_http_status(name: str, outcome: CallOutcom
     assert Failures().judge(of_grpc(name), SERVER_ERRORS) is outcome
 
 
+def test_a_call_of_grpc_that_was_given_up_counts_if_just_that_is_named() -> None:
+    error = of_grpc("CANCELLED")
+    assert own_kind(error) is type(error)
+    assert Failures(type(error)).judge(error, SERVER_ERRORS) is CallOutcome.FAILURE
+
+
 def test_a_loop_of_redirects_is_no_answer() -> None:
     error = like("aiohttp.client_exceptions.TooManyRedirects", type(of_aiohttp(302)))
     assert status_of(error) is None

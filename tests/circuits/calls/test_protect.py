@@ -10,6 +10,7 @@ from inspect import iscoroutinefunction, signature
 from typing import Any, cast
 
 import pytest
+import requests
 from asgiref.sync import sync_to_async
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
@@ -20,6 +21,7 @@ from circuits.process import threads
 from circuits.process.threads import in_thread
 from tests.clock import Clock
 from tests.factories import CircuitFactory
+from tests.remotes import answer, remote_that
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -295,6 +297,20 @@ def test_the_fallback_is_not_for_what_is_no_failure() -> None:
 
     with pytest.raises(ValueError, match="a mistake of the caller"):
         call()
+
+
+def test_the_fallback_is_not_for_an_answer_of_the_remote() -> None:
+    CircuitFactory(name="payments", failure_statuses="410-599")
+
+    @circuits.protect("payments", fallback=lambda error: "instead")
+    def ask(url: str) -> None:
+        requests.get(url, timeout=5).raise_for_status()
+
+    with remote_that(lambda request: answer(int(request.target[1:]))) as remote:
+        assert cast(Any, ask)(f"{remote.url}/410") == "instead"
+        with pytest.raises(requests.HTTPError):
+            ask(f"{remote.url}/409")
+    assert (row().total_failures, row().failure_count) == (1, 0)
 
 
 async def test_async_the_fallback_is_not_for_what_is_no_failure() -> None:

@@ -21,6 +21,7 @@ import circuits
 from circuits.calls.celery import CircuitTask
 from circuits.core.budget import FLOOR
 from circuits.models import Circuit
+from circuits.process.threads import in_thread
 from tests.factories import CircuitFactory
 from tests.remotes import Remote, Request, answer, remote_that
 
@@ -178,6 +179,11 @@ async def test_stamina_retries_async_functions_by_it() -> None:
     with pytest.raises(ConnectionError):
         await charge()
     assert remote.calls == RETRIES + 1
+
+
+async def test_in_an_event_loop_a_process_that_has_made_no_call_asks_no_database() -> None:
+    assert circuits.may_retry("unheard of")
+    assert not await in_thread(Circuit.objects.filter(name="unheard of").exists)
 
 
 def test_the_predicate_can_be_sent_to_another_process() -> None:
