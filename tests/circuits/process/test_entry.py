@@ -102,8 +102,9 @@ def test_an_answer_from_memory_ends_at_the_very_moment_at_which_it_has_aged(
         results.succeed(entry.begin("payments", clock.now))
     assert store.reads == 1
     clock.pass_by(0.2)
-    results.succeed(entry.begin("payments", clock.now))
+    ticket = entry.begin("payments", clock.now)
     assert store.reads == 2
+    results.succeed(ticket)
 
 
 def test_a_refusal_from_memory_says_how_long_to_wait_until_it_has_aged(

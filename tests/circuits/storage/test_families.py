@@ -99,6 +99,14 @@ def test_a_change_is_carried_to_the_members_that_have_the_old_value() -> None:
     assert found == {head.pk: (3, 20), follows.pk: (3, 20), own.pk: (9, 20), other.pk: (5, 10)}
 
 
+def test_a_field_that_is_saved_unchanged_is_carried_to_nobody() -> None:
+    head = CircuitFactory.create(name="payments")
+    CircuitFactory.create(name="payments/charges")
+    CircuitFactory.create(name="payments/refunds", threshold=9)
+    head.threshold = 3
+    assert save_policy(head, ["threshold", "delay", "probe_url"]) == 1
+
+
 # When it goes ------------------------------------------------------------------------------------
 
 

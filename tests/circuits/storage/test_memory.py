@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from circuits import conf
 from circuits.core.machine import MEMORY_GENERATION
 from circuits.core.policy import Policy
 from circuits.core.status import NOBODY, Failure, Permit, State, Status, Step
 from circuits.exceptions import InvalidInputError, TooManyCircuitsError
 from circuits.storage.contract import NO_NOTE, Note, Snapshot, Tally
+from circuits.storage.database import new_circuit
 from circuits.storage.memory import MemoryStore
 
 
@@ -147,3 +149,8 @@ def test_a_bad_name_and_one_circuit_too_many_are_refused(
     with pytest.raises(TooManyCircuitsError, match="three"):
         store.read("three")
     store.read("two")
+
+
+def test_a_circuit_of_which_the_settings_say_nothing_has_the_usual_timeout() -> None:
+    assert new_circuit("payments", 5.0).timeout == conf.DEFAULT_TIMEOUT
+    assert MemoryStore().read("payments").timeout == conf.DEFAULT_TIMEOUT

@@ -5,9 +5,12 @@ tests/circuits/process/test_recording.py records real calls.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import OperationalError, connections
 from django.utils import timezone
 
 from circuits.core.recording import Call, Ending
@@ -166,3 +169,17 @@ def test_calls_from_before_it_began_are_not_read(circuit: Circuit) -> None:
     recording, since = begun(circuit)
     recordings.add(ALIAS, "payments", calls(since - 6, since - 4, since + 1))
     assert read(recording) == ([-4, 1], 0)
+
+
+def test_one_that_cannot_be_ended_is_still_under_way(circuit: Circuit) -> None:
+    recording, _ = begun(circuit)
+
+    def refuse(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE") and Recording._meta.db_table in sql:
+            raise OperationalError("the disk is full")
+        return execute(sql, *args)
+
+    with connections[ALIAS].execute_wrapper(refuse), pytest.raises(OperationalError):
+        recordings.end(ALIAS, circuit)
+    circuit.refresh_from_db()
+    assert circuit.recorded_until == recording.until
