@@ -174,6 +174,24 @@ def test_no_database_is_asked_where_none_is_connected(
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize(
+    ("site", "circuits", "same"),
+    [
+        ("site.sqlite3", "./site.sqlite3", True),
+        ("site.sqlite3", "file:site.sqlite3?mode=rw", True),
+        ("my site.sqlite3", "file:my%20site.sqlite3", True),
+        ("site.sqlite3", "circuits.sqlite3", False),
+        ("site", "file:site?mode=memory&cache=shared", False),
+        (":memory:", "file::memory:?cache=shared", False),
+    ],
+)
+def test_a_file_is_known_by_its_path_and_a_database_in_memory_by_its_name(
+    layout: Layout, identity: Any, site: str, circuits: str, same: bool
+) -> None:
+    layout({"ENGINE": SQLITE, "NAME": site}, {"ENGINE": SQLITE, "NAME": circuits})
+    assert identity.is_same_database("default", "circuits", ask=True) is same
+
+
 def test_a_database_that_cannot_be_asked_is_known_by_its_settings(
     layout: Layout,
     identity: Any,
