@@ -18,7 +18,7 @@ from pytest_django import Settings
 import circuits
 from circuits.core.status import Lease, State, Status
 from circuits.models import Circuit
-from circuits.process import asking, flushing, observers, results, runtime, tending
+from circuits.process import asking, flushing, gate, observers, results, runtime, tending
 from circuits.process.gate import Gate, Ticket
 from circuits.process.observers import CallOutcome
 from circuits.process.pulse import Pulse
@@ -329,6 +329,25 @@ def test_calls_that_each_hang_in_a_process_open_it_once_the_run_is_old_enough(
     assert process.tend() == FOREVER
     assert row().state == "open"
     assert row().failure_count == 3
+
+
+def test_calls_that_hang_in_one_process_open_it_unless_another_refutes_that_in_time(
+    clock: Clock, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 0}
+    CircuitFactory(name="payments", slow_call_seconds=0.5, threshold=3)
+    with clocks.database_clock(monkeypatch) as database:
+        other, process = Process(), Process()
+        results.succeed(asking.admit(other.gate))
+        assert totals(other) == (1, 0)
+        hanging = [asking.admit(process.gate) for _ in range(3)]
+        monkeypatch.setattr(gate, "JUDGE_SECONDS", 8.0)  # longer than a busy machine takes
+        for seconds, state in ((0.5, "closed"), (8.0, "open")):
+            clock.pass_by(seconds)
+            database.jump(seconds)
+            process.tend()
+            assert (row().state, row().accuser) == (state, process.gate.process)
+    assert len(hanging) == 3
 
 
 def test_a_call_that_ends_meanwhile_leaves_a_young_run_alone(clock: Clock) -> None:
