@@ -13,12 +13,13 @@ from pytest_django import Settings
 
 import circuits
 from circuits.models import Circuit
-from circuits.process import asking, entry, flushing, results, runtime
+from circuits.process import asking, entry, results, runtime
 from circuits.process.gate import Gate
 from circuits.process.threads import THREADS, in_thread
 from circuits.storage import testruns
 from circuits.storage.contract import Snapshot
 from circuits.storage.database import DatabaseStore
+from tests.circuits.process.elsewhere import fail_elsewhere, succeed_elsewhere
 from tests.clock import Clock
 from tests.concurrency import PATIENCE, wait_until
 from tests.factories import CircuitFactory
@@ -69,18 +70,6 @@ def row() -> Any:
     return Circuit.objects.get(name="payments")
 
 
-def fail_elsewhere(times: int) -> None:
-    gate = Gate("payments", DatabaseStore())
-    for _ in range(times):
-        results.fail(asking.admit(gate), "the remote is down")
-
-
-def succeed_elsewhere() -> None:
-    gate = Gate("payments", DatabaseStore())
-    results.succeed(asking.admit(gate))
-    flushing.flush([gate], gate.store)
-
-
 # Names
 
 
@@ -127,10 +116,10 @@ def test_a_refusal_from_memory_says_how_long_to_wait_until_it_has_aged(
 def test_a_refusal_from_memory_says_whether_this_process_is_alone(clock: Clock) -> None:
     results.succeed(entry.begin("payments", clock.now))
     gate = runtime.gates["payments"]
-    succeed_elsewhere()
+    succeed_elsewhere("payments")
     for _ in range(5):
         results.fail(asking.admit(gate), "the remote is down")
-    succeed_elsewhere()
+    succeed_elsewhere("payments")
     gate.expire()
     for _ in range(2):  # the first asks the database
         with pytest.raises(circuits.CircuitOpenError) as refused:
@@ -275,7 +264,7 @@ async def test_a_success_that_finds_a_run_at_its_look_ends_it(
     store: WatchedStore, clock: Clock
 ) -> None:
     ticket = await entry.aadmit("payments")
-    await in_thread(fail_elsewhere, 3)
+    await in_thread(fail_elsewhere, "payments", 3)
     clock.pass_by(0.4)
     await entry.asucceed(ticket)
     assert await in_thread(lambda: row().failure_count) == 0
@@ -287,7 +276,7 @@ async def test_without_snapshots_a_success_looks_and_ends_a_run_in_one_step(
 ) -> None:
     strict(settings)
     ticket = await entry.aadmit("payments")
-    await in_thread(fail_elsewhere, 3)
+    await in_thread(fail_elsewhere, "payments", 3)
     clock.pass_by(0.4)
     await entry.asucceed(ticket)
     assert await in_thread(lambda: row().failure_count) == 0

@@ -11,11 +11,12 @@ from django.test.utils import CaptureQueriesContext
 
 import circuits
 from circuits.models import Circuit
-from circuits.process import asking, flushing, renewal, results
+from circuits.process import asking, renewal, results
 from circuits.process.gate import Gate
 from circuits.storage.database import DatabaseStore
 from circuits.storage.failsafe import FailSafeStore
 from circuits.storage.memory import MemoryStore
+from tests.circuits.process.elsewhere import fail_elsewhere, succeed_elsewhere
 from tests.clock import Clock
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -59,23 +60,11 @@ def row() -> Circuit:
     return Circuit.objects.get(name="payments")
 
 
-def fail_elsewhere(times: int) -> None:
-    gate = Gate("payments", DatabaseStore())
-    for _ in range(times):
-        results.fail(asking.admit(gate), "the remote is down")
-
-
-def succeed_elsewhere() -> None:
-    gate = Gate("payments", DatabaseStore())
-    results.succeed(asking.admit(gate))
-    flushing.flush([gate], gate.store)
-
-
 def test_a_success_leaves_a_run_that_began_meanwhile_to_the_background(
     one: Process, clock: Clock
 ) -> None:
     ticket = asking.admit(one.gate)
-    fail_elsewhere(3)
+    fail_elsewhere("payments", 3)
     clock.pass_by(0.4)
     with CaptureQueriesContext(connections["circuits"]) as asked:
         results.succeed(ticket)
@@ -83,7 +72,7 @@ def test_a_success_leaves_a_run_that_began_meanwhile_to_the_background(
     assert row().failure_count == 3
     assert one.renew()
     assert row().failure_count == 0
-    fail_elsewhere(2)
+    fail_elsewhere("payments", 2)
     assert one.renew()
     assert row().failure_count == 2, "it ends one run, once"
 
@@ -92,7 +81,7 @@ def test_where_the_background_rests_a_success_ends_the_run_itself(
     one: Process, clock: Clock
 ) -> None:
     ticket = asking.admit(one.gate)
-    fail_elsewhere(3)
+    fail_elsewhere("payments", 3)
     one.background.is_awake = False
     clock.pass_by(0.4)
     results.succeed(ticket)
@@ -100,7 +89,7 @@ def test_where_the_background_rests_a_success_ends_the_run_itself(
 
 
 def test_an_accusation_that_nobody_refutes_is_decided_by_the_background(one: Process) -> None:
-    succeed_elsewhere()
+    succeed_elsewhere("payments")
     for _ in range(5):
         results.fail(asking.admit(one.gate), "the remote is down")
     assert (row().state, row().accuser) == ("closed", one.gate.process)
