@@ -126,6 +126,22 @@ def test_one_answer_counts_once(outer: Any, inner: Any, policy: str, remote: str
 # What the calls come to together
 
 
+def test_a_failure_counts_once_after_calls_that_went_well_too() -> None:
+    CircuitFactory(name=NAME, threshold=9)
+    succeed(NAME, 2)
+    fail(NAME)
+    assert (row().failure_count, row().total_failures) == (1, 1)
+    succeed(NAME, 2)
+    with suppress(ConnectionError), circuits.guard(NAME), circuits.guard(NAME):
+        raise ConnectionError
+    assert (row().failure_count, row().total_failures) == (1, 2)
+    succeed(NAME, 2)
+    with suppress(KeyError), circuits.guard(NAME, exceptions=KeyError):
+        swallow(ConnectionError())
+        raise KeyError
+    assert (row().failure_count, row().total_failures) == (1, 3)
+
+
 def swallow(error: BaseException) -> None:
     with suppress(type(error)), circuits.guard(NAME, exceptions=ConnectionError):
         raise error
