@@ -20,6 +20,7 @@ MODULES = (
     "calls.guard",
     "process.flushing",
     "process.gate",
+    "process.nesting",
     "process.pulse",
     "process.renewal",
     "process.results",

@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
+import urllib3
 
 from ..exceptions import InjectedFailureError
 
@@ -43,7 +44,10 @@ def to_read(timeout: Any, unlimited: float | None = inf) -> float | None:
         unlimited: What to return for None.
     """
     part = timeout[-1] if isinstance(timeout, tuple) and timeout else timeout
-    part = getattr(part, "read_timeout", part)  # of urllib3
+    if isinstance(part, urllib3.Timeout):
+        part = part.clone()
+        part.start_connect()  # or it could not say what its total leaves for reading
+        part = part.read_timeout
     if part is None:
         return unlimited
     return float(part) if isinstance(part, int | float) else inf

@@ -14,7 +14,9 @@ from pytest_django import Settings
 
 import circuits
 from circuits.models import Circuit
-from circuits.process import runtime
+from circuits.process import observers, runtime
+from circuits.process.observers import CallOutcome
+from tests import clock
 from tests.factories import CircuitFactory
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -129,6 +131,27 @@ def test_a_refusal_by_another_circuit_goes_through() -> None:
     assert failure(outer).name == "orders"
     payments = Circuit.objects.get(name="payments")
     assert (payments.state, payments.leases) == ("half_open", [])
+
+
+def test_observers_hear_how_long_a_call_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    at, heard = clock.install(monkeypatch), []
+
+    def hear(name: str, outcome: CallOutcome, seconds: float) -> None:
+        heard.append((outcome.value, seconds))
+
+    def work(seconds: float, error: Exception | None = None) -> None:
+        at.pass_by(seconds)
+        if error is not None:
+            raise error
+
+    observers.add(hear)
+    remote_call = circuits.CircuitBreaker(work, name="payments")
+    for seconds in (1, 2, 3):
+        remote_call.make_remote_call(seconds)
+    with pytest.raises(circuits.RemoteCallFailedException):
+        remote_call.make_remote_call(4, ConnectionError())
+    observers.remove(hear)
+    assert heard == [("success", 1), ("success", 2), ("success", 3), ("failure", 4)]
 
 
 # The name

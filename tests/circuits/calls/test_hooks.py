@@ -54,6 +54,18 @@ def test_a_failure_status_is_one(
     assert row().last_error == f"HTTP 500 from {remote.url}"
 
 
+def test_a_hook_gets_what_requests_gives_it() -> None:
+    given: dict[str, Any] = {}
+
+    def hook(response: requests.Response, **kwargs: Any) -> None:
+        given.update(kwargs, status=response.status_code)
+
+    with remote_that(answer()) as remote:
+        circuits.call("payments", remote.url, timeout=7, hooks={"response": hook})
+    assert (given["status"], given["timeout"]) == (200, 7)
+    assert given.keys() >= {"verify", "cert", "proxies", "stream"}
+
+
 @pytest.mark.parametrize(("stream", "left"), [(True, b"sorry"), (False, b"")])
 def test_the_body_of_a_stream_is_left_to_its_reader(stream: bool, left: bytes) -> None:
     with (

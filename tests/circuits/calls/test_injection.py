@@ -14,6 +14,7 @@ import pytest
 import requests
 import trio
 from pytest_django import Settings
+from urllib3 import Timeout
 
 import circuits
 from circuits import (
@@ -261,6 +262,20 @@ def adapter_with_its_own(name: str, url: str) -> Any:
         return session.get(url, timeout=1.5)
 
 
+def adapter_with_one_of_urllib3(name: str, url: str) -> Any:
+    timeout: Any = Timeout(total=9, read=1.5)
+    with requests.Session() as session:
+        session.mount("http://", CircuitAdapter(name))
+        return session.get(url, timeout=timeout)
+
+
+def adapter_with_a_total(name: str, url: str) -> Any:
+    timeout: Any = Timeout(total=9)
+    with requests.Session() as session:
+        session.mount("http://", CircuitAdapter(name))
+        return session.get(url, timeout=timeout)
+
+
 def transport_with_its_own(name: str, url: str) -> Any:
     timeout = httpx.Timeout(9, read=1.5)
     with httpx.Client(transport=CircuitTransport(name=name), timeout=timeout) as client:
@@ -281,6 +296,8 @@ TIMED: list[tuple[Any, float, type[Exception]]] = [
     (call_with_its_own, 1.5, requests.ReadTimeout),
     (by_call, 3, requests.ReadTimeout),
     (adapter_with_its_own, 1.5, requests.ReadTimeout),
+    (adapter_with_one_of_urllib3, 1.5, requests.ReadTimeout),
+    (adapter_with_a_total, 9, requests.ReadTimeout),
     (transport_with_its_own, 1.5, httpx.ReadTimeout),
     (lambda name, url: asyncio.run(acall_with_its_own(name, url)), 1.5, httpx.ReadTimeout),
     (lambda name, url: asyncio.run(by_acall(name, url)), 3, httpx.ReadTimeout),
@@ -305,7 +322,7 @@ def test_a_call_that_is_later_than_its_timeout_fails_as_its_library_does(
     assert isinstance(timed_out, error)
     assert isinstance(timed_out.__cause__, InjectedFailureError)
     assert timed_out.__cause__.is_timeout
-    assert slept == [waits]
+    assert slept == [pytest.approx(waits, abs=0.1)]
     assert hits.snapshot()["success"] == 0
     assert row(name).failure_count == 1
 
@@ -318,8 +335,10 @@ def test_without_a_timeout_a_caller_waits_as_long_as_it_takes(
         assert client.get(f"{remote}/success").status_code == 200
     with requests.Session() as session:
         session.mount("http://", CircuitAdapter(name))
-        assert session.get(f"{remote}/success").status_code == 200
-    assert slept == [60, 60]
+        for timeout in (None, Timeout(connect=9)):
+            answered = session.get(f"{remote}/success", timeout=timeout)  # type: ignore[arg-type]
+            assert answered.status_code == 200
+    assert slept == [60, 60, 60]
 
 
 # What callers and circuits make of it ------------------------------------------------------------

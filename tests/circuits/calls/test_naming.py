@@ -11,7 +11,7 @@ import requests
 from requests.adapters import BaseAdapter
 
 import circuits
-from circuits.calls.naming import name_of
+from circuits.calls.naming import check_naming, name_of
 from circuits.models import Circuit
 from circuits.validation import check_name
 
@@ -62,6 +62,21 @@ def test_every_host_gives_a_name_and_each_its_own(template: str) -> None:
         assert names[0] != names[1]
         plain = template.format(host=hosts[0], port=80, scheme="http")
         assert (names[0] == plain) is (len(plain) <= 100)
+
+
+@pytest.mark.parametrize("name", ["{hostname}", "{host", "{0}", "{port.x}"])
+def test_a_template_that_cannot_be_filled_in_is_told_what_it_may_hold(name: str) -> None:
+    with pytest.raises(circuits.InvalidInputError) as refused:
+        check_naming(name)
+    assert str(refused.value) == (
+        f"The name {name!r} cannot be filled in; it may hold {{host}}, {{port}} and {{scheme}}."
+    )
+
+
+def test_a_long_name_ends_in_the_digest_of_it() -> None:
+    # Other processes, of other versions too, must find the same circuit.
+    name = name_of("{host}", None, f"https://{'a' * 94}.example")
+    assert name == f"{'a' * 87}~abf17823cb3e"
 
 
 def test_a_function_with_a_long_name_has_a_circuit() -> None:
