@@ -22,6 +22,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from tests.mutants.equivalent import EQUIVALENT
+
 ROOT: Final = Path(__file__).parent.parent.parent
 FOLDER: Final = ROOT / "var" / "mutants"
 
@@ -68,75 +70,6 @@ NOT_TRIED: Final = {"not checked", "skipped"}
 
 #: A call of ``cast`` up to the end of its first argument.
 CAST: Final = r"\bcast\((?:[^,()\[\]]|\[[^\]]*\])+,"
-
-#: Faults that no test can notice here, with the reason; they are not tried. An entry names one
-#: fault by its function and the lines that ``mutmut show`` prints, as ``FUNCTION: OLD -> NEW``. It
-#: names all faults of a function only where mutmut cannot choose among them.
-EQUIVALENT: Final[Mapping[str, str]] = {
-    "circuits.calls.abandoned.x__run": "its thread goes on from test to test, and mutmut runs only "
-    "the first of them; put in by hand, each of its faults is noticed",
-    "circuits.calls.abandoned.x_when_dropped: "
-    "finalizer.atexit = False -> finalizer.atexit = None": "weakref only asks whether it is true",
-    "circuits.calls.clients.x__open_client: "
-    "limits=httpx.Limits(max_connections=None, max_keepalive_connections=20), -> "
-    "limits=httpx.Limits(max_keepalive_connections=20),": "no limit is the default of httpx",
-    "circuits.calls.clients.x__open_client: _clients.pop(loop, None) -> _clients.pop(loop, )": (
-        "until then a client is only taken out of a closed loop, where this never runs"
-    ),
-    "circuits.calls.http.x__ato_read: "
-    "return None if timeout is None else httpx.Timeout(cast(Any, timeout)).read -> return None if "
-    "(timeout is None) and False else httpx.Timeout(cast(Any, timeout)).read": (
-        "the timeout that httpx makes of None has none to read either"
-    ),
-    **dict.fromkeys(
-        (
-            'circuits.calls.http.x_acall: method: str = "GET", -> method: str = "get",',
-            'circuits.calls.http.x_call: method: str = "GET", -> method: str = "get",',
-            'circuits.calls.http.x_call_by: method: str = "GET", -> method: str = "get",',
-        ),
-        "requests and httpx write methods in capitals",
-    ),
-    **dict.fromkeys(
-        (
-            "circuits.calls.uploads.x_is_marked: "
-            'return getattr(error, "__dict__", {}).get(_MARK, False) is True -> '
-            'return getattr(error, "__dict__", {}).get(_MARK, None) is True',
-            "circuits.calls.uploads.x_is_marked: "
-            'return getattr(error, "__dict__", {}).get(_MARK, False) is True -> '
-            'return getattr(error, "__dict__", {}).get(_MARK, ) is True',
-            "circuits.calls.uploads.xǁUploadǁ__init__: "
-            "self._has_failed = False -> self._has_failed = None",
-        ),
-        "nothing tells None from False there",
-    ),
-    "circuits.core.forecast.x__bound: return 0.0 -> return 1.0": "it is only asked whether it is "
-    "below NEVER, which is negative",
-    "circuits.core.policy.x__number": "it runs when the module is loaded, before mutmut chooses a "
-    "fault; put in by hand, each of its faults is noticed",
-    'circuits.core.replay.xǁ_Playerǁ_merged: self._batch = "" -> self._batch = None': "an empty "
-    "batch is only asked whether it is empty, and then set anew",
-    **dict.fromkeys(
-        ("circuits.storage.rows.x__latest", "circuits.storage.rows.x__or_kept"),
-        "it runs when the module is loaded, as above",
-    ),
-    **dict.fromkeys(
-        (
-            "circuits.process.endings.x__do_within",
-            "circuits.process.endings.x__is_fatal",
-            "circuits.process.forks.x__after_fork",
-            "circuits.process.forks.x__cut_off",
-            "circuits.process.forks.x__is_in_memory",
-            "circuits.process.forks.x__take",
-            "circuits.process.forks.x_leave_connection_to_parent",
-            "circuits.process.forks.x_leave_pool_to_parent",
-            "circuits.process.runtime.x__flush_in_background",
-            "circuits.process.runtime.x__renew",
-            "circuits.process.runtime.x__tend",
-        ),
-        "it runs in processes that tests start, in which mutmut chooses no fault",
-    ),
-    "circuits.process.gate.xǁRenewerǁlook_soon": "a protocol's method has no code of its own",
-}
 
 
 def main() -> int:

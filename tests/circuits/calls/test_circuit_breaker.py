@@ -144,14 +144,20 @@ def test_observers_hear_how_long_a_call_took(monkeypatch: pytest.MonkeyPatch) ->
         if error is not None:
             raise error
 
+    async def awork(seconds: float) -> None:
+        work(seconds)
+
     observers.add(hear)
     remote_call = circuits.CircuitBreaker(work, name="payments")
     for seconds in (1, 2, 3):
         remote_call.make_remote_call(seconds)
+    later = circuits.CircuitBreaker(awork, name="payments").make_remote_call(4)
+    at.pass_by(60)  # it is timed from when it is awaited
+    asyncio.run(later)
     with pytest.raises(circuits.RemoteCallFailedException):
-        remote_call.make_remote_call(4, ConnectionError())
+        remote_call.make_remote_call(5, ConnectionError())
     observers.remove(hear)
-    assert heard == [("success", 1), ("success", 2), ("success", 3), ("failure", 4)]
+    assert heard == [*(("success", seconds) for seconds in (1, 2, 3, 4)), ("failure", 5)]
 
 
 # The name
@@ -256,6 +262,7 @@ async def test_what_a_coroutine_function_returns_is_awaited_through_the_circuit(
         with pytest.raises(circuits.RemoteCallFailedException) as failed:
             await breaker.make_remote_call(8, by=0)
         assert isinstance(failed.value.__cause__, ZeroDivisionError)
+        assert failed.value.name == "payments"
     with pytest.raises(circuits.CircuitOpenError):
         await breaker.make_remote_call(8, by=2)
     with pytest.raises(TypeError):

@@ -1,0 +1,128 @@
+"""The faults that no test can notice, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+#: Faults that no test can notice here, with the reason; they are not tried. An entry names one
+#: fault by its function and the lines that ``mutmut show`` prints, as ``FUNCTION: OLD -> NEW``. It
+#: names all faults of a function only where mutmut cannot choose among them.
+EQUIVALENT: Final[Mapping[str, str]] = {
+    "circuits.calls.abandoned.x__run": "its thread goes on from test to test, and mutmut runs only "
+    "the first of them; put in by hand, each of its faults is noticed",
+    "circuits.calls.abandoned.x_when_dropped: "
+    "finalizer.atexit = False -> finalizer.atexit = None": "weakref only asks whether it is true",
+    **dict.fromkeys(
+        (
+            "circuits.calls.answers.x_seconds_to_wait: "
+            'sent = _timestamp(headers.get("Date", "")) -> '
+            f'sent = _timestamp(headers.get("Date", {none}))'
+            for none in ("", "None", '"XXXX"')
+        ),
+        "each is no date",
+    ),
+    **dict.fromkeys(
+        (
+            "circuits.calls.bounded.x__addresses: "
+            "known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM) -> "
+            "known = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)",
+            "circuits.calls.bounded.xǁ_Boundedǁ_looked_up: "
+            "return _addresses(host, int(self.port or 0), _left(self._deadline)) -> "
+            "return _addresses(host, int(self.port and 0), _left(self._deadline))",
+        ),
+        "the addresses of a host are the same for each port",
+    ),
+    "circuits.calls.callables.x__call_of: "
+    'return getattr(type(function), "__call__", function)  # noqa: B004 - the method itself -> '
+    'return getattr(type(function), "__call__", )  # noqa: B004 - the method itself': (
+        "each class has it, as it can itself be called"
+    ),
+    "circuits.calls.clients.x__open_client: "
+    "limits=httpx.Limits(max_connections=None, max_keepalive_connections=20), -> "
+    "limits=httpx.Limits(max_keepalive_connections=20),": "no limit is the default of httpx",
+    "circuits.calls.clients.x__open_client: _clients.pop(loop, None) -> _clients.pop(loop, )": (
+        "until then a client is only taken out of a closed loop, where this never runs"
+    ),
+    "circuits.calls.http.x__ato_read: "
+    "return None if timeout is None else httpx.Timeout(cast(Any, timeout)).read -> return None if "
+    "(timeout is None) and False else httpx.Timeout(cast(Any, timeout)).read": (
+        "the timeout that httpx makes of None has none to read either"
+    ),
+    **dict.fromkeys(
+        (
+            'circuits.calls.http.x_acall: method: str = "GET", -> method: str = "get",',
+            'circuits.calls.http.x_call: method: str = "GET", -> method: str = "get",',
+            'circuits.calls.http.x_call_by: method: str = "GET", -> method: str = "get",',
+        ),
+        "requests and httpx write methods in capitals",
+    ),
+    **dict.fromkeys(
+        (
+            "circuits.calls.guard.xǁguardǁ__init__: self._is_used = False -> self._is_used = None",
+            "circuits.calls.guard.xǁguardǁ_take: self._is_used = False -> self._is_used = None",
+        ),
+        "it is only asked whether it is true",
+    ),
+    **dict.fromkeys(
+        (
+            'circuits.calls.sessions.xǁCallSessionǁ__init__: self.mount("http://", _Adapter()) -> '
+            'self.mount("HTTP://", _Adapter())',
+            'circuits.calls.sessions.xǁCallSessionǁ__init__: self.mount("https://", _Adapter()) -> '
+            'self.mount("HTTPS://", _Adapter())',
+            "circuits.calls.sessions.xǁCallSessionǁrebuild_auth: "
+            'prepared_request.headers.pop("Authorization", None) -> '
+            'prepared_request.headers.pop("AUTHORIZATION", None)',
+            "circuits.calls.sessions.xǁCallSessionǁrebuild_auth: "
+            'prepared_request.headers.pop("Authorization", None) -> '
+            'prepared_request.headers.pop("authorization", None)',
+            "circuits.calls.sessions.x__given: "
+            'if "Authorization" in CaseInsensitiveDict(request.headers or {}): -> '
+            'if "AUTHORIZATION" in CaseInsensitiveDict(request.headers or {}):',
+            "circuits.calls.sessions.x__given: "
+            'if "Authorization" in CaseInsensitiveDict(request.headers or {}): -> '
+            'if "authorization" in CaseInsensitiveDict(request.headers or {}):',
+        ),
+        "requests takes capitals and small letters for the same in schemes and headers",
+    ),
+    **dict.fromkeys(
+        (
+            "circuits.calls.uploads.x_is_marked: "
+            'return getattr(error, "__dict__", {}).get(_MARK, False) is True -> '
+            'return getattr(error, "__dict__", {}).get(_MARK, None) is True',
+            "circuits.calls.uploads.x_is_marked: "
+            'return getattr(error, "__dict__", {}).get(_MARK, False) is True -> '
+            'return getattr(error, "__dict__", {}).get(_MARK, ) is True',
+            "circuits.calls.uploads.xǁUploadǁ__init__: "
+            "self._has_failed = False -> self._has_failed = None",
+        ),
+        "nothing tells None from False there",
+    ),
+    "circuits.core.forecast.x__bound: return 0.0 -> return 1.0": "it is only asked whether it is "
+    "below NEVER, which is negative",
+    "circuits.core.policy.x__number": "it runs when the module is loaded, before mutmut chooses a "
+    "fault; put in by hand, each of its faults is noticed",
+    'circuits.core.replay.xǁ_Playerǁ_merged: self._batch = "" -> self._batch = None': "an empty "
+    "batch is only asked whether it is empty, and then set anew",
+    **dict.fromkeys(
+        ("circuits.storage.rows.x__latest", "circuits.storage.rows.x__or_kept"),
+        "it runs when the module is loaded, as above",
+    ),
+    **dict.fromkeys(
+        (
+            "circuits.process.endings.x__do_within",
+            "circuits.process.endings.x__is_fatal",
+            "circuits.process.forks.x__after_fork",
+            "circuits.process.forks.x__cut_off",
+            "circuits.process.forks.x__is_in_memory",
+            "circuits.process.forks.x__take",
+            "circuits.process.forks.x_leave_connection_to_parent",
+            "circuits.process.forks.x_leave_pool_to_parent",
+            "circuits.process.runtime.x__flush_in_background",
+            "circuits.process.runtime.x__renew",
+            "circuits.process.runtime.x__tend",
+        ),
+        "it runs in processes that tests start, in which mutmut chooses no fault",
+    ),
+    "circuits.process.gate.xǁRenewerǁlook_soon": "a protocol's method has no code of its own",
+}
