@@ -133,31 +133,35 @@ def test_a_refusal_by_another_circuit_goes_through() -> None:
     assert (payments.state, payments.leases) == ("half_open", [])
 
 
+#: Seconds in which what a process knows of a circuit stays fresh.
+A_LITTLE = 1 / 64
+
+
 def test_observers_hear_how_long_a_call_took(monkeypatch: pytest.MonkeyPatch) -> None:
     at, heard = clock.install(monkeypatch), []
 
     def hear(name: str, outcome: CallOutcome, seconds: float) -> None:
-        heard.append((outcome.value, seconds))
+        heard.append((outcome.value, seconds / A_LITTLE))
 
-    def work(seconds: float, error: Exception | None = None) -> None:
-        at.pass_by(seconds)
+    def work(times: int, error: Exception | None = None) -> None:
+        at.pass_by(times * A_LITTLE)
         if error is not None:
             raise error
 
-    async def awork(seconds: float) -> None:
-        work(seconds)
+    async def awork(times: int) -> None:
+        work(times)
 
     observers.add(hear)
     remote_call = circuits.CircuitBreaker(work, name="payments")
-    for seconds in (1, 2, 3):
-        remote_call.make_remote_call(seconds)
+    for times in (1, 2, 3):
+        remote_call.make_remote_call(times)
     later = circuits.CircuitBreaker(awork, name="payments").make_remote_call(4)
-    at.pass_by(60)  # it is timed from when it is awaited
+    at.pass_by(A_LITTLE)  # it is timed from when it is awaited
     asyncio.run(later)
     with pytest.raises(circuits.RemoteCallFailedException):
         remote_call.make_remote_call(5, ConnectionError())
     observers.remove(hear)
-    assert heard == [*(("success", seconds) for seconds in (1, 2, 3, 4)), ("failure", 5)]
+    assert heard == [*(("success", times) for times in (1, 2, 3, 4)), ("failure", 5)]
 
 
 # The name

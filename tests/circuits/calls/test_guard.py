@@ -15,8 +15,10 @@ from pytest_django import Settings
 
 import circuits
 from circuits.models import Circuit
-from circuits.process import asking, runtime
+from circuits.process import asking, observers, runtime
+from circuits.process.observers import CallOutcome
 from circuits.process.threads import in_thread
+from tests import clock
 from tests.calls import fail, refusal, succeed
 from tests.concurrency import wait_until
 from tests.factories import CircuitFactory
@@ -190,7 +192,42 @@ async def test_async_a_generator_left_unfinished_gives_the_place_of_a_trial_back
     assert (await arow()).leases == []
 
 
+#: Seconds in which what a process knows of a circuit stays fresh.
+A_LITTLE = 1 / 64
+
+
+def test_observers_hear_how_long_a_block_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    at, heard = clock.install(monkeypatch), []
+
+    def hear(name: str, outcome: CallOutcome, seconds: float) -> None:
+        heard.append((outcome.value, seconds / A_LITTLE))
+
+    async def block() -> None:
+        async with circuits.guard("payments"):
+            at.pass_by(4 * A_LITTLE)
+
+    observers.add(hear)
+    for times in (1, 2, 3):
+        with circuits.guard("payments"):
+            at.pass_by(times * A_LITTLE)
+    asyncio.run(block())
+    with suppress(ConnectionError), circuits.guard("payments"):
+        at.pass_by(5 * A_LITTLE)
+        raise ConnectionError
+    observers.remove(hear)
+    assert heard == [*(("success", times) for times in (1, 2, 3, 4)), ("failure", 5)]
+
+
 # Its use
+
+
+def test_a_guard_that_has_ended_can_be_entered_again() -> None:
+    guard = circuits.guard("payments")
+    for _ in range(2):
+        with guard:
+            pass
+    circuits.flush()
+    assert row().total_successes == 2
 
 
 IN_USE = r"^This guard is in use; make a new one for each block\.$"
