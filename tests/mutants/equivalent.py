@@ -57,8 +57,43 @@ EQUIVALENT: Final[Mapping[str, str]] = {
         ),
         "requests and httpx write methods in capitals",
     ),
+    "circuits.calls.bounded.xǁ_Boundedǁ_first_of: "
+    "for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True): -> "
+    "for left, address in zip(range(len(addresses), 0, -1), addresses, ):": (
+        "both are of the same length"
+    ),
     **dict.fromkeys(
         (
+            "circuits.calls.guard.x__awaited: "
+            "if succeed_in_memory(ticket, ticket.started_at): -> "
+            "if succeed_in_memory(ticket, None):",
+            "circuits.calls.guard.xǁguardǁ__aexit__: "
+            "if succeed_in_memory(ticket, ticket.started_at): -> "
+            "if succeed_in_memory(ticket, None):",
+        ),
+        "the ticket of an async call knows itself when that began",
+    ),
+    **dict.fromkeys(
+        (
+            "circuits.calls.guard.x__awaited: "
+            "ticket = begin_in_memory(name) or await abegin(name, with_faults=with_faults) -> "
+            "ticket = begin_in_memory(None) or await abegin(name, with_faults=with_faults)",
+            "circuits.calls.guard.xǁguardǁ__aenter__: "
+            "self._ticket = begin_in_memory(self._name) or await abegin(self._name) -> "
+            "self._ticket = begin_in_memory(None) or await abegin(self._name)",
+        ),
+        "abegin asks the memory too; to ask it before only saves time",
+    ),
+    "circuits.calls.guard.xǁguardǁ__init__: "
+    "self._name = name if known else check_name(name) -> "
+    "self._name = name if (known) and False else check_name(name)": (
+        "a name that has a gate is valid; not to check it again only saves time"
+    ),
+    **dict.fromkeys(
+        (
+            "circuits.calls.guard.xǁguardǁ__aenter__: "
+            "self._is_used = False -> self._is_used = None",
+            "circuits.calls.guard.xǁguardǁ__enter__: self._is_used = False -> self._is_used = None",
             "circuits.calls.guard.xǁguardǁ__init__: self._is_used = False -> self._is_used = None",
             "circuits.calls.guard.xǁguardǁ_take: self._is_used = False -> self._is_used = None",
         ),
