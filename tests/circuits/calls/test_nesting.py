@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
 from threading import Thread
@@ -202,6 +203,29 @@ def test_a_call_of_an_older_generation_lends_its_permit_to_none() -> None:
         circuits.get(NAME).force_closed()
         succeed(NAME)
     assert play(NAME, "..") == ".."
+
+
+def in_a_pool(url: str) -> None:
+    with ThreadPoolExecutor(1) as pool, circuits.guard(NAME):
+        pool.submit(by_call, url).result()
+
+
+def in_a_pool_of_a_loop(url: str) -> None:
+    async def outer() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            async with circuits.guard(NAME):
+                await asyncio.get_running_loop().run_in_executor(pool, by_call, url)
+
+    asyncio.run(outer())
+
+
+@pytest.mark.parametrize("call", [in_a_pool, in_a_pool_of_a_loop])
+def test_a_failure_that_a_thread_outside_has_counted_counts_once(
+    call: Callable[[str], None], remote: str
+) -> None:
+    with pytest.raises(circuits.RemoteCallFailedException):
+        call(f"{remote}/faulty")
+    assert (row().failure_count, row().total_failures) == (1, 1)
 
 
 # What is inside, and what is not
