@@ -502,6 +502,15 @@ def test_a_refusal_says_the_circuit_the_wait_and_whether_this_process_is_alone()
     assert sum(taken.refused.values()) == 2
 
 
+def test_a_circuit_that_is_not_known_yet_does_not_fail_for_this_process() -> None:
+    gate = process()
+    assert not gate.fails_for_this_process()
+    for fails in (False, True):
+        for _ in range(4 - 3 * fails):
+            results.fail(asking.admit(gate), "the remote is down")
+        assert gate.fails_for_this_process() is fails
+
+
 def test_a_circuit_without_injected_faults_has_none() -> None:
     gate = process()
     assert gate.fault() is None

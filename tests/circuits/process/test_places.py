@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event, Thread, main_thread
 from typing import Any
 
@@ -16,8 +17,11 @@ from trio.testing import MockClock
 
 import circuits
 from circuits.process import asking, entry, loops, results, runtime
+from circuits.process.gate import PlacesTakenError
 from circuits.process.places import Places
 from circuits.process.threads import in_thread
+from circuits.process.waiting import Wait
+from tests.clock import Clock
 from tests.concurrency import PATIENCE, in_time, wait_until
 from tests.factories import CircuitFactory
 
@@ -241,6 +245,21 @@ def test_a_trial_does_not_wait_and_gives_its_lease_back() -> None:
         with pytest.raises(circuits.CircuitBusyError):
             in_time(lambda: entry.admit("pdf"), 30)
         assert circuits.models.Circuit.objects.get(name="pdf").leases == []
+
+
+@pytest.mark.parametrize(("refused_for", "is_let_in"), [(0, True), (0.125, False)])
+def test_who_gets_a_place_while_the_process_refuses_calls_asks_anew(
+    clock: Clock, refused_for: float, is_let_in: bool
+) -> None:
+    limited()
+    gate = runtime.gate("pdf")
+    refuses_until = clock.now + refused_for
+    gate.swap(lambda view: replace(view, refuses_until=refuses_until))
+    ticket = Wait().take_turn(PlacesTakenError(gate, gate.view.leave.permit, 1, LONG))
+    assert (ticket is not None) is is_let_in
+    if ticket is not None:
+        results.succeed(ticket)
+    assert is_free()
 
 
 # Async

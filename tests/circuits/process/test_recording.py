@@ -20,7 +20,7 @@ from circuits.storage import recordings
 from circuits.storage.database import DatabaseStore
 from circuits.tasks import prune
 from tests.calls import fail, refusal, succeed
-from tests.clock import DatabaseClock, database_clock
+from tests.clock import Clock, DatabaseClock, database_clock
 from tests.concurrency import in_processes
 from tests.factories import CircuitFactory
 from tests.outage import no_database
@@ -86,6 +86,22 @@ def test_a_recording_ends_by_itself(circuit: Circuit, database: DatabaseClock) -
     runtime.flush()
     assert recorded() == [GOOD]
     assert not observers.listening()
+
+
+def test_a_tape_goes_at_the_first_flush_after_its_recording_has_ended(
+    circuit: Circuit, clock: Clock
+) -> None:
+    recording.record("payments", seconds=60)
+    succeed("payments")
+    tape = tapes.of("payments")
+    assert tape is not None
+    clock.now = tape.until - 0.125
+    runtime.flush()
+    assert tapes.any_runs()
+    clock.now += 0.125
+    runtime.flush()
+    assert not tapes.any_runs()
+    assert recorded() == [GOOD]
 
 
 def test_each_process_writes_its_own_batches_and_they_are_read_by_time(circuit: Circuit) -> None:

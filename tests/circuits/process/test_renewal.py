@@ -12,12 +12,13 @@ from django.test.utils import CaptureQueriesContext
 import circuits
 from circuits.models import Circuit
 from circuits.process import asking, renewal, results
-from circuits.process.gate import Gate
+from circuits.process.gate import KEEP_SECONDS, Gate
 from circuits.storage.database import DatabaseStore
 from circuits.storage.failsafe import FailSafeStore
 from circuits.storage.memory import MemoryStore
 from tests.circuits.process.elsewhere import fail_elsewhere, succeed_elsewhere
 from tests.clock import Clock
+from tests.factories import CircuitFactory
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -110,3 +111,27 @@ def test_where_there_is_nothing_to_decide_the_background_only_reads(one: Process
         assert one.renew()
     [query] = asked.captured_queries
     assert query["sql"].startswith("SELECT")
+
+
+def test_what_nobody_has_called_for_a_while_is_not_renewed(one: Process, clock: Clock) -> None:
+    results.succeed(asking.admit(one.gate))
+    clock.pass_by(4)
+    assert one.renew(), "calls came a moment ago"
+    clock.pass_by(4)
+    assert one.renew(), "a call had ended since the renewal before"
+    clock.pass_by(KEEP_SECONDS)
+    with CaptureQueriesContext(connections["circuits"]) as asked:
+        assert not one.renew()
+    assert not asked.captured_queries
+
+
+def test_what_a_call_under_way_holds_a_place_of_is_renewed(one: Process, clock: Clock) -> None:
+    CircuitFactory.create(name="payments", max_concurrent=2)
+    ticket = asking.admit(one.gate)
+    for _ in range(5):
+        clock.pass_by(4)
+        assert one.renew()
+    results.succeed(ticket)
+    for seconds, is_renewed in ((4, True), (4, True), (KEEP_SECONDS, False)):
+        clock.pass_by(seconds)
+        assert one.renew() is is_renewed
