@@ -48,15 +48,13 @@ class Line:
     def keep(self) -> None:
         """Make the calling thread's connection ready to be lent, if it is open."""
         wrapper: Any = connections[conf.get().database]
-        if wrapper is self._wrapper and wrapper.connection is self._driver:
-            return
+        if not wrapper.allow_thread_sharing:
+            wrapper.inc_thread_sharing()
         if self._socket is not None:
             self._socket.close()
         self._wrapper, self._driver = wrapper, wrapper.connection
         self._socket = _socket_of(wrapper)
         self._is_cut = False
-        if self._socket is not None and not wrapper.allow_thread_sharing:
-            wrapper.inc_thread_sharing()
 
     def is_open(self) -> bool:
         """Return whether the connection is open, and can be cut off."""

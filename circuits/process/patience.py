@@ -11,8 +11,8 @@ from ..storage.announce import announce
 from ..storage.contract import Changed
 from ..storage.errors import SilentError
 from . import loops
-from .pulse import SILENT_SECONDS, Pulse
-from .workers import Workers
+from .pulse import Pulse
+from .workers import LOOK_SECONDS, Workers
 
 T = TypeVar("T")
 
@@ -56,8 +56,7 @@ def _answer_from_worker(work: Callable[[], T], workers: Workers, pulse: Pulse) -
     if not errand.has_begun:
         workers.grow()
     while not is_over(asked_at, pulse):
-        left = asked_at + conf.get().store_wait_seconds - monotonic()
-        if errand.wait(min(left, SILENT_SECONDS)):
+        if errand.wait(LOOK_SECONDS):
             return errand.result()
     errand.give_up(_announce_late)
     raise SilentError

@@ -29,7 +29,7 @@ MOST: Final = 4
 #: Seconds after which an unused connection is reopened, since the server may have closed it.
 IDLE_SECONDS: Final = 60.0
 
-#: Seconds between two looks at a connection that is lent.
+#: Seconds between two looks at whether somebody has waited long enough for an answer.
 LOOK_SECONDS: Final = 0.05
 
 

@@ -159,5 +159,15 @@ EQUIVALENT: Final[Mapping[str, str]] = {
         ),
         "it runs in processes that tests start, in which mutmut chooses no fault",
     ),
+    **dict.fromkeys(
+        (
+            "circuits.process.lines.xǁLineǁ__init__: self._asked_at = FOREVER -> "
+            "self._asked_at = None",
+            "circuits.process.lines.xǁLineǁ__init__: self._is_cut = False -> self._is_cut = None",
+        ),
+        "it is set before it is first looked at, or only asked whether it is true",
+    ),
+    "circuits.process.workers.xǁWorkerǁ_next: self._is_watching = False -> "
+    "self._is_watching = True": "then it only looks more often than it need",
     "circuits.process.gate.xǁRenewerǁlook_soon": "a protocol's method has no code of its own",
 }

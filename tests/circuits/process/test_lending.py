@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from threading import Barrier, Event, get_ident
@@ -227,7 +228,25 @@ def test_a_connection_that_was_not_used_for_long_is_opened_again(
     monkeypatch.setattr("circuits.process.workers.monotonic", clock)
     site.thread()
     session = site.session()
-    clock.pass_by(59)
+    clock.pass_by(60)
     assert site.session() == session
     clock.pass_by(61)
     assert site.session() != session
+
+
+@pytest.mark.skipif(connections[ALIAS].vendor != "sqlite", reason="theirs can be cut off")
+@pytest.mark.parametrize("error", [OSError, sqlite3.ProgrammingError, AttributeError])
+def test_a_connection_that_cannot_be_cut_off_is_lent_to_nobody(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def no_descriptor(connection: Connection) -> int:
+        raise error("it has none")
+
+    monkeypatch.setattr(Connection, "fileno", no_descriptor)
+    site = Site()
+    session = site.session()
+    for _ in range(3):
+        assert site.workers.submit(lambda: None).wait(PATIENCE), "the worker is done"
+        assert site.thread() != get_ident()
+    assert site.session() == session
+    site.close()

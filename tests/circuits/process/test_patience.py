@@ -7,14 +7,13 @@ from threading import Event, current_thread, get_ident
 from time import monotonic
 
 import pytest
-from django.conf import settings as configured
-from django.db import connections
 from pytest_django import Settings
 
-from circuits.process.patience import answer_of
+from circuits.process.patience import BRIEF_SECONDS, answer_of, is_over
 from circuits.process.pulse import Pulse
 from circuits.process.workers import MOST, Workers
 from circuits.storage.errors import SilentError
+from tests.clock import Clock
 from tests.concurrency import PATIENCE, in_threads, wait_until
 
 
@@ -32,19 +31,6 @@ def quiet_pulse() -> Pulse:
 
 def test_the_answer_comes_from_another_thread() -> None:
     assert answer_of(get_ident, Workers(), quiet_pulse()) != get_ident()
-
-
-@pytest.mark.skipif(configured.TEST_DATABASE != "sqlite", reason="theirs have sockets")
-@pytest.mark.usefixtures("committed")
-def test_a_connection_that_cannot_be_cut_off_is_lent_to_nobody() -> None:
-    workers = Workers()
-
-    def connect() -> None:
-        connections["circuits"].ensure_connection()
-
-    answer_of(connect, workers, quiet_pulse())
-    assert workers.submit(lambda: None).wait(PATIENCE), "the worker is done with it"
-    assert answer_of(get_ident, workers, quiet_pulse()) != get_ident()
 
 
 def test_what_the_work_raises_is_raised_a_timeout_of_its_own_too() -> None:
@@ -73,6 +59,26 @@ def test_nobody_waits_once_the_pulse_has_noticed(settings: Settings, go: Event) 
     with pytest.raises(SilentError):
         answer_of(lambda: go.wait(PATIENCE), Workers(), pulse)
     assert monotonic() - began < PATIENCE / 2
+    go.set()
+    pulse.stop()
+
+
+def test_a_time_that_is_reached_is_over(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, go: Event
+) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "STORE_WAIT_SECONDS": 1}
+    clock = Clock()
+    monkeypatch.setattr("circuits.process.patience.monotonic", clock)
+    pulse = Pulse(lambda: go.wait(PATIENCE), lambda: None)
+    assert is_over(clock.now - 1, pulse)
+    assert not is_over(clock.now - 0.99, pulse)
+    pulse.ensure_running()
+    pulse.look_soon()
+    wait_until(pulse.is_silent)
+    asked_at = clock.now
+    assert not is_over(asked_at, pulse), "a quick answer may still come"
+    clock.now = asked_at + BRIEF_SECONDS
+    assert is_over(clock.now - BRIEF_SECONDS, pulse)
     go.set()
     pulse.stop()
 
@@ -108,6 +114,23 @@ def test_many_callers_share_few_threads(go: Event) -> None:
 
     in_threads(16, lambda index: answer_of(work, workers, quiet_pulse()))
     assert 1 <= len(seen) <= MOST
+
+
+def test_there_are_no_more_threads_than_the_limit(go: Event) -> None:
+    workers = Workers(most=2)
+    threads: list[int] = []
+
+    def work() -> None:
+        threads.append(get_ident())
+        go.wait(PATIENCE)
+
+    errands = [workers.submit(work) for _ in range(6)]
+    for _ in errands:
+        workers.grow()
+    wait_until(lambda: len(threads) == 2)
+    go.set()
+    assert all(each.wait(PATIENCE) for each in errands)
+    assert len(set(threads)) == 2
 
 
 def test_work_that_has_to_wait_for_a_thread_gets_another(go: Event) -> None:
