@@ -13,12 +13,14 @@ from pytest_django import Settings
 
 import circuits
 from circuits.models import Circuit
-from circuits.process import asking, entry, results, runtime
+from circuits.process import asking, entry, nesting, results, runtime
 from circuits.process.gate import Gate
+from circuits.process.nesting import MOST_ENDED
 from circuits.process.threads import THREADS, in_thread
 from circuits.storage import testruns
 from circuits.storage.contract import Snapshot
 from circuits.storage.database import DatabaseStore
+from tests.calls import fail
 from tests.circuits.process.elsewhere import fail_elsewhere, succeed_elsewhere
 from tests.clock import Clock
 from tests.concurrency import PATIENCE, wait_until
@@ -143,6 +145,17 @@ def test_a_long_call_has_a_ticket_of_its_own_also_where_plain_calls_share_one(
     inner = entry.begin_own("payments")
     assert inner.holder is own, "a call inside it rides on it"
     for ticket in (inner, own):
+        results.succeed(ticket)
+
+
+def test_a_call_rides_on_the_one_around_it_however_many_others_have_failed_in_between() -> None:
+    outer = entry.begin_own("payments")
+    for number in range(MOST_ENDED + 5):
+        fail(f"circuit {number}")
+    assert len(nesting.held()) <= MOST_ENDED + 1
+    inner = entry.begin_own("payments")
+    assert inner.holder is outer
+    for ticket in (inner, outer):
         results.succeed(ticket)
 
 

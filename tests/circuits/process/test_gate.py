@@ -20,7 +20,7 @@ from pytest_django import Settings
 import circuits
 from circuits.core.status import Mode, Witness
 from circuits.exceptions import CircuitOpenError
-from circuits.models import Circuit
+from circuits.models import Circuit, Minute
 from circuits.process import asking, entry, flushing, results, runtime
 from circuits.process import gate as gates
 from circuits.process.gate import Gate, Ticket
@@ -405,6 +405,17 @@ def test_a_failure_whose_circuit_changes_while_it_is_reported_counts_in_no_windo
     assert gate.tallies.window.generation == 1
     assert not gate.tallies.window.holds_any()
     assert row().last_error == ""
+
+
+def test_a_flush_writes_what_came_of_the_calls_of_its_minute() -> None:
+    succeed("payments", 2)
+    fail("payments")
+    circuits.get("payments").force_open()
+    for _ in range(3):
+        refusal("payments")
+    circuits.flush()
+    counted = Minute.objects.values_list("successes", "failures", "refusals")
+    assert [sum(each) for each in zip(*counted, strict=True)] == [2, 1, 3]
 
 
 def test_the_counter_is_exact_under_many_threads() -> None:
