@@ -20,7 +20,7 @@ from pytest_django import Settings
 import circuits
 from circuits.core.status import Mode, Witness
 from circuits.exceptions import CircuitOpenError
-from circuits.models import Circuit, Minute
+from circuits.models import Circuit, Minute, Transition
 from circuits.process import asking, entry, flushing, results, runtime
 from circuits.process import gate as gates
 from circuits.process.gate import Gate, Ticket
@@ -405,6 +405,17 @@ def test_a_failure_whose_circuit_changes_while_it_is_reported_counts_in_no_windo
     assert gate.tallies.window.generation == 1
     assert not gate.tallies.window.holds_any()
     assert row().last_error == ""
+
+
+def test_refusals_are_written_to_the_opening_that_they_are_of() -> None:
+    fail("payments", 5)
+    refusal("payments")
+    circuits.get("payments").force_open()
+    for _ in range(2):
+        refusal("payments")
+    circuits.flush()
+    refusals = Transition.objects.order_by("generation").values_list("generation", "refusals")
+    assert list(refusals) == [(1, 1), (2, 2)]
 
 
 def test_a_flush_writes_what_came_of_the_calls_of_its_minute() -> None:
