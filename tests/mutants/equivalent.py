@@ -57,6 +57,15 @@ EQUIVALENT: Final[Mapping[str, str]] = {
         ),
         "requests and httpx write methods in capitals",
     ),
+    **dict.fromkeys(
+        (
+            "circuits.calls.bounded.xǁPublicAdapterǁsend: "
+            "return super().send(request, stream, timeout, verify, cert, proxies) -> "
+            f"return super().send(request, stream, timeout, verify, cert, {none})"
+            for none in ("", "None")
+        ),
+        "no proxy is for this request, or it would have been refused",
+    ),
     "circuits.calls.bounded.xǁ_Boundedǁ_first_of: "
     "for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True): -> "
     "for left, address in zip(range(len(addresses), 0, -1), addresses, ):": (

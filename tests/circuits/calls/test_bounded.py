@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, Final
 
 import pytest
@@ -164,6 +165,16 @@ def test_a_certificate_of_another_host_is_refused(resolver: Resolver) -> None:
         get(f"https://evil.example:{remote.port}/", PublicAdapter, verify=CA_FILE)
     assert remote.names == ["evil.example"]
     assert remote.requests == []
+
+
+def test_a_certificate_is_checked_unless_the_caller_says_otherwise(resolver: Resolver) -> None:
+    resolver.knows[TLS_HOST] = PUBLIC
+    resolver.led[PUBLIC] = "127.0.0.1"
+    with serving(raw.good, tls=True) as remote, closing(PublicAdapter()) as adapter:
+        request = requests.Request("GET", f"https://{TLS_HOST}:{remote.port}/").prepare()
+        with pytest.raises(requests.exceptions.SSLError):
+            adapter.send(request, timeout=SOON)
+        assert adapter.send(request, timeout=SOON, verify=CA_FILE).ok
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
