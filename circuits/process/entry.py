@@ -97,7 +97,7 @@ def begin(
     gate = _known(name)
     if gate is not None:
         view = gate.view
-        if not held() or nesting.is_idle():
+        if not held() or nesting.is_outside(gate):
             if now < view.shares_until:
                 return view.leave
             if now < view.refuses_until:

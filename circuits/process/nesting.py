@@ -97,21 +97,28 @@ def leave_alone(ticket: Ticket) -> bool:
     return True
 
 
-def is_idle() -> bool:
-    """Return whether no held ticket matters any more; if so, forget them all."""
-    if all(each.has_left and not _matters(each) for each in held()):
+def is_outside(gate: Gate) -> bool:
+    """Return whether no held ticket of a circuit matters to a call that begins now.
+
+    If none matters to any circuit, forget them all.
+    """
+    kept = held()
+    if any(each.gate is gate and _matters(each) for each in kept):
+        return False
+    if not any(map(_matters, kept)):
         _tickets.set(())
-        return True
-    return False
+    return True
 
 
-def _matters(ended: Ticket) -> bool:
-    """Return whether a call around an ended one must still hear of its outcome.
+def _matters(ticket: Ticket) -> bool:
+    """Return whether a call is under way, or a call around it must still hear of its outcome.
 
     A failure keeps the outer call from counting as a success, or as a second failure. If the
     circuit has changed since, the outer call's permit no longer counts anyway.
     """
-    return ended.told is CallOutcome.FAILURE and ended.gate.view.is_current(ended.permit)
+    if not ticket.has_left:
+        return True
+    return ticket.told is CallOutcome.FAILURE and ticket.gate.view.is_current(ticket.permit)
 
 
 def told(gate: Gate) -> CallOutcome | None:

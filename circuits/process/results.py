@@ -74,7 +74,9 @@ def succeed_in_memory(ticket: Ticket, began_at: float) -> bool:
     gate = ticket.gate
     now = monotonic()
     if now >= gate.view.plain_until or (
-        held() if ticket.is_plain else not _is_timed_alone(ticket, now)
+        held() and nesting.told(gate) is not None
+        if ticket.is_plain
+        else not _is_timed_alone(ticket, now)
     ):
         ticket = ticket.begun(began_at)
         return _is_decided(ticket, CallOutcome.SUCCESS) and _hear_success(ticket.holder)
@@ -254,12 +256,7 @@ def reconsider_overdue(ticket: Ticket) -> None:
     is_over = permit.generation != snapshot.status.generation
     if is_over or snapshot.status.failure_count < snapshot.policy.threshold:
         return
-    failure = Failure(
-        own_run=0,
-        settle_seconds=conf.get().snapshot_seconds,
-        chance=gates.random.random(),
-        witness=gate.witness,
-    )
+    failure = Failure(own_run=0, settle_seconds=conf.get().snapshot_seconds, witness=gate.witness)
     asking.change(
         gate, lambda row: machine.reconsider(row.status, row.policy, permit, row.now, failure)
     )

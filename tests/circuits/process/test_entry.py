@@ -20,7 +20,7 @@ from circuits.process.threads import THREADS, in_thread
 from circuits.storage import testruns
 from circuits.storage.contract import Snapshot
 from circuits.storage.database import DatabaseStore
-from tests.calls import fail
+from tests.calls import fail, succeed
 from tests.circuits.process.elsewhere import fail_elsewhere, succeed_elsewhere
 from tests.clock import Clock
 from tests.concurrency import PATIENCE, wait_until
@@ -62,6 +62,11 @@ def store() -> WatchedStore:
     store = WatchedStore()
     runtime.gates.add(Gate("payments", store, home=testruns.database("circuits")))
     return store
+
+
+@pytest.fixture
+def long_snapshots(settings: Settings) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "SNAPSHOT_SECONDS": 60}
 
 
 def strict(settings: Settings) -> None:
@@ -146,6 +151,23 @@ def test_a_long_call_has_a_ticket_of_its_own_also_where_plain_calls_share_one(
     assert inner.holder is own, "a call inside it rides on it"
     for ticket in (inner, own):
         results.succeed(ticket)
+
+
+def test_calls_of_other_circuits_keep_no_plain_call_from_sharing_its_ticket(
+    long_snapshots: None,
+) -> None:
+    succeed("payments", 2)
+    assert entry.begin("payments", monotonic()).is_plain
+    fail("mail")  # kept in this thread for the calls around it
+    assert entry.begin("payments", monotonic()).is_plain
+    outer = entry.begin_own("mail")
+    inner = entry.begin("payments", monotonic())
+    assert inner.is_plain
+    assert not results.succeed_in_memory(inner, monotonic())
+    assert entry.begin_own("mail").holder is outer, "it is still the call around others"
+    results.succeed(outer)
+    circuits.flush()
+    assert row().total_successes == 3
 
 
 def test_a_call_rides_on_the_one_around_it_however_many_others_have_failed_in_between() -> None:
