@@ -179,4 +179,66 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "circuits.process.workers.xǁWorkerǁ_next: self._is_watching = False -> "
     "self._is_watching = True": "then it only looks more often than it need",
     "circuits.process.gate.xǁRenewerǁlook_soon": "a protocol's method has no code of its own",
+    "circuits.core.replay.xǁ_Playerǁ_told: failure = "
+    "Failure(own_run=status.failure_count + 1, chance=self._chance()) -> failure = "
+    "Failure(own_run=status.failure_count - 1, chance=self._chance())": (
+        "a replay has one process and no time to settle, so the row's count alone decides"
+    ),
+    "circuits.process.asking.x__claim: if view.snapshot is not None and monotonic() < "
+    "view.fresh_until: -> if view.snapshot is not None and monotonic() <= "
+    "view.fresh_until:": (
+        "at that one moment the view, which was read just before, decides as the row does"
+    ),
+    "circuits.process.asking.x__look: return snapshot if snapshot is known else "
+    "gate.take(snapshot) -> return snapshot if (snapshot is known) and False else "
+    "gate.take(snapshot)": ("to take the same snapshot over again only costs time"),
+    "circuits.process.entry.x_admit_now: gate = _known(name) -> gate = _known(None)": (
+        "asking by the store looks in memory first too"
+    ),
+    "circuits.process.entry.x_begin_own: return nesting.enter(ticket) if "
+    "ticket.is_plain else ticket -> return nesting.enter(ticket) if (ticket.is_plain) "
+    "or True else ticket": ("a ticket that is kept twice is the same ticket"),
+    "circuits.process.flushing.x__write: for each, changed in zip(chunk, changes, "
+    "strict=True): -> for each, changed in zip(chunk, changes, ):": (
+        "a store returns one result for each tally"
+    ),
+    "circuits.process.gate.xǁGateǁ__init__: self.view: View[Ticket] = "
+    "View(leave=self._leave(Permit(0))) -> self.view: View[Ticket] = "
+    "View(leave=self._leave(Permit(None)))": ("a view without a snapshot admits nobody"),
+    "circuits.process.gate.xǁTicketǁend: self.has_place = False -> self.has_place = None": (
+        "it is only asked whether it is true"
+    ),
+    "circuits.process.nesting.x__ride_on: rider = Ticket(gate, outer.permit, "
+    "outer.started_at) -> rider = Ticket(gate, outer.permit, )": (
+        "a call that rides reports through its holder, whose start counts"
+    ),
+    "circuits.process.tallies.xǁOwnWindowǁ__init__: self._kept_at = 0.0 -> self._kept_at = 1.0": (
+        "it is set before it has an effect"
+    ),
+    "circuits.process.tallies.xǁTalliesǁ__init__: self._run_generation = 0 -> "
+    "self._run_generation = None": ("the first failure sets it, and there is no run before"),
+    "circuits.process.tapes.x_follow: tape = tape or _tapes.setdefault(name, "
+    "Tape(0.0)) -> tape = tape or _tapes.setdefault(name, Tape(1.0))": ("its end is set next"),
+    "circuits.storage.database.xǁDatabaseStoreǁ_expired: for (row, step), each in "
+    "zip(moved, transitions, strict=True) -> for (row, step), each in zip(moved, "
+    "transitions, )": ("each row that moved has one transition"),
+    "circuits.storage.database.xǁDatabaseStoreǁforget_refusals: is_any = "
+    'steady.order_by("urgency", "name").values_list("pk", flat=True).first() -> '
+    'is_any = steady.order_by("urgency", "name").values_list("pk", '
+    "flat=False).first()": ("it is only asked whether there is one"),
+    'circuits.storage.families.x_save_policy: took.update(alike.values_list("pk", '
+    "flat=True)) -> took.update(alike.values_list(flat=True))": ("the first column is the key"),
+    "circuits.storage.rows.x__of_circuit: return "
+    "model._default_manager.using(alias).filter(circuit_id=Subquery(keys)).order_by() "
+    "-> return "
+    "model._default_manager.using(None).filter(circuit_id=Subquery(keys)).order_by()": (
+        "the statement is compiled for the alias that runs it"
+    ),
+    'circuits.storage.texts.x_in_ascii: return plain.encode("ascii", '
+    '"replace").decode("ascii")[: len(text)] -> return plain.encode("ascii", '
+    '"replace").decode("ASCII")[: len(text)]': ("the names of encodings have no case"),
+    "circuits.storage.testruns.x__notice": ("it runs in processes that tests start, as above"),
+    "circuits.storage.testruns.x__watch_unittest": (
+        "it runs in processes that tests start, as above"
+    ),
 }

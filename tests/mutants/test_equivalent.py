@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.mutants.__main__ import by_entry, changes_in, changes_of, is_for_types_only, unclear
+from tests.mutants.__main__ import by_entry, changes_in, changes_of, is_idle, unclear
 
 #: A module as mutmut writes it.
 RULES = """
@@ -95,10 +95,17 @@ def test_another_type_in_a_cast_changes_nothing() -> None:
         "return cast(Callable[P, R], call) -> return cast(None, call)",
         'cast("httpx.Body", body), -> cast("XXhttpx.BodyXX", body),',
     ):
-        assert is_for_types_only(change), change
+        assert is_idle(change), change
     for change in (
         'read(cast("Body", body)) -> read(cast("Body", None))',
         'read(cast("Body", body)) -> read(cast(body))',
         "broadcast(a, b) -> broadcast(None, b)",
     ):
-        assert not is_for_types_only(change), change
+        assert not is_idle(change), change
+
+
+def test_another_key_of_what_is_done_once_a_minute_changes_nothing() -> None:
+    for key in ("None", '"XXflushXX"', '"FLUSH"'):
+        assert is_idle(f'if once_a_minute.is_due("flush"): -> if once_a_minute.is_due({key}):'), key
+    assert not is_idle('if is_due("flush"): -> if not is_due("flush"):')
+    assert not is_idle('if is_due("flush"): -> if is_due():')
