@@ -37,9 +37,9 @@ def current() -> Hashable:
 def is_running() -> bool:
     """Return whether an event loop runs in this thread."""
     try:
-        current()
+        asyncio.get_running_loop()
     except RuntimeError:
-        return False
+        return _is_trio()
     return True
 
 

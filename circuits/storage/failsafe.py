@@ -86,7 +86,7 @@ class FailSafeStore:
                 full disk can still be read.
         """
         self._prepare()  # before the locks, which a parent may have held
-        if self.in_memory or not self.is_left or not self._revival.acquire(blocking=False):
+        if not self.is_left or self.in_memory or not self._revival.acquire(blocking=False):
             return
         try:
             if self._clock() >= self._retry_at:

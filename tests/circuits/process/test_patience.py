@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from threading import Event, current_thread, get_ident
 from time import monotonic
@@ -9,9 +10,13 @@ from time import monotonic
 import pytest
 from pytest_django import Settings
 
+from circuits.core import machine
+from circuits.core.status import Mode, Step
 from circuits.process.patience import BRIEF_SECONDS, answer_of, is_over
 from circuits.process.pulse import Pulse
 from circuits.process.workers import MOST, Workers
+from circuits.storage.contract import Changed
+from circuits.storage.database import DatabaseStore
 from circuits.storage.errors import SilentError
 from tests.clock import Clock
 from tests.concurrency import PATIENCE, in_threads, wait_until
@@ -75,10 +80,9 @@ def test_a_time_that_is_reached_is_over(
     pulse.ensure_running()
     pulse.look_soon()
     wait_until(pulse.is_silent)
-    asked_at = clock.now
-    assert not is_over(asked_at, pulse), "a quick answer may still come"
-    clock.now = asked_at + BRIEF_SECONDS
-    assert is_over(clock.now - BRIEF_SECONDS, pulse)
+    assert not is_over(clock.now, pulse), "a quick answer may still come"
+    clock.now = BRIEF_SECONDS
+    assert is_over(0.0, pulse)
     go.set()
     pulse.stop()
 
@@ -93,6 +97,28 @@ def test_work_that_nobody_waits_for_any_more_is_not_begun(settings: Settings, go
     assert blocking.wait(PATIENCE)
     assert workers.submit(lambda: None).wait(PATIENCE)
     assert done == []
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_change_that_was_made_too_late_for_its_caller_is_announced(
+    settings: Settings, go: Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CIRCUITS = {**settings.CIRCUITS, "STORE_WAIT_SECONDS": 0.2}
+    caplog.set_level(logging.INFO, "circuits")
+    workers = Workers()
+
+    def force_open() -> Changed[Step]:
+        go.wait(PATIENCE)
+        return DatabaseStore().change(
+            "payments", lambda row: machine.set_mode(row.status, Mode.FORCED_OPEN, row.now)
+        )
+
+    with pytest.raises(SilentError):
+        answer_of(force_open, workers, quiet_pulse())
+    assert not caplog.messages
+    go.set()
+    wait_until(lambda: caplog.messages)
+    assert caplog.messages[0].startswith("Changed mode from automatic to forced_open (payments)")
 
 
 def test_a_thread_knows_whose_worker_it_is() -> None:
