@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from random import Random
 from threading import Thread
@@ -41,6 +42,8 @@ def test_what_a_crowd_sees_is_a_history_of_the_state_machine(settings: Settings)
     """
     seconds = soak.seconds(3)
     processes, threads = FULL_SIZE[connection.vendor] if seconds > 30 else (4, 4)
+    # More busy processes would keep the database from its turn, and so make it seem silent.
+    processes = min(processes, max(4, 2 * (os.cpu_count() or 1)))
     settings.CIRCUITS = {
         **settings.CIRCUITS,
         "SNAPSHOT_SECONDS": SNAPSHOT_SECONDS,
