@@ -98,15 +98,19 @@ def leave_alone(ticket: Ticket) -> bool:
 
 
 def is_outside(gate: Gate) -> bool:
-    """Return whether no held ticket of a circuit matters to a call that begins now.
+    """Return whether a call that begins now is inside no other one through its circuit.
 
-    If none matters to any circuit, forget them all.
+    If so, forget the ended calls of the circuit, or its own end would take their outcome for that
+    of a call inside it. If no held ticket matters to any circuit, forget them all.
     """
     kept = held()
     if any(each.gate is gate and _matters(each) for each in kept):
         return False
-    if not any(map(_matters, kept)):
+    others = tuple([each for each in kept if each.gate is not gate])
+    if not any(map(_matters, others)):
         _tickets.set(())
+    elif len(others) < len(kept):
+        _tickets.set(others)
     return True
 
 

@@ -170,6 +170,20 @@ def test_calls_of_other_circuits_keep_no_plain_call_from_sharing_its_ticket(
     assert row().total_successes == 3
 
 
+@pytest.mark.parametrize("between", ["failed", "under way"])
+def test_calls_one_after_the_other_are_all_counted_whatever_is_held_of_another_circuit(
+    long_snapshots: None, between: str
+) -> None:
+    succeed("payments")  # it is timed, and so held
+    if between == "failed":
+        fail("mail")
+    else:
+        entry.begin_own("mail")
+    succeed("payments", 5)
+    circuits.flush()
+    assert row().total_successes == 6
+
+
 def test_a_call_rides_on_the_one_around_it_however_many_others_have_failed_in_between() -> None:
     outer = entry.begin_own("payments")
     for number in range(MOST_ENDED + 5):
