@@ -93,11 +93,12 @@ Measured = dict[tuple[int, int], tuple[float, float]]
 
 def run(effort: Effort) -> Result:
     """Measure small fleets, while all is well and in an outage, and compare them with the model."""
+    tally = _statements_of_a_tally()
     model = Model(
         snapshot=SNAPSHOT_SECONDS,
         flush=tasks.FLUSH_SECONDS,
         delay=POLICY["delay"],
-        tally=(tally := _statements_of_a_tally()),
+        tally=tally,
         refusals=_statements_of_a_refusal() - tally,
         change=_statements_of_a_change(),
         claim=1,

@@ -12,21 +12,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from django.db import Error, connections
 
 from .. import conf
-from ..exceptions import RemoteCallFailedException, Worded
-from ..storage.errors import SilentError
+from ..storage.errors import FORESEEN, SilentError
+from .underway import FOREVER
 
 T = TypeVar("T")
-
-FOREVER: Final = float("inf")
-
-#: Exceptions that leave a connection usable, or closed. Any other, such as a time limit raised by a
-#: signal, may have come in the middle of an answer.
-_CLEAN: Final = (Error, Worded, RemoteCallFailedException)
 
 
 class Line:
@@ -82,7 +76,8 @@ class Line:
         try:
             return work()
         except BaseException as error:
-            is_clean = isinstance(error, _CLEAN)
+            # Any other, such as a time limit raised by a signal, may have cut an answer short.
+            is_clean = isinstance(error, FORESEEN)
             if self._is_cut and isinstance(error, Error):
                 raise SilentError from error
             raise

@@ -20,13 +20,12 @@ from django.db import connections
 from .. import conf, once_a_minute
 from . import pools
 from .errands import Errand
+from .underway import FOREVER
 
 logger = logging.getLogger("circuits")
 
 #: Seconds without an answer after which the database counts as silent.
 SILENT_SECONDS: Final = 0.25
-
-FOREVER: Final = float("inf")
 
 
 class Pulse:

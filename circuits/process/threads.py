@@ -15,10 +15,10 @@ from threading import local
 from time import monotonic
 from typing import Any, Final, TypeVar, cast
 
-from django.db import Error, connections
+from django.db import connections
 
 from .. import once_a_minute
-from ..exceptions import RemoteCallFailedException, Worded
+from ..storage.errors import FORESEEN
 from . import loops
 
 logger = logging.getLogger("circuits")
@@ -29,9 +29,6 @@ THREADS: Final = 4
 
 #: Seconds after which an unused connection is reopened, since the server may have closed it.
 IDLE_SECONDS: Final = 60.0
-
-#: Exceptions that need no log line here: an outage, which the store logs, or a refusal.
-_FORESEEN: Final = (Error, Worded, RemoteCallFailedException)
 
 _local = local()
 
@@ -106,7 +103,8 @@ def _end_of_shared(loop: Hashable, key: Hashable, future: Future[Any]) -> None:
 def _log_unheard(future: Future[Any]) -> None:
     """Log an unforeseen exception that no caller is left to receive."""
     error = None if future.cancelled() else future.exception()
-    is_foreseen = error is None or isinstance(error, _FORESEEN)
+    # The store logs an outage itself, and a refusal needs no log line.
+    is_foreseen = error is None or isinstance(error, FORESEEN)
     if not is_foreseen and once_a_minute.is_due("background"):
         logger.error("A circuit could not be asked or told in the background.", exc_info=error)
 

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 from django.db import DataError, Error, OperationalError, connections
 
+from ..exceptions import RemoteCallFailedException, Worded
 from ..redaction import describe
 
 logger = logging.getLogger("circuits")
@@ -76,6 +77,10 @@ _REMEDIES: Final = {
 
 #: The code of MariaDB's and MySQL's drivers for a connection lost while waiting for an answer.
 _LOST: Final = 2013
+
+
+#: What an ask may raise by itself: an outage, or a refusal with its reason.
+FORESEEN: Final = (Error, Worded, RemoteCallFailedException)
 
 
 class InDoubtError(OperationalError):
